@@ -21,7 +21,7 @@ pub use crossbeam_utils::CachePadded;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod backend {
     pub use std::sync::{Arc, OnceLock, Weak, atomic};
-    pub use std::{hint, thread, thread_local};
+    pub use std::{hint, thread};
 }
 
 #[cfg(rt_loom)]

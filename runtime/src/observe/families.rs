@@ -1,0 +1,163 @@
+//! Every metric family of the product, one table per kind. Exporter, screens, rules and dashboards take the names
+//! from here; a test holds the Grafana and Prometheus files to it.
+//!
+//! Base units, plural units, `_total` on counters, as Prometheus' naming guide asks. Samples carry the labels of
+//! the resource's address (`pipeline`, `stage`, `queue` ...) and then those listed here, each a closed set.
+
+use super::family::{Family, Unit, What};
+
+macro_rules! families {
+    ($(#[$doc:meta])* $table:ident: $($id:ident = $what:ident $unit:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $id: Family =
+                Family { name: $name, what: What::$what, unit: Unit::$unit, help: $help, labels: &[$($label),*] };
+        )*
+        $(#[$doc])*
+        pub static $table: &[&Family] = &[$(&$id),*];
+    };
+}
+
+families! {
+    /// Families of a pipeline.
+    PIPELINE:
+    PIPELINE_RUNNING = Gauge Count "rheostat_pipeline_running" [] "1 while the pipeline takes input or holds records, 0 once it has drained.";
+    PIPELINE_SOURCE_ITEMS = Counter Items "rheostat_pipeline_source_items_total" [] "Records the source handed to the first stage.";
+    PIPELINE_SOURCE_BYTES = Counter Bytes "rheostat_pipeline_source_bytes_total" [] "Bytes the source handed to the first stage.";
+    PIPELINE_INPUT_BYTES = Gauge Bytes "rheostat_pipeline_input_bytes" [] "Bytes of input known so far, for progress; 0 when unknown.";
+    PIPELINE_SOURCE_STATE = Counter Seconds "rheostat_pipeline_source_state_seconds_total" ["state"] "Wall time of the source in the exclusive states busy, idle (paced) and backpressured.";
+    PIPELINE_LAPS = Counter Count "rheostat_pipeline_laps_total" [] "Times a repeating source began its input anew.";
+    PIPELINE_REFUSED_FILES = Counter Count "rheostat_pipeline_refused_files_total" [] "Inputs the source could not read or took for binary.";
+    PIPELINE_REPLACED = Counter Count "rheostat_pipeline_replaced_sequences_total" [] "Invalid UTF-8 sequences that were replaced.";
+    PIPELINE_CUT = Counter Items "rheostat_pipeline_cut_items_total" [] "Records longer than the record limit, handed on in pieces.";
+    PIPELINE_DEAD_LETTERS = Counter Items "rheostat_pipeline_dead_letter_items_total" [] "Records set aside because an op failed on them.";
+    PIPELINE_LATENCY = Histogram Seconds "rheostat_pipeline_latency_seconds" [] "From the source handing over a batch to the last stage having done with what it became.";
+}
+
+families! {
+    /// Families of a stage.
+    STAGE:
+    STAGE_WORKERS = Gauge Count "rheostat_stage_workers" [] "Worker threads running.";
+    STAGE_WORKERS_TARGET = Gauge Count "rheostat_stage_workers_target" [] "Worker threads asked for.";
+    STAGE_IN_ITEMS = Counter Items "rheostat_stage_in_items_total" [] "Records the stage has done with.";
+    STAGE_OUT_ITEMS = Counter Items "rheostat_stage_out_items_total" [] "Records the stage handed on.";
+    STAGE_BYTES = Counter Bytes "rheostat_stage_in_bytes_total" [] "Bytes of the records the stage has done with.";
+    STAGE_BATCHES = Counter Count "rheostat_stage_batches_total" [] "Batches the stage has done with.";
+    STAGE_BATCH_LIMIT = Gauge Items "rheostat_stage_batch_limit_items" [] "Records at most in a batch handed to the stage.";
+    STAGE_STATE = Counter Seconds "rheostat_stage_state_seconds_total" ["state"] "Wall time of the stage's workers in the exclusive states busy, idle and backpressured; the states sum to workers times wall time.";
+    STAGE_QUEUE_ENQUEUED = Counter Items "rheostat_stage_queue_enqueued_items_total" [] "Records put into the stage's queue.";
+    STAGE_QUEUE_DEQUEUED = Counter Items "rheostat_stage_queue_dequeued_items_total" [] "Records taken out of the stage's queue.";
+    STAGE_QUEUE_DEPTH = Gauge Items "rheostat_stage_queue_depth_items" [] "Records in the stage's queue: enqueued minus dequeued, dequeued read first.";
+    STAGE_QUEUE_BATCHES = Gauge Count "rheostat_stage_queue_depth_batches" [] "Batches in the stage's queue.";
+    STAGE_QUEUE_CAPACITY = Gauge Count "rheostat_stage_queue_capacity_batches" [] "Batches the stage's queue takes before those who push are held back.";
+    STAGE_QUEUE_WAIT = Histogram Seconds "rheostat_stage_queue_seconds" [] "Time a batch waited in the stage's queue.";
+    STAGE_SERVICE = Histogram Seconds "rheostat_stage_service_seconds" [] "Time a worker spent on a batch, without waiting to hand its results on.";
+    STAGE_ERRORS = Counter Items "rheostat_stage_errors_total" ["reason"] "Records set aside, by reason: panic or refused.";
+}
+
+families! {
+    /// Families of a hosted queue.
+    QUEUE:
+    QUEUE_ENQUEUED = Counter Items "rheostat_queue_enqueued_items_total" [] "Items accepted.";
+    QUEUE_DEQUEUED = Counter Items "rheostat_queue_dequeued_items_total" [] "Items taken out.";
+    QUEUE_DEPTH = Gauge Items "rheostat_queue_depth_items" [] "Items in the queue: enqueued minus dequeued, dequeued read first.";
+    QUEUE_CAPACITY = Gauge Items "rheostat_queue_capacity_items" [] "Items the queue takes before it is full.";
+    QUEUE_REJECTED = Counter Items "rheostat_queue_rejected_items_total" ["reason"] "Items given back to those who pushed them, by reason: full or closed.";
+    QUEUE_EMPTY_POPS = Counter Count "rheostat_queue_empty_pops_total" [] "Pops that found nothing.";
+    QUEUE_FULL_TIME = Counter Seconds "rheostat_queue_full_seconds_total" [] "Time producers were held back, summed over threads.";
+    QUEUE_EMPTY_TIME = Counter Seconds "rheostat_queue_empty_seconds_total" [] "Time consumers waited for items, summed over threads.";
+}
+
+families! {
+    /// Families of a hosted map.
+    MAP:
+    MAP_OPS = Counter Count "rheostat_map_ops_total" ["op", "outcome"] "Completed operations by kind and by whether the key was there (hit) or not (miss).";
+    MAP_ENTRIES = Gauge Items "rheostat_map_entries" [] "Entries in the map.";
+    MAP_ENTRIES_LIMIT = Gauge Items "rheostat_map_entries_limit" [] "Entries the map takes before it refuses new keys.";
+    MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long.";
+    MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; 0 for ever on a backend without locks.";
+    MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
+    MAP_BACKEND = Gauge Count "rheostat_map_backend" ["backend"] "1 for the backend in force.";
+}
+
+families! {
+    /// Families of an allocator pool.
+    POOL:
+    POOL_ALLOCS = Counter Count "rheostat_pool_allocs_total" ["size_class"] "Blocks handed out.";
+    POOL_FREES = Counter Count "rheostat_pool_frees_total" ["size_class"] "Blocks given back.";
+    POOL_LIVE = Gauge Bytes "rheostat_pool_live_bytes" ["size_class"] "Bytes of blocks handed out and not yet given back: allocs minus frees times block size.";
+    POOL_SLABS = Gauge Bytes "rheostat_pool_slab_bytes" ["size_class"] "Bytes the pool holds from the system for this class.";
+    POOL_CACHE_FILLS = Counter Count "rheostat_pool_cache_fills_total" ["size_class"] "Times a thread's cache was filled from the shared pool; 0 at levels without caches.";
+    POOL_CACHE_FLUSHES = Counter Count "rheostat_pool_cache_flushes_total" ["size_class"] "Times a thread's cache was emptied into the shared pool; 0 at levels without caches.";
+    POOL_LOCK_CONTENTIONS = Counter Count "rheostat_pool_lock_contentions_total" ["size_class"] "Lock acquisitions that had to wait.";
+    POOL_LEVEL = Gauge Count "rheostat_pool_level" ["level"] "1 for the concurrency level in force.";
+}
+
+families! {
+    /// Families of a scheduler.
+    SCHEDULER:
+    SCHEDULER_THREADS = Gauge Count "rheostat_scheduler_threads" [] "Threads in force.";
+    SCHEDULER_THREADS_LIVE = Gauge Count "rheostat_scheduler_threads_live" [] "Threads alive, those of a retiring pool included.";
+    SCHEDULER_REGIONS = Counter Count "rheostat_scheduler_regions_total" [] "Parallel regions run to their end.";
+    SCHEDULER_REGION_TIME = Histogram Seconds "rheostat_scheduler_region_seconds" [] "Time of a parallel region, entry to end.";
+    SCHEDULER_SWAPS = Counter Count "rheostat_scheduler_swaps_total" [] "Times the thread count was turned.";
+}
+
+families! {
+    /// Families of the host itself.
+    HOST:
+    BUILD_INFO = Gauge Count "rheostat_build_info" ["version", "profile"] "1, with what was built.";
+    UPTIME = Gauge Seconds "rheostat_uptime_seconds" [] "Time since the host started.";
+    CHANGES = Counter Count "rheostat_control_changes_total" ["outcome"] "Turned knobs by outcome: applied, settling or failed.";
+    JOURNAL_ERRORS = Counter Count "rheostat_journal_write_errors_total" [] "Changes that could not be written to the journal file; they are kept in memory.";
+    RUNS = Gauge Count "rheostat_runs" ["state"] "Runs by state: queued, running, finished.";
+    CONNECTIONS = Gauge Count "rheostat_control_connections" [] "Open control connections.";
+    CONNECTIONS_REFUSED = Counter Count "rheostat_control_connections_refused_total" [] "Control connections refused because the limit was reached.";
+    REQUESTS = Counter Count "rheostat_control_requests_total" ["class"] "Control requests by class of status: 2xx, 4xx, 5xx.";
+    STREAM_CLIENTS = Gauge Count "rheostat_telemetry_clients" [] "Clients attached to the stream.";
+    SERIES = Gauge Count "rheostat_telemetry_series" [] "Series in the last exposition.";
+    SERIES_REJECTED = Counter Count "rheostat_telemetry_series_rejected_total" [] "Series left out of history because its limit was reached.";
+    SCRAPE_TIME = Gauge Seconds "rheostat_telemetry_scrape_seconds" [] "How long the last exposition took to make.";
+    SELF_TIME = Counter Seconds "rheostat_telemetry_self_seconds_total" [] "Time the host spent on reading, keeping and exposing figures.";
+    PRESSURE_SUPPORTED = Gauge Count "rheostat_pressure_supported" [] "1 where the kernel reports pressure; without it the pressure families are absent.";
+    PRESSURE_WAITING = Counter Seconds "rheostat_pressure_waiting_seconds_total" ["resource"] "Time in which some task of the machine waited for cpu, memory or io.";
+    PRESSURE_STALLED = Counter Seconds "rheostat_pressure_stalled_seconds_total" ["resource"] "Time in which all tasks of the machine waited for cpu, memory or io.";
+    PROCESS_CPU = Counter Seconds "process_cpu_seconds_total" [] "CPU time of the process, user and system.";
+    PROCESS_RSS = Gauge Bytes "process_resident_memory_bytes" [] "Resident memory of the process.";
+    PROCESS_VIRTUAL = Gauge Bytes "process_virtual_memory_bytes" [] "Virtual memory of the process.";
+    PROCESS_THREADS = Gauge Count "process_threads" [] "Threads of the process.";
+    PROCESS_FDS = Gauge Count "process_open_fds" [] "Open file descriptors of the process.";
+    PROCESS_FDS_MAX = Gauge Count "process_max_fds" [] "File descriptors the process may open.";
+    PROCESS_START = Gauge Timestamp "process_start_time_seconds" [] "When the process started, in seconds since 1970.";
+    PROCESS_FAULTS = Counter Count "process_page_faults_total" ["type"] "Page faults: major or minor.";
+    PROCESS_SWITCHES = Counter Count "process_context_switches_total" ["type"] "Context switches of the process's threads: voluntary or involuntary.";
+}
+
+/// All tables.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    [PIPELINE, STAGE, QUEUE, MAP, POOL, SCHEDULER, HOST].into_iter().flatten().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut seen = std::collections::HashSet::new();
+        for family in all() {
+            let name = family.name;
+            assert!(seen.insert(name), "{name} is declared twice");
+            assert!(name.starts_with("rheostat_") || name.starts_with("process_"), "{name}: prefix");
+            assert_eq!(name.ends_with("_total"), family.what == What::Counter, "{name}: _total is for counters");
+            let stem = name.trim_end_matches("_total");
+            match family.unit {
+                Unit::Seconds | Unit::Timestamp => assert!(stem.ends_with("_seconds"), "{name}: unit"),
+                Unit::Bytes => assert!(stem.ends_with("_bytes"), "{name}: unit"),
+                Unit::Ratio => assert!(stem.ends_with("_ratio"), "{name}: unit"),
+                Unit::Count | Unit::Items => {}
+            }
+            assert!(family.help.ends_with('.'), "{name}: help is a sentence");
+        }
+    }
+}

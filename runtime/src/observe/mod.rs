@@ -1,0 +1,35 @@
+//! The contract of everything hosted: what it is called, what it says when read, and which knobs it has.
+//!
+//! | noun | choose it when |
+//! |---|---|
+//! | [`Resource`] | you host something: implement five small methods and every screen, metric and API route knows it |
+//! | [`Address`] | you name a resource or a knob; one spelling for command line, API, journal and metrics |
+//! | [`Knob`], [`Value`] | you let a parameter be turned while the resource runs |
+//! | [`Family`], [`Reading`] | you report: families are declared once in [`families`], readings fill them |
+//! | [`Cells`] | you count on a hot path: one store to the thread's own cache line |
+//! | [`Spread`] | you time on a warm path: a log-linear histogram, one per thread, merged when read |
+//! | [`Registry`] | you host many resources and turn their knobs by address |
+//! | [`Journal`] | you keep who turned what, when, and how long the hand-over took |
+//!
+//! Reading never blocks a hot path and never resets a counter: two readers cannot disturb each other.
+
+mod address;
+mod cells;
+mod clock;
+pub mod families;
+mod family;
+mod journal;
+mod knob;
+mod reading;
+mod registry;
+mod spread;
+
+pub use address::{Address, AddressError, Kind};
+pub use cells::{Cells, THREAD_ROWS};
+pub use clock::{Moment, now};
+pub use family::{Family, Unit, What};
+pub use journal::{Actor, Change, Journal, Outcome};
+pub use knob::{Knob, Range, TurnError, Turned, Value};
+pub use reading::{Measure, Reading, Sample};
+pub use registry::{Registry, RegistryError, Resource};
+pub use spread::{Snapshot, Spread};

@@ -1,0 +1,120 @@
+//! Everything a host runs, by address.
+
+use super::{Actor, Address, Change, Journal, Knob, Outcome, Reading, TurnError, Turned, Value};
+use crate::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+
+/// Anything that can be hosted. The exporter, the history, the API and the dashboard are written against this
+/// trait alone: a new kind of resource adds no line to them.
+pub trait Resource: Send + Sync {
+    /// What it is called; fixed for its life.
+    fn address(&self) -> &Address;
+
+    /// Says everything its families declare. Never blocks the resource's hot path, never resets a counter.
+    fn read(&self, reading: &mut Reading);
+
+    /// Its knobs as they stand.
+    fn knobs(&self) -> Vec<Knob>;
+
+    /// Turns a knob. The registry has already checked that the knob exists and that `to` is in its range; what
+    /// was accepted by the resource before stays accepted.
+    ///
+    /// # Errors
+    /// When the hand-over failed; the resource then runs on as it was.
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError>;
+}
+
+/// Why the registry refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No resource of that address.
+    #[error("there is no resource `{0}`; list them with `rheostat resources`")]
+    UnknownResource(Address),
+    /// The address is taken.
+    #[error("there is a resource `{0}` already")]
+    Taken(Address),
+    /// The resource refused the turn.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+}
+
+/// The resources of a host and the journal of their changes.
+///
+/// Control path only: one reader-writer lock around an ordered map, never taken by a hot path. Turning a knob
+/// holds no registry lock, so a long hand-over delays nobody who reads.
+#[derive(Default)]
+pub struct Registry {
+    resources: RwLock<BTreeMap<Address, Arc<dyn Resource>>>,
+    journal: Journal,
+}
+
+impl Registry {
+    /// An empty registry with a journal of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hosts a resource.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] when the address is in use; the resource in place stays.
+    pub fn add(&self, resource: Arc<dyn Resource>) -> Result<(), RegistryError> {
+        let address = resource.address().clone();
+        let mut resources = self.resources.write();
+        if resources.contains_key(&address) {
+            return Err(RegistryError::Taken(address));
+        }
+        resources.insert(address, resource);
+        Ok(())
+    }
+
+    /// Stops hosting a resource and returns it.
+    pub fn remove(&self, address: &Address) -> Option<Arc<dyn Resource>> {
+        self.resources.write().remove(address)
+    }
+
+    /// The resource of that address.
+    ///
+    /// # Errors
+    /// [`RegistryError::UnknownResource`].
+    pub fn get(&self, address: &Address) -> Result<Arc<dyn Resource>, RegistryError> {
+        self.resources.read().get(address).cloned().ok_or_else(|| RegistryError::UnknownResource(address.clone()))
+    }
+
+    /// All resources, ordered by address.
+    pub fn all(&self) -> Vec<Arc<dyn Resource>> {
+        self.resources.read().values().cloned().collect()
+    }
+
+    /// The journal of changes.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Turns a knob of a resource and journals the change, also when it was refused by the resource itself.
+    ///
+    /// # Errors
+    /// Unknown resource or knob, a value of the wrong type or out of range, or a hand-over that failed.
+    pub fn turn(&self, address: &Address, knob: &str, to: Value, actor: Actor) -> Result<Change, RegistryError> {
+        let resource = self.get(address)?;
+        let knobs = resource.knobs();
+        let Some(current) = knobs.iter().find(|known| known.name == knob) else {
+            let has = knobs.iter().map(|knob| knob.name.to_owned()).collect();
+            return Err(TurnError::UnknownKnob { resource: address.to_string(), knob: knob.to_owned(), has }.into());
+        };
+        current.range.check(knob, &to)?;
+        let entry =
+            |from: Value, outcome, took| self.journal.record(actor, address, knob, from, to.clone(), outcome, took);
+        match resource.turn(knob, &to) {
+            Ok(turned) => {
+                let outcome = if turned.settled { Outcome::Applied } else { Outcome::Settling };
+                Ok(entry(turned.from, outcome, turned.took))
+            }
+            Err(error) => {
+                entry(current.value.clone(), Outcome::Failed(error.to_string()), std::time::Duration::ZERO);
+                Err(error.into())
+            }
+        }
+    }
+}
