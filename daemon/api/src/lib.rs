@@ -1,1 +1,36 @@
-//! Placeholder while the rooms are laid out.
+//! What a Rheostat daemon says on the wire, and a client that speaks it.
+//!
+//! | noun | where it is spoken |
+//! |---|---|
+//! | [`Resource`], [`Knob`], [`Sample`] | `GET /v1/resources`, `GET /v1/resources/{address}` |
+//! | [`Turns`], [`Change`] | `PATCH /v1/resources/{address}/knobs`, `GET /v1/changes` |
+//! | [`Snapshot`] | `GET /v1/stream`, one per quarter second, the newest only |
+//! | [`History`] | `GET /v1/history` |
+//! | [`Submission`], [`Run`], [`RunResult`] | `POST /v1/runs`, `GET /v1/runs/{id}`, `GET /v1/runs/{id}/result` |
+//! | [`Entry`], [`Scan`] | `GET /v1/maps/{name}/get`, `/top`, `/scan` |
+//! | [`Problem`] | every refusal, as `application/problem+json` |
+//!
+//! Numbers are in base units (seconds, bytes) unless a name says otherwise; `*_ms` are milliseconds since 1970.
+
+mod change;
+#[cfg(feature = "client")]
+mod client;
+mod history;
+mod map;
+mod problem;
+mod resource;
+mod run;
+mod stream;
+
+pub use change::{Change, Changes, Effect, Outcome, Turns, Verdict};
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, Endpoint, default_socket};
+pub use history::{History, Series};
+pub use map::{Entries, Entry, Scan};
+pub use problem::Problem;
+pub use resource::{Knob, KnobValue, Quantiles, Range, Resource, Resources, Sample};
+pub use run::{
+    Check, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs, Submission, Table,
+    Threshold,
+};
+pub use stream::{Host, Snapshot};

@@ -1,0 +1,97 @@
+//! Turned knobs and what came of them.
+
+use crate::KnobValue;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Body of `PATCH /v1/resources/{address}/knobs`: `{"workers": 8}`. All values are checked before any is turned.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Turns(pub BTreeMap<String, KnobValue>);
+
+/// Changes, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Changes {
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+/// One turned knob: who, when, from, to, how long the hand-over took. Also a line of the journal file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Change {
+    /// Rises by one with each change of a host.
+    pub id: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who: `uid 1000`, `token`, `run 01J..`.
+    pub actor: String,
+    /// Address of the resource.
+    pub resource: String,
+    /// Name of the knob.
+    pub knob: String,
+    /// Value before.
+    pub from: KnobValue,
+    /// Value asked for.
+    pub to: KnobValue,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How long the hand-over took, in microseconds.
+    pub took_us: u64,
+    /// What the change did, once measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// In force, hand-over done.
+    Applied,
+    /// In force, hand-over still settling when the call returned.
+    Settling,
+    /// Refused by the resource or undone.
+    Failed,
+}
+
+/// What a change did: a rate before and after it, with the transition left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Effect {
+    /// The family whose rate was compared.
+    pub family: String,
+    /// Mean rate before, per second.
+    pub before: f64,
+    /// Mean rate after, per second.
+    pub after: f64,
+    /// after / before.
+    pub ratio: f64,
+    /// Lower end of the ratio's 95 % interval.
+    pub lo: f64,
+    /// Upper end of the ratio's 95 % interval.
+    pub hi: f64,
+    /// What the interval allows to be said.
+    pub verdict: Verdict,
+}
+
+/// What an interval allows to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The whole interval lies above the margin of indifference.
+    Better,
+    /// The whole interval lies below it.
+    Worse,
+    /// The whole interval lies within it.
+    Same,
+    /// Anything else, a change of load included.
+    Inconclusive,
+}
