@@ -10,6 +10,8 @@ pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLoc
 pub use modelled::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(any(rt_loom, rt_shuttle))]
+// The faces are parking_lot's, and documented there.
+#[allow(missing_docs)]
 mod modelled {
     use std::time::Duration;
 

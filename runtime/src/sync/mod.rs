@@ -10,10 +10,14 @@
 //! - shuttle 0.9.9 treats every ordering as SeqCst: it finds lost wake-ups, never a missing release.
 //! - Neither sees dashmap, flurry or rayon.
 
+mod backoff;
 mod cell;
+mod event;
 mod lock;
 
+pub use backoff::Backoff;
 pub use cell::UnsafeCell;
+pub use event::{Entry, Event, Flag, Parking};
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use crossbeam_utils::CachePadded;

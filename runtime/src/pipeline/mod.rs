@@ -1,0 +1,3 @@
+//! Stages of threads that can grow and shrink while data flows through them.
+
+pub mod elastic;

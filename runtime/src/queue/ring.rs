@@ -1,0 +1,717 @@
+//! Bounded MPMC ring, one sequence number per slot. Source: D. Vyukov, 1024cores.net; runs of slots, the live
+//! limit, closing and the blocking ends are ours.
+//!
+//! Price: one allocation of a power of two of slots, made at once, a word per slot beside the item.
+//!
+//! Positions count in tickets, four to a slot, and wrap; the two low bits of `tail` and `head` are flags:
+//!
+//! | word | bits 2.. | bit 1 | bit 0 |
+//! |---|---|---|---|
+//! | `tail` | ticket of the next push | `AWAITED`: consumers sleep | `CLOSED` |
+//! | `head` | ticket of the next pop | `AWAITED`: producers sleep | 0 |
+//! | `seq` of a slot | ticket it is for | 0 | `FULL`: holds that ticket's item |
+//!
+//! Writers: `tail` producers by CAS, its flags by `close` and by sleepers; `head` consumers by CAS, its flag by
+//! sleepers; `head_seen` any producer; `seq`, `value` the slot's current owner; `limit` whoever turns it;
+//! `closing` `close`.
+//! I1  Winning the CAS for a ticket, or for a run of them, makes you owner of their slots until you store `seq`.
+//! I2  A run is claimed only after every slot in it was seen ready for its ticket. Such a slot changes only through
+//!     the owner of that ticket, and the CAS shows that there was none: so an owner never waits.
+//! I3  `head` never passes `tail`: a consumer claims published tickets only.
+//! I4  `CLOSED` is never taken back, and no CAS on `tail` succeeds once it is set: the ticket beside it is final.
+//! I5  `head_seen` never runs ahead of `head`, so the length computed from it is never too small, and a push that
+//!     is let in saw `length < limit` at its CAS.
+//! O1  `seq` store Release pairs with `seq` load Acquire in the other role. It carries `value`, or the news that it was taken.
+//! O2  CAS on `tail` and `head` is Relaxed: it hands out tickets and publishes nothing; data moves by O1.
+//! O3  Sleeping consumers: announce (lock; `fetch_or` AWAITED on `tail` by the first), read `tail` and `head`, and
+//!     sleep only if they meet. A producer's CAS either comes after the flag in the order of `tail`, sees it, and
+//!     wakes after its `seq` store, taking the same lock: before the sleeper entered, which then sees the item, or
+//!     after, and wakes it. Or the CAS comes before the flag: then the sleeper reads a `tail` at or past the
+//!     ticket, and does not sleep unless somebody claimed it. The order of one word is enough; no fence is needed.
+//!     Producers sleep on `head` in the same way.
+//! O4  `limit` is Relaxed: it guards no data. Who turns it takes the sleepers' lock after, so none misses it.
+//! O5  `closing` store Release before, and load Acquire after, `CLOSED` on `tail`: a hint that keeps pops on an
+//!     empty ring off the producers' line. Nothing is decided by it.
+//! Progress: blocking (a stalled owner holds its slot, and with it those behind it). "Full" and "empty" may lag
+//! operations in flight, never operations that happened before.
+//! Not promised: fairness among sleepers; order between items of different producers.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use super::wait::Wait;
+use super::{CapacityError, Closed, PopError, PushError};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::{Backoff, CachePadded, Flag, Parking, UnsafeCell};
+
+/// The most slots that a ring can have: 16 Mi.
+pub const CAPACITY_MAX: usize = 1 << 24;
+
+const CLOSED: usize = 1;
+const AWAITED: usize = 2;
+const STRIDE: usize = 4;
+const TICKET: usize = !(STRIDE - 1);
+const FULL: usize = 1;
+
+/// Two tickets of one ring are compared as signed distances, so all slots must fit in half of what wraps.
+const _: () = assert!(CAPACITY_MAX <= usize::MAX / STRIDE / 2);
+
+/// Bounded queue for any number of producers and consumers; FIFO per producer.
+///
+/// An item whose push succeeded is popped once, or dropped once with the ring; one whose push failed is back with
+/// its owner. Everything that happened before a push happens before what follows the pop of its item.
+///
+/// The ring is made with a fixed [`allocation`](Self::allocation); how much of it is in use, the
+/// [`limit`](Self::limit), can be turned at any time from any thread. Lowering it loses nothing: pushes are refused
+/// until the ring has drained below. [`capacity`](Self::capacity) is another name for the limit.
+///
+/// ```
+/// use rheostat_runtime::queue::{PopError, PushError, Ring};
+///
+/// let ring = Ring::new(2)?;
+/// ring.try_push("a").unwrap();
+/// ring.try_push("b").unwrap();
+/// assert!(matches!(ring.try_push("c"), Err(PushError::Full("c"))));
+/// ring.close();
+/// assert!(matches!(ring.try_push("c"), Err(PushError::Closed("c"))));
+/// assert_eq!(ring.pop().ok(), Some("a"));
+/// assert_eq!(ring.pop().ok(), Some("b"));
+/// assert_eq!(ring.try_pop(), Err(PopError::Closed));
+/// # Ok::<(), rheostat_runtime::queue::CapacityError>(())
+/// ```
+pub struct Ring<T> {
+    tail: CachePadded<Tail>,
+    head: CachePadded<AtomicUsize>,
+    shape: CachePadded<Shape<T>>,
+    /// Consumers asleep.
+    item_waits: CachePadded<Parking>,
+    /// Producers asleep.
+    room_waits: CachePadded<Parking>,
+}
+
+/// The producers' line.
+struct Tail {
+    word: AtomicUsize,
+    /// `head` when a producer last had to look: keeps pushes off the consumers' line.
+    head_seen: AtomicUsize,
+}
+
+/// What both sides read and hardly anybody writes.
+struct Shape<T> {
+    slots: Box<[Slot<T>]>,
+    start: usize,
+    limit: AtomicUsize,
+    closing: AtomicBool,
+}
+
+struct Slot<T> {
+    seq: AtomicUsize,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+impl<T> Slot<T> {
+    /// How far the slot is past `state`: 0 at it, negative before.
+    #[inline(always)]
+    fn past(&self, state: usize) -> isize {
+        self.seq.load(Acquire).wrapping_sub(state) as isize // O1
+    }
+
+    /// # Safety
+    /// The caller owns the slot for `ticket` as a producer.
+    #[inline(always)]
+    unsafe fn fill(&self, ticket: usize, item: T) {
+        // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen empty.
+        self.value.with_mut(|value| unsafe { (*value).write(item) });
+        self.seq.store(ticket.wrapping_add(FULL), Release); // O1: hands `value` to this ticket's consumer.
+    }
+
+    /// # Safety
+    /// The caller owns the slot for a ticket as a consumer; `next_lap` is the ticket that the slot is for next.
+    #[inline(always)]
+    unsafe fn take(&self, next_lap: usize) -> T {
+        // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen full (O1); after that store
+        // nobody reads this value again.
+        let item = self.value.with(|value| unsafe { (*value).assume_init_read() });
+        self.seq.store(next_lap, Release); // O1: hands the empty slot to the next lap's producer.
+        item
+    }
+}
+
+// SAFETY: items are handed from thread to thread through O1, each to one owner at a time (I1); no `&T` is ever shared.
+unsafe impl<T: Send> Sync for Ring<T> {}
+// SAFETY: the ring owns its items and nothing in it is tied to a thread.
+unsafe impl<T: Send> Send for Ring<T> {}
+
+/// The announcement of sleepers in a position word.
+#[derive(Clone, Copy)]
+struct Awaited<'a>(&'a AtomicUsize);
+
+impl Flag for Awaited<'_> {
+    fn raise(&self) {
+        self.0.fetch_or(AWAITED, Relaxed); // O3
+    }
+    fn lower(&self) {
+        self.0.fetch_and(!AWAITED, Relaxed);
+    }
+}
+
+impl<T> Ring<T> {
+    /// A ring of `capacity` items, its slots rounded up to a power of two.
+    ///
+    /// # Errors
+    /// `capacity` is 0 or more than [`CAPACITY_MAX`].
+    pub fn new(capacity: usize) -> Result<Self, CapacityError> {
+        Self::with_allocation(capacity, capacity)
+    }
+
+    /// A ring that lets in `limit` items, with slots for `allocation`, rounded up to a power of two: as far as the
+    /// limit can be raised.
+    ///
+    /// # Errors
+    /// `allocation` is 0 or more than [`CAPACITY_MAX`], or `limit` is 0 or more than the rounded allocation.
+    pub fn with_allocation(limit: usize, allocation: usize) -> Result<Self, CapacityError> {
+        Self::with_start(limit, allocation, 0)
+    }
+
+    /// As [`with_allocation`](Self::with_allocation), with both positions at `start`: for tests that cross the point
+    /// where positions wrap.
+    #[doc(hidden)]
+    pub fn with_start(limit: usize, allocation: usize, start: usize) -> Result<Self, CapacityError> {
+        if allocation == 0 || allocation > CAPACITY_MAX {
+            return Err(CapacityError { requested: allocation, max: CAPACITY_MAX });
+        }
+        let allocation = allocation.next_power_of_two();
+        if limit == 0 || limit > allocation {
+            return Err(CapacityError { requested: limit, max: allocation });
+        }
+        let start = start.wrapping_mul(STRIDE);
+        let mut slots: Box<[Slot<T>]> = (0..allocation)
+            .map(|_| Slot { seq: AtomicUsize::new(0), value: UnsafeCell::new(MaybeUninit::uninit()) })
+            .collect();
+        for lap_offset in 0..allocation {
+            let ticket = start.wrapping_add(lap_offset * STRIDE);
+            slots[(ticket / STRIDE) & (allocation - 1)].seq = AtomicUsize::new(ticket);
+        }
+        Ok(Self {
+            tail: CachePadded::new(Tail { word: AtomicUsize::new(start), head_seen: AtomicUsize::new(start) }),
+            head: CachePadded::new(AtomicUsize::new(start)),
+            shape: CachePadded::new(Shape {
+                slots,
+                start,
+                limit: AtomicUsize::new(limit),
+                closing: AtomicBool::new(false),
+            }),
+            item_waits: CachePadded::new(Parking::new()),
+            room_waits: CachePadded::new(Parking::new()),
+        })
+    }
+
+    /// Pushes without waiting.
+    ///
+    /// # Errors
+    /// The ring is full or closed; the item comes back.
+    #[inline]
+    pub fn try_push(&self, item: T) -> Result<(), PushError<T>> {
+        let mut backoff = Backoff::new();
+        let mut tail = self.tail.word.load(Relaxed);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(PushError::Closed(item));
+            }
+            let ticket = tail & TICKET;
+            if self.room_at(ticket, 1) == 0 {
+                return Err(PushError::Full(item));
+            }
+            let slot = self.slot(ticket);
+            let past = slot.past(ticket);
+            if past == 0 {
+                let next = tail.wrapping_add(STRIDE);
+                match self.tail.word.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        // SAFETY: the CAS made this ticket ours (I1).
+                        unsafe { slot.fill(ticket, item) };
+                        self.published(tail);
+                        return Ok(());
+                    }
+                    Err(now) => tail = now,
+                }
+                backoff.spin();
+            } else if past < 0 {
+                // A consumer of the last lap has yet to leave.
+                return Err(PushError::Full(item));
+            } else {
+                tail = self.tail.word.load(Relaxed);
+            }
+        }
+    }
+
+    /// Pops without waiting.
+    ///
+    /// # Errors
+    /// The ring is empty, or closed and drained.
+    #[inline]
+    pub fn try_pop(&self) -> Result<T, PopError> {
+        let mut backoff = Backoff::new();
+        let mut head = self.head.load(Relaxed);
+        loop {
+            let ticket = head & TICKET;
+            let slot = self.slot(ticket);
+            let past = slot.past(ticket.wrapping_add(FULL));
+            if past == 0 {
+                let next = head.wrapping_add(STRIDE);
+                match self.head.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        // SAFETY: the CAS made this ticket ours (I1).
+                        let item = unsafe { slot.take(self.next_lap(ticket)) };
+                        self.vacated(head, next);
+                        return Ok(item);
+                    }
+                    Err(now) => head = now,
+                }
+                backoff.spin();
+            } else if past < 0 {
+                return Err(self.nothing_at(ticket));
+            } else {
+                head = self.head.load(Relaxed);
+            }
+        }
+    }
+
+    /// Pushes as many items from the front of `items` as there is room for, as one run, in order and without
+    /// waiting. Returns how many; none when full or [closed](Self::is_closed).
+    pub fn push_bulk(&self, items: &mut Vec<T>) -> usize {
+        let mut backoff = Backoff::new();
+        let mut tail = self.tail.word.load(Relaxed);
+        loop {
+            if tail & CLOSED != 0 || items.is_empty() {
+                return 0;
+            }
+            let ticket = tail & TICKET;
+            let room = self.room_at(ticket, items.len()).min(items.len());
+            let ready = self.ready(ticket, room, 0);
+            if ready == 0 {
+                if room > 0 && self.slot(ticket).past(ticket) > 0 {
+                    tail = self.tail.word.load(Relaxed);
+                    continue;
+                }
+                return 0;
+            }
+            let next = tail.wrapping_add(ready * STRIDE);
+            match self.tail.word.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
+                Ok(_) => {
+                    let (first, second) = self.run(ticket, ready);
+                    let mut ticket = ticket;
+                    let mut items = items.drain(..ready);
+                    for slots in [first, second] {
+                        slots.iter().zip(&mut items).for_each(|(slot, item)| {
+                            // SAFETY: the CAS made the whole run ours (I1, I2).
+                            unsafe { slot.fill(ticket, item) };
+                            ticket = ticket.wrapping_add(STRIDE);
+                        });
+                    }
+                    drop(items);
+                    self.published(tail);
+                    return ready;
+                }
+                Err(now) => tail = now,
+            }
+            backoff.spin();
+        }
+    }
+
+    /// Pops up to `max` items to the end of `out`, as one run, in order and without waiting. Returns how many.
+    pub fn pop_bulk(&self, out: &mut Vec<T>, max: usize) -> usize {
+        let mut backoff = Backoff::new();
+        let mut head = self.head.load(Relaxed);
+        loop {
+            let ticket = head & TICKET;
+            let ready = self.ready(ticket, max.min(self.allocation()), FULL);
+            if ready == 0 {
+                if max > 0 && self.slot(ticket).past(ticket.wrapping_add(FULL)) > 0 {
+                    head = self.head.load(Relaxed);
+                    continue;
+                }
+                return 0;
+            }
+            out.reserve(ready); // Before the claim: what may panic must not hold slots.
+            let next = head.wrapping_add(ready * STRIDE);
+            match self.head.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+                Ok(_) => {
+                    let (first, second) = self.run(ticket, ready);
+                    let mut next_lap = self.next_lap(ticket);
+                    for slots in [first, second] {
+                        out.extend(slots.iter().map(|slot| {
+                            // SAFETY: the CAS made the whole run ours (I1, I2).
+                            let item = unsafe { slot.take(next_lap) };
+                            next_lap = next_lap.wrapping_add(STRIDE);
+                            item
+                        }));
+                    }
+                    self.vacated(head, next);
+                    return ready;
+                }
+                Err(now) => head = now,
+            }
+            backoff.spin();
+        }
+    }
+
+    /// Pushes, waiting for room as long as it takes: spins, then parks.
+    ///
+    /// # Errors
+    /// The ring is closed, before or while waiting; the item comes back.
+    pub fn push(&self, item: T) -> Result<(), Closed<T>> {
+        self.push_within(item, None).map_err(|error| Closed(error.into_inner()))
+    }
+
+    /// Pushes, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// The ring is still full at the end of that time, or closed; the item comes back.
+    pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushError<T>> {
+        self.push_within(item, Some(timeout))
+    }
+
+    /// Pushes all of `items`, in runs, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// The ring is closed; what was not pushed stays in `items`.
+    pub fn push_all(&self, items: &mut Vec<T>) -> Result<(), Closed> {
+        let mut wait = self.wait_for_room(None);
+        while !items.is_empty() {
+            if self.push_bulk(items) > 0 {
+                self.pass_room_on(&wait);
+                wait = self.wait_for_room(None);
+            } else if self.is_closed() {
+                return Err(Closed(()));
+            } else {
+                wait.pause(|| self.has_no_room(), || false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pops, waiting for an item as long as it takes: spins, then parks.
+    ///
+    /// # Errors
+    /// The ring is closed and drained.
+    pub fn pop(&self) -> Result<T, Closed> {
+        self.pop_until(|| false, None).map_err(|_| Closed(()))
+    }
+
+    /// Pops, waiting for an item for at most `timeout`.
+    ///
+    /// # Errors
+    /// The ring is still empty at the end of that time, or closed and drained.
+    pub fn pop_timeout(&self, timeout: Duration) -> Result<T, PopError> {
+        self.pop_until(|| false, Some(timeout))
+    }
+
+    /// Pops, waiting for an item until `give_up` holds or `timeout` is over. An item that is there is popped in any case.
+    ///
+    /// A caller asleep in here looks at `give_up` again when woken: make it true, then call
+    /// [`wake_consumers`](Self::wake_consumers).
+    ///
+    /// # Errors
+    /// [`PopError::Empty`] when it gave up, [`PopError::Closed`] when the ring is closed and drained.
+    pub fn pop_until(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
+        let mut wait = self.wait_for_item(timeout);
+        loop {
+            match self.try_pop() {
+                Ok(item) => {
+                    self.pass_item_on(&wait);
+                    return Ok(item);
+                }
+                Err(PopError::Empty) if wait.pause(|| self.has_no_item(), &give_up) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_until`](Self::pop_until) does.
+    /// Returns how many: at least one, unless `max` is 0.
+    ///
+    /// # Errors
+    /// As [`pop_until`](Self::pop_until).
+    pub fn pop_bulk_until(
+        &self,
+        out: &mut Vec<T>,
+        max: usize,
+        give_up: impl Fn() -> bool,
+        timeout: Option<Duration>,
+    ) -> Result<usize, PopError> {
+        let mut wait = self.wait_for_item(timeout);
+        loop {
+            let popped = self.pop_bulk(out, max);
+            if popped > 0 || max == 0 {
+                self.pass_item_on(&wait);
+                return Ok(popped);
+            }
+            match self.nothing_at(self.head.load(Relaxed) & TICKET) {
+                PopError::Empty if wait.pause(|| self.has_no_item(), &give_up) => {}
+                error => return Err(error),
+            }
+        }
+    }
+
+    /// Closes the ring. From the return on no push succeeds; items accepted before stay to be popped, and consumers see
+    /// [`PopError::Closed`] only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
+    pub fn close(&self) {
+        self.shape.closing.store(true, Release); // O5
+        self.tail.word.fetch_or(CLOSED, Release); // I4
+        self.wake_consumers();
+        self.wake_producers();
+    }
+
+    /// True once [`close`](Self::close) has taken hold.
+    pub fn is_closed(&self) -> bool {
+        self.tail.word.load(Acquire) & CLOSED != 0
+    }
+
+    /// Wakes every consumer that sleeps in a pop, so that it looks again whether to give up.
+    pub fn wake_consumers(&self) {
+        self.item_waits.wake(usize::MAX, &Awaited(&self.tail.word));
+    }
+
+    fn wake_producers(&self) {
+        self.room_waits.wake(usize::MAX, &Awaited(&self.head));
+    }
+
+    /// How many items the ring lets in before pushes are refused.
+    pub fn limit(&self) -> usize {
+        self.shape.limit.load(Relaxed)
+    }
+
+    /// Turns the limit, and wakes producers that wait for room. Returns the limit before.
+    ///
+    /// # Errors
+    /// `limit` is 0 or more than [`allocation`](Self::allocation).
+    pub fn set_limit(&self, limit: usize) -> Result<usize, CapacityError> {
+        if limit == 0 || limit > self.allocation() {
+            return Err(CapacityError { requested: limit, max: self.allocation() });
+        }
+        let before = self.shape.limit.swap(limit, Relaxed);
+        self.wake_producers(); // O4
+        Ok(before)
+    }
+
+    /// The [`limit`](Self::limit), by the name that other queues have for it.
+    pub fn capacity(&self) -> usize {
+        self.limit()
+    }
+
+    /// How many slots there are: as far as the limit can be raised.
+    pub fn allocation(&self) -> usize {
+        self.shape.slots.len()
+    }
+
+    /// How many items are in the ring, those on their way in or out included. Exact when nobody else uses the
+    /// ring; more than the limit while a lowered limit drains.
+    pub fn len(&self) -> usize {
+        let head = self.head.load(Acquire) & TICKET;
+        let tail = self.tail.word.load(Acquire) & TICKET;
+        // Pops between the two loads make the difference too large, never negative (I3).
+        (tail.wrapping_sub(head) / STRIDE).min(self.allocation())
+    }
+
+    /// True when [`len`](Self::len) is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when a push would be refused for lack of room.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limit()
+    }
+
+    /// How many items have been pushed so far. Monotone; for a depth read [`popped`](Self::popped) first.
+    pub fn pushed(&self) -> u64 {
+        self.count_at(self.tail.word.load(Acquire))
+    }
+
+    /// How many items have been popped so far. Monotone.
+    pub fn popped(&self) -> u64 {
+        self.count_at(self.head.load(Acquire))
+    }
+
+    fn count_at(&self, word: usize) -> u64 {
+        ((word & TICKET).wrapping_sub(self.shape.start) / STRIDE) as u64
+    }
+
+    fn push_within(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
+        let mut wait = self.wait_for_room(timeout);
+        loop {
+            match self.try_push(item) {
+                Ok(()) => {
+                    self.pass_room_on(&wait);
+                    return Ok(());
+                }
+                Err(PushError::Full(back)) if wait.pause(|| self.has_no_room(), || false) => item = back,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wait_for_room(&self, timeout: Option<Duration>) -> Wait<'_, Awaited<'_>> {
+        Wait::new(&self.room_waits, Awaited(&self.head), timeout)
+    }
+
+    fn wait_for_item(&self, timeout: Option<Duration>) -> Wait<'_, Awaited<'_>> {
+        Wait::new(&self.item_waits, Awaited(&self.tail.word), timeout)
+    }
+
+    /// O3: true when every ticket handed to a producer has been handed to a consumer, and more may come.
+    fn has_no_item(&self) -> bool {
+        let tail = self.tail.word.load(Acquire);
+        tail & CLOSED == 0 && tail & TICKET == self.head.load(Acquire) & TICKET
+    }
+
+    /// O3: true when no consumer has so much as claimed what would make room, and one still may.
+    fn has_no_room(&self) -> bool {
+        let tail = self.tail.word.load(Acquire);
+        tail & CLOSED == 0 && self.length(tail & TICKET, self.head.load(Acquire)) >= self.limit() as isize
+    }
+
+    /// After a push that claimed from `tail`. A run wakes one as well: it wakes the next if it leaves something.
+    #[inline(always)]
+    fn published(&self, tail: usize) {
+        if tail & AWAITED != 0 {
+            self.wake_consumer();
+        }
+    }
+
+    /// After a pop that moved `head` to `next`.
+    #[inline(always)]
+    fn vacated(&self, head: usize, next: usize) {
+        if head & AWAITED != 0 {
+            self.wake_producer(next);
+        }
+    }
+
+    #[cold]
+    fn wake_consumer(&self) {
+        self.item_waits.wake(1, &Awaited(&self.tail.word));
+    }
+
+    /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop that
+    /// makes the first room sees so: the ring takes no pushes until then.
+    #[cold]
+    fn wake_producer(&self, head: usize) {
+        if self.length(self.tail.word.load(Relaxed), head) < self.limit() as isize {
+            self.room_waits.wake(1, &Awaited(&self.head));
+        }
+    }
+
+    /// A consumer that slept was perhaps woken for a run, and took less.
+    fn pass_item_on(&self, wait: &Wait<'_, Awaited<'_>>) {
+        if wait.was_announced() && self.tail.word.load(Relaxed) & AWAITED != 0 && !self.is_empty() {
+            self.wake_consumer();
+        }
+    }
+
+    /// A producer that slept was perhaps woken for a run of free slots, and used less.
+    fn pass_room_on(&self, wait: &Wait<'_, Awaited<'_>>) {
+        let head = self.head.load(Relaxed);
+        if wait.was_announced() && head & AWAITED != 0 {
+            self.wake_producer(head);
+        }
+    }
+
+    /// Room for a push at `ticket`: enough for `wanted` as far as known, or else as much as there is (I5).
+    #[inline(always)]
+    fn room_at(&self, ticket: usize, wanted: usize) -> usize {
+        let limit = self.limit() as isize;
+        let room = limit - self.length(ticket, self.tail.head_seen.load(Relaxed));
+        if room >= wanted as isize {
+            return room as usize;
+        }
+        let head = self.head.load(Relaxed) & TICKET;
+        self.tail.head_seen.store(head, Relaxed);
+        (limit - self.length(ticket, head)).max(0) as usize
+    }
+
+    /// Items between two positions; negative when `tail` is older than `head`.
+    #[inline(always)]
+    fn length(&self, tail: usize, head: usize) -> isize {
+        (tail & TICKET).wrapping_sub(head & TICKET) as isize / STRIDE as isize
+    }
+
+    /// How many slots from `ticket` on, up to `max`, are in `state` (0 or `FULL`) for their tickets.
+    #[inline]
+    fn ready(&self, ticket: usize, max: usize, state: usize) -> usize {
+        let (first, second) = self.run(ticket, max);
+        let mut expected = ticket.wrapping_add(state);
+        for (passed, slots) in [(0, first), (first.len(), second)] {
+            for (index, slot) in slots.iter().enumerate() {
+                if slot.past(expected) != 0 {
+                    return passed + index;
+                }
+                expected = expected.wrapping_add(STRIDE);
+            }
+        }
+        max
+    }
+
+    /// The slots of `count` tickets from `ticket` on: up to the end of the allocation, and from its beginning.
+    #[inline(always)]
+    fn run(&self, ticket: usize, count: usize) -> (&[Slot<T>], &[Slot<T>]) {
+        let slots = &self.shape.slots;
+        let begin = self.index(ticket);
+        let first = count.min(slots.len() - begin);
+        (&slots[begin..begin + first], &slots[..count - first])
+    }
+
+    #[inline(always)]
+    fn slot(&self, ticket: usize) -> &Slot<T> {
+        &self.shape.slots[self.index(ticket)]
+    }
+
+    #[inline(always)]
+    fn index(&self, ticket: usize) -> usize {
+        (ticket / STRIDE) & (self.shape.slots.len() - 1)
+    }
+
+    #[inline(always)]
+    fn next_lap(&self, ticket: usize) -> usize {
+        ticket.wrapping_add(self.shape.slots.len() * STRIDE)
+    }
+
+    /// Why nothing was published for `ticket`.
+    #[inline]
+    fn nothing_at(&self, ticket: usize) -> PopError {
+        if self.shape.closing.load(Acquire) {
+            let tail = self.tail.word.load(Acquire);
+            if tail & CLOSED != 0 && tail & TICKET == ticket {
+                return PopError::Closed; // I4: nothing will ever be.
+            }
+        }
+        PopError::Empty
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        // Nobody else is left, so what was claimed was also published, and no run is half done.
+        let mut ticket = self.head.load(Relaxed) & TICKET;
+        let tail = self.tail.word.load(Relaxed) & TICKET;
+        while ticket != tail {
+            let next_lap = self.next_lap(ticket);
+            // SAFETY: between head and tail every slot holds an item, and `&mut self` makes all of them ours.
+            drop(unsafe { self.slot(ticket).take(next_lap) });
+            ticket = ticket.wrapping_add(STRIDE);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Ring<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("len", &self.len())
+            .field("limit", &self.limit())
+            .field("allocation", &self.allocation())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,239 @@
+//! Sleeping until somebody says that something changed, without missing it.
+//!
+//! A waiter announces itself, looks at its condition once more, and only then sleeps; a notifier changes the
+//! condition first and looks for announced waiters after. One of the two must see the other.
+//!
+//! [`Parking`] is the ledger of sleepers; where the announcement is made is up to its user, through [`Flag`]:
+//! [`Event`] keeps a word of its own and pays a fence; the ring has its flags in the words that it changes by
+//! compare-exchange anyway, and pays nothing.
+//!
+//! Writers: everything in the ledger under its lock; the flag is raised and lowered under that lock only.
+//! I1  `waiting + wakes` is the number of threads with an entry, asleep on it or not.
+//! I2  The flag is up exactly while `waiting > 0`, at every release of the lock.
+//! I3  A wake is anonymous: whoever is in `wait`, or gets there, takes it. A notifier signals threads asleep on
+//!     the condition variable before any wake can be left for threads still on their way to it; so while
+//!     `wakes > 0`, at least as many threads are awake inside as there are wakes, or none is asleep.
+//! I4  One that drops its entry without waiting takes nothing while others wait: their wake stays theirs.
+//! O1  (`Event`) waiter: flag up, unlock, SeqCst fence, reads the condition. Notifier: writes the condition,
+//!     SeqCst fence, reads the flag. Waiter's fence first in the order of fences: the notifier sees the flag
+//!     and wakes. Notifier's first: the waiter sees the condition and does not sleep.
+//! O2  Two waiters, one flag: the second did not raise it, but got the lock after the one that did, so O1 holds
+//!     for its fence as well. A notifier that saw the flag and got the lock before a waiter entered is seen by
+//!     that waiter through the lock.
+//! Progress: blocking. A notifier that finds the flag down takes no lock.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+use super::atomic::{AtomicBool, Ordering, fence};
+use super::{Condvar, Mutex};
+
+/// Where waiters announce themselves. Both calls come with the ledger locked.
+pub trait Flag {
+    /// Somebody waits now, and nobody did.
+    fn raise(&self);
+    /// Nobody waits any more.
+    fn lower(&self);
+}
+
+/// The ledger of sleepers behind a blocking end.
+#[derive(Default)]
+pub struct Parking {
+    ledger: Mutex<Ledger>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct Ledger {
+    waiting: usize,
+    wakes: usize,
+}
+
+impl Ledger {
+    fn stop_waiting(&mut self, how_many: usize, flag: &impl Flag) {
+        self.waiting -= how_many;
+        if how_many > 0 && self.waiting == 0 {
+            flag.lower();
+        }
+    }
+}
+
+impl Parking {
+    /// With nobody in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Announces the caller. Look at the condition once more after this, then wait on the entry or drop it.
+    pub fn enter<F: Flag>(&self, flag: F) -> Entry<'_, F> {
+        let mut ledger = self.ledger.lock();
+        ledger.waiting += 1;
+        if ledger.waiting == 1 {
+            flag.raise();
+        }
+        drop(ledger);
+        Entry { parking: self, flag }
+    }
+
+    /// Wakes up to `how_many` of those that wait.
+    pub fn wake(&self, how_many: usize, flag: &impl Flag) {
+        let mut ledger = self.ledger.lock();
+        let woken = how_many.min(ledger.waiting);
+        ledger.stop_waiting(woken, flag);
+        ledger.wakes += woken;
+        drop(ledger);
+        // Signalled after the unlock so that the woken do not run into the lock; one that got there by itself in
+        // between has taken a wake, and the signal finds nobody or somebody that looks and sleeps again.
+        if woken == 1 {
+            self.woken.notify_one();
+        } else if woken > 1 {
+            self.woken.notify_all();
+        }
+    }
+}
+
+impl fmt::Debug for Parking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parking").finish_non_exhaustive()
+    }
+}
+
+/// An announced waiter. Dropping it takes the announcement back.
+#[derive(Debug)]
+#[must_use = "an announcement that is dropped at once waits for nothing"]
+pub struct Entry<'a, F: Flag> {
+    parking: &'a Parking,
+    flag: F,
+}
+
+impl<F: Flag> Entry<'_, F> {
+    /// Sleeps until woken, or until `deadline`. True when woken: such a caller that then does not take what it was
+    /// woken for must wake another in its place. Models have no clock and never time out.
+    pub fn wait(self, deadline: Option<Instant>) -> bool {
+        let entry = ManuallyDrop::new(self); // The wait itself takes the announcement back.
+        let mut ledger = entry.parking.ledger.lock();
+        loop {
+            if ledger.wakes > 0 {
+                ledger.wakes -= 1;
+                return true;
+            }
+            match deadline {
+                None => entry.parking.woken.wait(&mut ledger),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let timed_out = left.is_zero() || entry.parking.woken.wait_for(&mut ledger, left).timed_out();
+                    // A wake that came with the last tick is not lost: it is taken before time counts.
+                    if timed_out && ledger.wakes == 0 {
+                        ledger.stop_waiting(1, &entry.flag);
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<F: Flag> Drop for Entry<'_, F> {
+    fn drop(&mut self) {
+        let mut ledger = self.parking.ledger.lock();
+        if ledger.waiting > 0 {
+            ledger.stop_waiting(1, &self.flag); // I4
+        } else {
+            ledger.wakes -= 1;
+        }
+    }
+}
+
+impl Flag for &AtomicBool {
+    fn raise(&self) {
+        self.store(true, Ordering::Relaxed); // O1: the waiter's fence follows.
+    }
+    fn lower(&self) {
+        self.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A condition's bell: waiters sleep on it, whoever changes the condition rings it.
+///
+/// Ringing costs a fence and a load while nobody waits. Both ends take the condition to be something that is
+/// read and written through atomics or locks; the event orders them as the module header says.
+///
+/// ```
+/// use rheostat_runtime::sync::{Event, atomic::{AtomicBool, Ordering}};
+/// use std::thread;
+///
+/// let (ready, event) = (AtomicBool::new(false), Event::new());
+/// thread::scope(|scope| {
+///     scope.spawn(|| {
+///         ready.store(true, Ordering::Relaxed);
+///         event.notify_all();
+///     });
+///     assert!(event.wait_until(None, || ready.load(Ordering::Relaxed)));
+/// });
+/// ```
+#[derive(Default)]
+pub struct Event {
+    announced: AtomicBool,
+    parking: Parking,
+}
+
+impl Event {
+    /// With nobody waiting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Announces the caller as a waiter. Look at the condition after this, then wait on the entry or drop it.
+    pub fn prepare(&self) -> Entry<'_, impl Flag> {
+        let entry = self.parking.enter(&self.announced);
+        fence(Ordering::SeqCst); // O1, the waiter's.
+        entry
+    }
+
+    /// Wakes one waiter, if there is any. A woken waiter that does not act on what it was woken for must notify
+    /// another in its place.
+    #[inline]
+    pub fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// Wakes everybody who waits.
+    #[inline]
+    pub fn notify_all(&self) {
+        self.notify(usize::MAX);
+    }
+
+    /// Wakes up to `how_many` waiters.
+    #[inline]
+    pub fn notify(&self, how_many: usize) {
+        fence(Ordering::SeqCst); // O1, the notifier's.
+        if self.announced.load(Ordering::Relaxed) {
+            self.parking.wake(how_many, &&self.announced);
+        }
+    }
+
+    /// Sleeps until `condition` holds, or for `timeout`; says whether it held at the end. `condition` may be called any
+    /// number of times. For conditions that stay true for all: pair it with [`notify_all`](Self::notify_all).
+    pub fn wait_until(&self, timeout: Option<Duration>, condition: impl Fn() -> bool) -> bool {
+        if condition() {
+            return true;
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let entry = self.prepare();
+            if condition() {
+                return true;
+            }
+            if !entry.wait(deadline) {
+                return condition();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").finish_non_exhaustive()
+    }
+}
