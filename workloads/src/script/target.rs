@@ -1,0 +1,474 @@
+//! What a workload drives: maps, queues and pipelines, its own or the host's.
+
+use super::data::Declared;
+use super::document::{Known, Section, Walk};
+use super::expression::RESERVED;
+use super::{NOT_A_NAME, is_name, limits};
+use rheostat_runtime::observe::{Address, Kind};
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A named target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The name groups, events and thresholds use.
+    pub name: String,
+    /// Its address on the host.
+    pub address: Address,
+    /// True if the host has it already (`use = ".."`); else the run makes it and removes it again.
+    pub hosted: bool,
+    /// What it is.
+    pub kind: TargetKind,
+}
+
+impl Target {
+    /// About how many bytes it needs, as far as the file can tell.
+    pub fn memory(&self) -> u64 {
+        // What a key, its entry and its share of the table's slack come to, measured on both backends.
+        const ENTRY_BYTES: u64 = 96;
+        const SLOT_BYTES: u64 = 48;
+        const BATCH_BYTES: u64 = 64 << 10;
+        match &self.kind {
+            _ if self.hosted => 0,
+            TargetKind::Map(map) => {
+                let value = if let MapValue::Bytes(bytes) = map.value { bytes } else { 0 };
+                map.keys.map_or(0, Keys::items).saturating_mul(ENTRY_BYTES + value)
+            }
+            TargetKind::Queue(queue) => queue.capacity.saturating_mul(SLOT_BYTES + queue.item),
+            TargetKind::Pipeline(pipeline) => {
+                pipeline.stages.iter().map(|stage| (stage.capacity + stage.workers) * BATCH_BYTES).sum()
+            }
+        }
+    }
+}
+
+/// The kinds of target.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TargetKind {
+    /// A map.
+    Map(MapTarget),
+    /// A queue.
+    Queue(QueueTarget),
+    /// A pipeline.
+    Pipeline(PipelineTarget),
+}
+
+/// A map and the keys it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapTarget {
+    /// Which structure implements it; of no account for a hosted one.
+    pub backend: Backend,
+    /// What it holds.
+    pub value: MapValue,
+    /// The keys; `None` for a map that only a pipeline fills.
+    pub keys: Option<Keys>,
+    /// Entries it takes.
+    pub entries_max: Option<u64>,
+}
+
+/// Which structure implements a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Shards, each behind a lock.
+    Sharded,
+    /// No locks; memory freed after grace periods.
+    LockFree,
+}
+
+/// What a map holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapValue {
+    /// Counters, which `update` adds one to.
+    Counter,
+    /// So many bytes, which `update` replaces.
+    Bytes(u64),
+}
+
+/// How keys are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Keys {
+    /// All alike.
+    Uniform {
+        /// How many there are.
+        items: u64,
+    },
+    /// Rank r with probability proportional to r^-theta, exactly.
+    Zipfian {
+        /// How many there are.
+        items: u64,
+        /// The exponent.
+        theta: f64,
+    },
+}
+
+impl Keys {
+    /// How many different keys there are.
+    pub fn items(self) -> u64 {
+        match self {
+            Keys::Uniform { items } | Keys::Zipfian { items, .. } => items,
+        }
+    }
+}
+
+/// A queue of byte items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueTarget {
+    /// Items it takes.
+    pub capacity: u64,
+    /// Bytes of an item.
+    pub item: u64,
+}
+
+/// A pipeline over text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineTarget {
+    /// The data it reads.
+    pub from: String,
+    /// True if it reads it over and over until it is stopped.
+    pub repeat: bool,
+    /// Bytes a second it reads at most.
+    pub rate: Option<u64>,
+    /// Its stages in order; empty for a hosted one.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub op: StageOp,
+    /// Worker threads.
+    pub workers: u64,
+    /// Records at most in a batch.
+    pub batch: u64,
+    /// Batches its queue takes.
+    pub capacity: u64,
+}
+
+/// What a stage does to records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageOp {
+    /// Splits into lines.
+    Lines,
+    /// Splits into words.
+    Words,
+    /// Lets records pass that contain a text.
+    Contains(String),
+    /// Lets records pass that match a regular expression.
+    Matches(String),
+    /// Counts records in the map target of that name.
+    Count(String),
+    /// Writes records to a file.
+    Write(String),
+}
+
+/// Knobs of every stage of a pipeline.
+pub(super) const STAGE_KNOBS: [&str; 3] = ["workers", "batch", "capacity"];
+
+/// Name of the operation under which a pipeline's way from source to end is reported.
+pub const END_TO_END: &str = "end_to_end";
+
+/// The declared targets: those that could be read, and the names of all.
+pub(super) struct Targets {
+    read: Vec<Option<Target>>,
+    names: Vec<String>,
+}
+
+impl Targets {
+    pub fn into_read(self) -> Option<Vec<Target>> {
+        self.read.into_iter().collect()
+    }
+
+    /// Finds a target, or says that there is none. `None` in `Some` is one that is at fault already.
+    pub fn find(&self, walk: &Walk<'_>, name: &Spanned<String>) -> Option<&Target> {
+        if !self.names.contains(name.get_ref()) {
+            let known = Known::of("target", self.names.iter().map(String::as_str));
+            walk.fault(name.span(), known.unknown(name.get_ref()));
+        }
+        self.iter().find(|target| target.name == *name.get_ref())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.read.iter().flatten()
+    }
+
+    /// True if every declared target could be read, so that what is absent is absent.
+    pub fn all_read(&self) -> bool {
+        self.read.iter().all(Option::is_some)
+    }
+}
+
+pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Declared) -> Targets {
+    let mut targets = Targets { read: Vec::new(), names: Vec::new() };
+    let mut like = Vec::new();
+    let mut maps = Vec::new();
+    root.require("target", "what to drive: [target.NAME] with kind = \"map\", \"queue\" or \"pipeline\"");
+    let Some(mut all) = root.table("target", "[target]") else { return targets };
+    for (name, node) in all.take_all() {
+        if !is_name(name.get_ref()) {
+            walk.fault(name.span(), format!("`{}` {NOT_A_NAME}", name.get_ref()));
+        } else if RESERVED.contains(&name.get_ref().as_str()) {
+            walk.fault(
+                name.span(),
+                format!("`{}` means something else in thresholds; choose another name", name.get_ref()),
+            );
+        }
+        let title = format!("[target.{}]", name.get_ref());
+        let target = all.as_table(name.get_ref(), node, title).and_then(|mut section| {
+            let target = match section.string("like", "the name of another target") {
+                Some(model) => {
+                    like.push((targets.read.len(), name.get_ref().clone(), model));
+                    None
+                }
+                None => read(&name, &mut section, walk, data, &mut maps),
+            };
+            section.finish();
+            target
+        });
+        targets.read.push(target);
+        targets.names.push(name.into_inner());
+    }
+    if targets.names.len() > limits::TARGETS_MAX {
+        all.fault(format_args!("at most {} targets", limits::TARGETS_MAX));
+    }
+    for (index, name, model) in like {
+        let Some(found) = targets.find(walk, &model) else { continue };
+        if found.hosted || matches!(found.kind, TargetKind::Pipeline(_)) {
+            let message = "`like` copies a map or a queue that the run makes; write this target out";
+            walk.fault(model.span(), message);
+            continue;
+        }
+        let kind = found.kind.clone();
+        targets.read[index] =
+            Address::new(found.address.kind(), &name).ok().map(|address| Target { name, address, hosted: false, kind });
+    }
+    let memory = targets.iter().fold(0u64, |sum, target| sum.saturating_add(target.memory()));
+    if memory > limits::MEMORY_MAX {
+        let (needed, max) = (crate::unit::bytes(memory), crate::unit::bytes(limits::MEMORY_MAX));
+        all.fault(format_args!("the targets need about {needed}; a run may have {max}: take fewer or smaller items"));
+    }
+    for map in maps {
+        match targets.find(walk, &map).map(|target| &target.kind) {
+            Some(TargetKind::Map(MapTarget { value: MapValue::Counter, .. })) | None => {}
+            Some(_) => walk.fault(map.span(), format!("`{}` is no map of counters to count into", map.get_ref())),
+        }
+    }
+    targets
+}
+
+fn read(
+    name: &Spanned<String>,
+    section: &mut Section<'_, '_>,
+    walk: &Walk<'_>,
+    data: &Declared,
+    maps: &mut Vec<Spanned<String>>,
+) -> Option<Target> {
+    const KINDS: [(&str, Kind); 3] = [("map", Kind::Map), ("queue", Kind::Queue), ("pipeline", Kind::Pipeline)];
+    let hosted = section.string("use", "the address of a resource the host has, such as \"map.words\"");
+    let (kind, address) = if let Some(hosted) = &hosted {
+        let address: Address = match hosted.get_ref().parse() {
+            Ok(address) => address,
+            Err(error) => {
+                walk.fault(hosted.span(), error.to_string());
+                return None;
+            }
+        };
+        if !KINDS.iter().any(|(_, kind)| *kind == address.kind()) {
+            walk.fault(hosted.span(), format!("`{address}` cannot be driven: use a map, a queue or a pipeline"));
+            return None;
+        }
+        (address.kind(), Some(address))
+    } else {
+        section.require("kind", "one of map, queue, pipeline; or set `use` to the address of a hosted resource");
+        let kind = section.word("kind", &KINDS)?;
+        (kind, Address::new(kind, name.get_ref()).ok())
+    };
+    let hosted = hosted.is_some();
+    let kind = match kind {
+        Kind::Map => TargetKind::Map(read_map(section, hosted)?),
+        Kind::Queue => TargetKind::Queue(read_queue(section, hosted)?),
+        _ if hosted => {
+            TargetKind::Pipeline(PipelineTarget { from: String::new(), repeat: true, rate: None, stages: Vec::new() })
+        }
+        _ => TargetKind::Pipeline(read_pipeline(section, walk, data, maps)?),
+    };
+    Some(Target { name: name.get_ref().clone(), address: address?, hosted, kind })
+}
+
+fn read_map(section: &mut Section<'_, '_>, hosted: bool) -> Option<MapTarget> {
+    const BACKENDS: [(&str, Backend); 2] = [("sharded", Backend::Sharded), ("lock_free", Backend::LockFree)];
+    let (mut backend, mut value, mut entries_max) = (Some(Backend::Sharded), Some(MapValue::Counter), Some(None));
+    if !hosted {
+        if section.place("backend").is_some() {
+            backend = section.word("backend", &BACKENDS);
+        }
+        if section.place("value").is_some() {
+            value = section.size("value", 1, limits::VALUE_BYTES_MAX).map(MapValue::Bytes);
+        }
+        if section.place("entries_max").is_some() {
+            entries_max = section.count("entries_max", 1..=limits::ITEMS_MAX).map(Some);
+        }
+    }
+    let keys = match section.place("keys") {
+        None => Some(None),
+        Some(_) => {
+            let title = format!("keys of {}", section.title);
+            section.table("keys", title).and_then(|mut keys| {
+                keys.require("items", "how many keys there are");
+                let items = keys.count("items", 1..=limits::ITEMS_MAX);
+                let zipfian = match keys.place("dist") {
+                    None => Some(false),
+                    Some(_) => keys.word("dist", &[("uniform", false), ("zipfian", true)]),
+                };
+                let theta = match (zipfian, keys.place("theta")) {
+                    (Some(false), Some(_)) => {
+                        keys.fault("`theta` goes with dist = \"zipfian\"");
+                        keys.number("theta", 0.0, limits::THETA_MAX)
+                    }
+                    (_, Some(_)) => keys.number("theta", 0.0, limits::THETA_MAX),
+                    (_, None) => Some(0.99),
+                };
+                keys.finish();
+                let (items, theta) = (items?, theta?);
+                Some(Some(if zipfian? { Keys::Zipfian { items, theta } } else { Keys::Uniform { items } }))
+            })
+        }
+    };
+    Some(MapTarget { backend: backend?, value: value?, keys: keys?, entries_max: entries_max? })
+}
+
+fn read_queue(section: &mut Section<'_, '_>, hosted: bool) -> Option<QueueTarget> {
+    let capacity = match section.place("capacity") {
+        Some(_) if !hosted => section.count("capacity", 1..=limits::QUEUE_CAPACITY_MAX),
+        _ => Some(1024),
+    };
+    let item = match section.place("item") {
+        Some(_) => section.size("item", limits::ITEM_BYTES_MIN, limits::VALUE_BYTES_MAX),
+        None => Some(64),
+    };
+    Some(QueueTarget { capacity: capacity?, item: item? })
+}
+
+fn read_pipeline(
+    section: &mut Section<'_, '_>,
+    walk: &Walk<'_>,
+    data: &Declared,
+    maps: &mut Vec<Spanned<String>>,
+) -> Option<PipelineTarget> {
+    section.require("from", "the name of a [data.NAME]");
+    let from = section.string("from", "the name of a [data.NAME]");
+    if let Some(from) = &from
+        && !data.iter().any(|(name, _)| name == from.get_ref())
+    {
+        let known = Known::of("data", data.iter().map(|(name, _)| name.as_str()));
+        walk.fault(from.span(), known.unknown(from.get_ref()));
+    }
+    let repeat = section.flag("repeat");
+    let rate = match section.place("rate") {
+        None => Some(None),
+        Some(_) => section.byte_rate("rate", 1024, 1 << 40).map(Some),
+    };
+    section.require("stage", "the stages: stage = [{ name = \"split\", op = \"words\" }, ..]");
+    let title = section.title.clone();
+    let sections = section.tables("stage", limits::STAGES_MAX, |n| format!("stage {n} of {title}"));
+    let mut names = BTreeMap::new();
+    let stages: Vec<_> = sections.into_iter().map(|stage| read_stage(stage, walk, maps, &mut names)).collect();
+    Some(PipelineTarget {
+        from: from?.into_inner(),
+        repeat,
+        rate: rate?,
+        stages: stages.into_iter().collect::<Option<Vec<_>>>().filter(|stages| !stages.is_empty())?,
+    })
+}
+
+fn read_stage(
+    mut section: Section<'_, '_>,
+    walk: &Walk<'_>,
+    maps: &mut Vec<Spanned<String>>,
+    names: &mut BTreeMap<String, ()>,
+) -> Option<Stage> {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Lines,
+        Words,
+        Filter,
+        Count,
+        Write,
+    }
+    const OPS: [(&str, Word); 5] = [
+        ("lines", Word::Lines),
+        ("words", Word::Words),
+        ("filter", Word::Filter),
+        ("count", Word::Count),
+        ("write", Word::Write),
+    ];
+    section.require("op", "one of lines, words, filter, count, write");
+    let op = section.word("op", &OPS);
+    let name_at = section.place("name");
+    let name = match name_at.clone() {
+        Some(_) => section.string("name", "the name of the stage").map(Spanned::into_inner),
+        // A stage is called after what it does.
+        None => {
+            op.and_then(|op| OPS.iter().find(|(_, word)| *word as u8 == op as u8).map(|(name, _)| (*name).to_owned()))
+        }
+    };
+    if let Some(name) = &name {
+        let span = name_at.unwrap_or(section.span.clone());
+        if !is_name(name) {
+            walk.fault(span, format!("`{name}` {NOT_A_NAME}"));
+        } else if name == END_TO_END {
+            walk.fault(span, format!("`{END_TO_END}` is the way through the whole pipeline; choose another name"));
+        } else if names.insert(name.clone(), ()).is_some() {
+            walk.fault(span, format!("there are two stages `{name}`; give one of them another `name`"));
+        }
+    }
+    let op = match op {
+        Some(Word::Lines) => Some(StageOp::Lines),
+        Some(Word::Words) => Some(StageOp::Words),
+        Some(Word::Filter) => {
+            let (contains_at, regex_at) = (section.place("contains"), section.place("regex"));
+            let contains = section.string("contains", "the text to look for");
+            let regex = section.string("regex", "a regular expression");
+            match (contains_at, regex_at) {
+                (Some(_), None) => contains.map(|text| StageOp::Contains(text.into_inner())),
+                (None, Some(_)) => regex.and_then(|regex| match regex::bytes::Regex::new(regex.get_ref()) {
+                    Ok(_) => Some(StageOp::Matches(regex.into_inner())),
+                    Err(error) => {
+                        // Its message draws carets of its own over several lines; the last says what is wrong.
+                        let why = error.to_string();
+                        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                        walk.fault(regex.span(), format!("`regex` is no regular expression: {why}"));
+                        None
+                    }
+                }),
+                _ => {
+                    section.fault("a filter takes either `contains` or `regex`");
+                    None
+                }
+            }
+        }
+        Some(Word::Count) => {
+            section.require("map", "the name of a [target.NAME] of kind \"map\"");
+            section.string("map", "the name of a [target.NAME] of kind \"map\"").map(|map| {
+                maps.push(map.clone());
+                StageOp::Count(map.into_inner())
+            })
+        }
+        Some(Word::Write) => {
+            section.require("path", "the file to write to");
+            section.string("path", "the file to write to").map(|path| StageOp::Write(path.into_inner()))
+        }
+        None => None,
+    };
+    let workers = sized(&mut section, "workers", 1, limits::workers_max());
+    let batch = sized(&mut section, "batch", 100, limits::BATCH_MAX);
+    let capacity = sized(&mut section, "capacity", 16, limits::STAGE_CAPACITY_MAX);
+    section.finish();
+    Some(Stage { name: name?, op: op?, workers: workers?, batch: batch?, capacity: capacity? })
+}
+
+fn sized(section: &mut Section<'_, '_>, key: &'static str, default: u64, max: u64) -> Option<u64> {
+    if section.place(key).is_none() { Some(default) } else { section.count(key, 1..=max) }
+}
