@@ -1,0 +1,395 @@
+//! From what was written to what it means, finding every fault of meaning in one go.
+
+use super::fault::Fault;
+use super::raw::*;
+use super::*;
+use rheostat_runtime::observe::{Address, Kind};
+use serde_spanned::Spanned;
+use std::ops::{Range, RangeInclusive};
+
+const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9746);
+const POOL: &str = "batches";
+const POOL_BYTES_MAX: i64 = 128 << 20;
+/// More workers than this help nobody and cost a stack each.
+const WORKERS_MAX: i64 = 1024;
+
+/// Collects faults while values are checked; a value at fault is replaced by its default and checking goes on.
+struct Check<'f> {
+    faults: &'f mut Vec<Fault>,
+    /// Nothing had to be cut out for its form; else what is missing may only seem so.
+    whole: bool,
+}
+
+pub(super) fn check(
+    origin: Origin,
+    raw: RawConfig,
+    base: &Path,
+    overrides: &Overrides,
+    faults: &mut Vec<Fault>,
+) -> Config {
+    let mut check = Check { whole: faults.is_empty(), faults };
+    let state_dir = overrides.state_dir.clone().unwrap_or_else(|| match raw.state.dir {
+        Some(dir) => base.join(dir.into_inner()),
+        None => default_state_dir(),
+    });
+    let socket = overrides.socket.clone().unwrap_or_else(|| match raw.control.socket {
+        Some(socket) => base.join(socket.into_inner()),
+        None => rheostat_api::default_socket(),
+    });
+    check.socket(&socket);
+    let listen = flagged(overrides.listen.as_ref(), raw.control.listen);
+    let metrics = flagged(overrides.metrics.as_ref(), raw.metrics.listen);
+    Config {
+        origin,
+        overrides: overrides.clone(),
+        control: Control {
+            socket,
+            listen: check.loopback("control.listen", listen, None),
+            token_file: raw
+                .control
+                .token_file
+                .map_or_else(|| state_dir.join("token"), |file| base.join(file.into_inner())),
+        },
+        metrics: check.loopback("metrics.listen", metrics, Some(METRICS)),
+        limits: check.limits(raw.limits),
+        stop_limit: check.millis("stop.limit_ms", raw.stop.limit_ms, 10_000, 100..=3_600_000),
+        state_dir,
+        resources: check.resources(base, raw.map, raw.queue, raw.pool, raw.scheduler, raw.pipeline),
+    }
+}
+
+/// A flag's value stands nowhere in the file.
+fn flagged(flag: Option<&String>, written: Written<String>) -> Written<String> {
+    flag.map(|text| Spanned::new(0..0, text.clone())).or(written)
+}
+
+/// `$XDG_STATE_HOME/rheostat`, `~/.local/state/rheostat`, `/var/lib/rheostat` for root, or a folder beside the socket.
+fn default_state_dir() -> PathBuf {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(state) = folder("XDG_STATE_HOME") {
+        return state.join("rheostat");
+    }
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/rheostat".into();
+    }
+    match folder("HOME") {
+        Some(home) => home.join(".local/state/rheostat"),
+        None => rheostat_api::default_socket().with_file_name("state"),
+    }
+}
+
+impl Check<'_> {
+    fn fault(&mut self, at: Range<usize>, message: String) {
+        self.faults.push(Fault::new(at, message));
+    }
+
+    fn missing(&mut self, at: Range<usize>, message: String) {
+        if self.whole {
+            self.fault(at, message);
+        }
+    }
+
+    fn number(&mut self, key: &str, written: Written<i64>, default: i64, range: RangeInclusive<i64>) -> usize {
+        let value = match written {
+            Some(value) if !range.contains(value.get_ref()) => {
+                let (least, greatest) = (range.start(), range.end());
+                self.fault(
+                    value.span(),
+                    format!("{key} = {}: must be a whole number from {least} to {greatest}", value.get_ref()),
+                );
+                default
+            }
+            Some(value) => value.into_inner(),
+            None => default,
+        };
+        usize::try_from(value).unwrap_or_default()
+    }
+
+    fn millis(&mut self, key: &str, written: Written<i64>, default: i64, range: RangeInclusive<i64>) -> Duration {
+        Duration::from_millis(self.number(key, written, default, range) as u64)
+    }
+
+    fn loopback(&mut self, key: &str, written: Written<String>, default: Option<SocketAddr>) -> Option<SocketAddr> {
+        let Some(written) = written else { return default };
+        let text = written.get_ref();
+        match text.parse::<SocketAddr>() {
+            _ if text == "off" => None,
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(address) => {
+                let message = format!(
+                    "{key} = \"{address}\": refused, other machines could reach it and there is no TLS; \
+                     listen on 127.0.0.1 and forward the port, e.g. with `ssh -L`"
+                );
+                self.fault(written.span(), message);
+                None
+            }
+            Err(_) => {
+                self.fault(
+                    written.span(),
+                    format!("{key} = \"{text}\": must be ADDRESS:PORT, as in 127.0.0.1:9746, or off"),
+                );
+                None
+            }
+        }
+    }
+
+    fn socket(&mut self, socket: &Path) {
+        // What fits into sockaddr_un, its final zero not counted.
+        const PATH_BYTES_MAX: usize = 107;
+        let bytes = socket.as_os_str().len();
+        if bytes > PATH_BYTES_MAX {
+            let message = format!(
+                "control.socket: the path has {bytes} bytes, the system takes {PATH_BYTES_MAX}; choose a shorter one"
+            );
+            self.fault(0..0, message);
+        }
+    }
+
+    fn limits(&mut self, raw: RawLimits) -> Limits {
+        let connections = self.number("limits.connections", raw.connections, 256, 2..=65_536);
+        let reserved = raw.connections_reserved;
+        Limits {
+            // hyper's buffers are 8 KiB at least.
+            header_bytes: self.number("limits.header_bytes", raw.header_bytes, 16 << 10, 8 << 10..=1 << 20),
+            headers: self.number("limits.headers", raw.headers, 64, 16..=1024),
+            header_timeout: self.millis("limits.header_timeout_ms", raw.header_timeout_ms, 10_000, 100..=600_000),
+            body_bytes: self.number("limits.body_bytes", raw.body_bytes, 256 << 10, 1 << 10..=64 << 20),
+            upload_bytes: self.number("limits.upload_bytes", raw.upload_bytes, 8 << 20, 1 << 10..=256 << 20),
+            request_timeout: self.millis(
+                "limits.request_timeout_ms",
+                raw.request_timeout_ms,
+                30_000,
+                1_000..=3_600_000,
+            ),
+            connections,
+            connections_reserved: self.number(
+                "limits.connections_reserved",
+                reserved,
+                8.min(connections as i64 - 1),
+                1..=connections as i64 - 1,
+            ),
+            streams: self.number("limits.streams", raw.streams, 32, 1..=4096),
+            runs_queued: self.number("limits.runs_queued", raw.runs_queued, 4, 0..=1024),
+            history_series: self.number("limits.history_series", raw.history_series, 1024, 0..=65_536),
+        }
+    }
+
+    fn resources(
+        &mut self,
+        base: &Path,
+        maps: Named<RawMap>,
+        queues: Named<RawQueue>,
+        pools: Named<RawPool>,
+        schedulers: Named<RawScheduler>,
+        pipelines: Named<RawPipeline>,
+    ) -> Resources {
+        let maps = self.named(Kind::Map, maps, |check, name, raw| Map {
+            backend: match raw.backend.map(Spanned::into_inner) {
+                Some(RawBackend::LockFree) => Backend::LockFree,
+                Some(RawBackend::Sharded) | None => Backend::Sharded,
+            },
+            entries_max: check.number(&format!("map.{name}.entries_max"), raw.entries_max, 4 << 20, 1..=1 << 32),
+            name: name.to_owned(),
+        });
+        let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {
+            capacity: check.number(&format!("queue.{name}.capacity"), raw.capacity, 4096, 2..=1 << 24),
+            name: name.to_owned(),
+        });
+        let mut pools = self.named(Kind::Pool, pools, |check, name, raw| Pool {
+            level: match raw.level.map(Spanned::into_inner) {
+                Some(RawLevel::Mutex) => Level::Mutex,
+                Some(RawLevel::ThreadCached) | None => Level::ThreadCached,
+            },
+            bytes_max: check.number(
+                &format!("pool.{name}.bytes_max"),
+                raw.bytes_max,
+                POOL_BYTES_MAX,
+                1 << 20..=1 << 40,
+            ),
+            name: name.to_owned(),
+        });
+        let schedulers = self.named(Kind::Scheduler, schedulers, |check, name, raw| Scheduler {
+            threads: check.number(&format!("scheduler.{name}.threads"), raw.threads, cores(), 1..=WORKERS_MAX),
+            name: name.to_owned(),
+        });
+        // A pipeline that names no pool gets this one, and the pool need not be written down for it.
+        let unnamed = pipelines.values().any(|pipeline| pipeline.pool.is_none());
+        if unnamed && pools.iter().all(|pool| pool.name != POOL) {
+            pools.push(Pool { name: POOL.into(), level: Level::ThreadCached, bytes_max: POOL_BYTES_MAX as usize });
+        }
+        let known = Known {
+            maps: maps.iter().map(|map| map.name.clone()).collect(),
+            pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+        };
+        let mut checked = Vec::new();
+        for (name, raw) in pipelines {
+            self.name(Kind::Pipeline, &name);
+            checked.push(self.pipeline(base, &known, name, raw));
+        }
+        Resources { maps, queues, pools, schedulers, pipelines: checked }
+    }
+
+    fn named<R, C>(&mut self, kind: Kind, raw: Named<R>, mut make: impl FnMut(&mut Self, &str, R) -> C) -> Vec<C> {
+        raw.into_iter()
+            .map(|(name, raw)| {
+                self.name(kind, &name);
+                make(self, name.get_ref(), raw)
+            })
+            .collect()
+    }
+
+    fn name(&mut self, kind: Kind, name: &Spanned<String>) {
+        if let Err(error) = Address::new(kind, name.get_ref()) {
+            self.fault(name.span(), format!("{kind}.{}: {error}", name.get_ref()));
+        }
+    }
+
+    fn pipeline(&mut self, base: &Path, known: &Known, name: Spanned<String>, raw: RawPipeline) -> Pipeline {
+        let (at, name) = (name.span(), name.into_inner());
+        let pool = raw.pool.unwrap_or_else(|| Spanned::new(at.clone(), POOL.into()));
+        self.known(&format!("pipeline.{name}.pool"), "pool", &known.pools, &pool);
+        let source = self.source(base, &format!("pipeline.{name}.source"), at.clone(), raw.source);
+        if raw.stage.is_empty() {
+            self.missing(at, format!("pipeline.{name} has no stage; add [[pipeline.{name}.stage]]"));
+        }
+        let mut stages: Vec<Stage> = Vec::new();
+        for raw in raw.stage {
+            let at = raw.span();
+            let stage = self.stage(base, known, &name, at.clone(), raw.into_inner());
+            if stages.iter().any(|other| other.name == stage.name) {
+                self.fault(
+                    at,
+                    format!("pipeline.{name} has two stages called `{}`; give each its own name", stage.name),
+                );
+            }
+            stages.push(stage);
+        }
+        Pipeline { name, source, pool: pool.into_inner(), stages }
+    }
+
+    fn known(&mut self, key: &str, kind: &str, known: &[String], name: &Spanned<String>) {
+        if !known.contains(name.get_ref()) {
+            let has = if known.is_empty() { "there is none".into() } else { format!("there are {}", known.join(", ")) };
+            let message = format!("{key} = \"{name}\": no such {kind}, {has}; add [{kind}.{name}]");
+            self.fault(name.span(), message);
+        }
+    }
+
+    fn source(&mut self, base: &Path, key: &str, at: Range<usize>, raw: Written<RawSource>) -> Source {
+        let wants = "give it files = [\"PATH\", ..] or stdin = true";
+        let Some(raw) = raw else {
+            self.missing(at, format!("{key} is missing: {wants}"));
+            return Source::Stdin;
+        };
+        let at = raw.span();
+        let raw = raw.into_inner();
+        let stdin = raw.stdin.is_some_and(Spanned::into_inner);
+        match raw.files {
+            Some(files) if stdin => {
+                self.fault(files.span(), format!("{key} reads both files and standard input; keep one of them"));
+                Source::Stdin
+            }
+            Some(files) => {
+                if files.get_ref().is_empty() {
+                    self.fault(files.span(), format!("{key}.files is empty; name files, directories or globs"));
+                }
+                let paced = raw.bytes_per_second.is_some();
+                let pace = self.number(&format!("{key}.bytes_per_second"), raw.bytes_per_second, 1, 1..=1 << 40);
+                Source::Files {
+                    patterns: files.into_inner(),
+                    base: raw.base.map_or_else(|| base.to_path_buf(), |written| base.join(written.into_inner())),
+                    repeat: raw.repeat.is_some_and(Spanned::into_inner),
+                    bytes_per_second: paced.then_some(pace as u64),
+                }
+            }
+            None => {
+                if !stdin {
+                    self.missing(at, format!("{key} names no input: {wants}"));
+                }
+                Source::Stdin
+            }
+        }
+    }
+
+    fn stage(&mut self, base: &Path, known: &Known, pipeline: &str, at: Range<usize>, raw: RawStage) -> Stage {
+        let named = raw.name.is_some();
+        let name = raw.name.unwrap_or_else(|| Spanned::new(at.clone(), "stage".into()));
+        if !named {
+            self.missing(
+                at.clone(),
+                format!("a stage of pipeline.{pipeline} has no name; add name = \"split\" or the like"),
+            );
+        } else if let Err(error) = Address::stage("pipeline", name.get_ref()) {
+            self.fault(name.span(), format!("pipeline.{pipeline}.{name}: {error}"));
+        }
+        let key = |setting: &str| format!("pipeline.{pipeline}.{name}.{setting}");
+        // Each op with the one setting it takes; any other is a fault.
+        let mut options = vec![("contains", raw.contains), ("regex", raw.regex), ("map", raw.map), ("path", raw.path)];
+        let mut take = |setting: &str| options.iter_mut().find(|(known, _)| *known == setting).and_then(|o| o.1.take());
+        let mut missing = None;
+        let op = match raw.op.map(Spanned::into_inner) {
+            Some(RawOp::Lines) => Op::Lines,
+            Some(RawOp::Words) => Op::Words,
+            Some(RawOp::Filter) => match (take("contains"), take("regex")) {
+                (Some(text), None) => Op::Contains(text.into_inner()),
+                (None, Some(regex)) => {
+                    if let Err(error) = regex::bytes::Regex::new(regex.get_ref()) {
+                        let error = error.to_string().replace('\n', " ");
+                        self.fault(regex.span(), format!("{}: {error}", key("regex")));
+                    }
+                    Op::Matches(regex.into_inner())
+                }
+                _ => {
+                    missing = Some("op = \"filter\" takes either contains = \"TEXT\" or regex = \"PATTERN\"");
+                    Op::Contains(String::new())
+                }
+            },
+            Some(RawOp::Count) => match take("map") {
+                Some(map) => {
+                    self.known(&key("map"), "map", &known.maps, &map);
+                    Op::Count { map: map.into_inner() }
+                }
+                None => {
+                    missing = Some("op = \"count\" counts into a map; add map = \"NAME\"");
+                    Op::Count { map: String::new() }
+                }
+            },
+            Some(RawOp::Write) => match take("path") {
+                Some(path) => Op::Write { path: base.join(path.into_inner()) },
+                None => {
+                    missing = Some("op = \"write\" writes to a file; add path = \"FILE\"");
+                    Op::Write { path: PathBuf::new() }
+                }
+            },
+            None => {
+                missing = Some("it has no op; add op = \"lines\", \"words\", \"filter\", \"count\" or \"write\"");
+                Op::Lines
+            }
+        };
+        for (setting, left) in &options {
+            if let Some(left) = left {
+                self.fault(left.span(), format!("{}: this op has no such setting; remove it", key(setting)));
+            }
+        }
+        if let Some(missing) = missing {
+            self.missing(at, format!("pipeline.{pipeline}.{name}: {missing}"));
+        }
+        Stage {
+            workers: self.number(&key("workers"), raw.workers, 1, 1..=WORKERS_MAX),
+            batch: self.number(&key("batch"), raw.batch, 1024, 1..=1 << 16),
+            capacity: self.number(&key("capacity"), raw.capacity, 64, 2..=1 << 16),
+            name: name.into_inner(),
+            op,
+        }
+    }
+}
+
+/// What a pipeline can refer to.
+struct Known {
+    maps: Vec<String>,
+    pools: Vec<String>,
+}
+
+fn cores() -> i64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as i64)
+}

@@ -1,0 +1,312 @@
+//! What the daemon is told: read from TOML, checked as a whole, printed back as what is in force.
+//!
+//! Two types: what was written (`raw`) and what it means ([`Config`]). Precedence, here and nowhere else:
+//! defaults, then the file, then [`Overrides`] (which `main` fills from flags, and where a flag is missing from the
+//! environment).
+
+mod check;
+mod fault;
+mod print;
+mod raw;
+mod reader;
+
+pub use fault::{Fault, Faults};
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The demo that comes with the daemon.
+    Demo,
+    /// A file.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Demo => f.write_str("demo"),
+            Origin::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What flags and the environment say over the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The configuration file; the demo without one.
+    pub config: Option<PathBuf>,
+    /// The control socket.
+    pub socket: Option<PathBuf>,
+    /// Address of the control listener on TCP.
+    pub listen: Option<String>,
+    /// Address of the metrics listener, or `off`.
+    pub metrics: Option<String>,
+    /// Serve metrics on any free port when theirs is taken: for a daemon that lives inside another program.
+    pub metrics_may_move: bool,
+    /// Folder of journal, token and results.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Everything the daemon does, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where it came from.
+    pub origin: Origin,
+    /// What was said over it.
+    pub overrides: Overrides,
+    /// The control listeners.
+    pub control: Control,
+    /// Address of the metrics listener; `None` when it is off.
+    pub metrics: Option<SocketAddr>,
+    /// What the daemon refuses to exceed.
+    pub limits: Limits,
+    /// How long stopping may take.
+    pub stop_limit: Duration,
+    /// Folder of journal, token and results.
+    pub state_dir: PathBuf,
+    /// The resources.
+    pub resources: Resources,
+}
+
+/// The control listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Loopback TCP, when asked for.
+    pub listen: Option<SocketAddr>,
+    /// The bearer token that TCP needs.
+    pub token_file: PathBuf,
+}
+
+/// What the daemon refuses to exceed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Fields of a request's head.
+    pub headers: usize,
+    /// Time a client has to send a head.
+    pub header_timeout: Duration,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Bytes of a submitted workload.
+    pub upload_bytes: usize,
+    /// Time a request may take, its body included; streams are exempt once they began.
+    pub request_timeout: Duration,
+    /// Control connections open at once.
+    pub connections: usize,
+    /// How many of them only the Unix socket can use, so that a flood on TCP never locks its owner out.
+    pub connections_reserved: usize,
+    /// Clients of the stream.
+    pub streams: usize,
+    /// Runs that wait for the one under way.
+    pub runs_queued: usize,
+    /// Series kept in history, 12 KiB each.
+    pub history_series: usize,
+}
+
+/// The resources to host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Hosted maps.
+    pub maps: Vec<Map>,
+    /// Hosted queues.
+    pub queues: Vec<Queue>,
+    /// Allocator pools.
+    pub pools: Vec<Pool>,
+    /// Schedulers.
+    pub schedulers: Vec<Scheduler>,
+    /// Pipelines.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// A map of counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Map {
+    /// Name.
+    pub name: String,
+    /// Which structure implements it.
+    pub backend: Backend,
+    /// Entries it takes before it refuses new keys.
+    pub entries_max: usize,
+}
+
+/// Which structure implements a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Locks per shard: cheap writes.
+    Sharded,
+    /// No locks: readers never wait.
+    LockFree,
+}
+
+/// A queue of byte strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Name.
+    pub name: String,
+    /// Items it takes.
+    pub capacity: usize,
+}
+
+/// An allocator pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Name.
+    pub name: String,
+    /// The concurrency level it runs at.
+    pub level: Level,
+    /// Bytes it may hold from the system.
+    pub bytes_max: usize,
+}
+
+/// The concurrency level of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// One lock per size class.
+    Mutex,
+    /// A cache per thread before the lock.
+    ThreadCached,
+}
+
+/// A scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduler {
+    /// Name.
+    pub name: String,
+    /// Threads to start with.
+    pub threads: usize,
+}
+
+/// A pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Name.
+    pub name: String,
+    /// What feeds it.
+    pub source: Source,
+    /// The pool its batches come from.
+    pub pool: String,
+    /// Its stages, in order.
+    pub stages: Vec<Stage>,
+}
+
+/// What feeds a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Files, directories and globs.
+    Files {
+        /// What to read.
+        patterns: Vec<String>,
+        /// What relative patterns are relative to.
+        base: PathBuf,
+        /// Begin anew at the end.
+        repeat: bool,
+        /// Pace of reading.
+        bytes_per_second: Option<u64>,
+    },
+    /// The daemon's standard input.
+    Stdin,
+}
+
+/// A stage of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Name below its pipeline.
+    pub name: String,
+    /// What it does to a record.
+    pub op: Op,
+    /// Worker threads to start with.
+    pub workers: usize,
+    /// Records at most in a batch.
+    pub batch: usize,
+    /// Batches its queue takes.
+    pub capacity: usize,
+}
+
+/// What a stage does to a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Splits into lines.
+    Lines,
+    /// Splits into lower-cased words.
+    Words,
+    /// Keeps records that contain a text.
+    Contains(String),
+    /// Keeps records that match a regular expression.
+    Matches(String),
+    /// Counts each record in a map.
+    Count {
+        /// The map.
+        map: String,
+    },
+    /// Writes each record, a line each, to a file.
+    Write {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads the file that `overrides` names, or the demo, and puts `overrides` on top.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or anything in it or in `overrides` is wrong: all of it at once.
+    pub fn load(overrides: &Overrides) -> Result<Self, Faults> {
+        match &overrides.config {
+            None => crate::demo::config(overrides),
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Faults::whole(
+                        &name,
+                        format_args!("cannot read the configuration: {error}; name another with --config"),
+                    )
+                })?;
+                let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+                Self::parse(Origin::File(path.clone()), &text, &base.unwrap_or_default(), overrides)
+            }
+        }
+    }
+
+    /// Reads the same file again, with the same overrides.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&self) -> Result<Self, Faults> {
+        Self::load(&self.overrides)
+    }
+
+    /// Which parts differ from those of `other`.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("control", self.control == other.control),
+            ("metrics", self.metrics == other.metrics),
+            ("limits", self.limits == other.limits),
+            ("stop", self.stop_limit == other.stop_limit),
+            ("state", self.state_dir == other.state_dir),
+            ("map", self.resources.maps == other.resources.maps),
+            ("queue", self.resources.queues == other.resources.queues),
+            ("pool", self.resources.pools == other.resources.pools),
+            ("scheduler", self.resources.schedulers == other.resources.schedulers),
+            ("pipeline", self.resources.pipelines == other.resources.pipelines),
+        ];
+        parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
+    }
+
+    /// Reads a configuration's text; relative paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// Everything wrong with it.
+    pub fn parse(origin: Origin, text: &str, base: &Path, overrides: &Overrides) -> Result<Self, Faults> {
+        let file = origin.to_string();
+        let (raw, mut faults) = reader::read(text);
+        let config = check::check(origin, raw, base, overrides, &mut faults);
+        if faults.is_empty() { Ok(config) } else { Err(Faults::new(&file, text, faults)) }
+    }
+}

@@ -1,0 +1,117 @@
+//! A configuration as the TOML that would say it, with every default written out.
+
+use super::raw::*;
+use super::{Backend, Config, Level, Op, Source};
+use serde_spanned::Spanned;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+fn said<T>(value: T) -> Written<T> {
+    Some(Spanned::new(0..0, value))
+}
+
+fn number(value: usize) -> Written<i64> {
+    said(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn millis(value: Duration) -> Written<i64> {
+    said(i64::try_from(value.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn path(value: &Path) -> Written<String> {
+    said(value.display().to_string())
+}
+
+fn named<C, R>(items: &[C], entry: impl Fn(&C) -> (&String, R)) -> Named<R> {
+    items.iter().map(entry).map(|(name, raw)| (Spanned::new(0..0, name.clone()), raw)).collect()
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let raw = written(self);
+        f.write_str(&toml::to_string(&raw).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn written(config: &Config) -> RawConfig {
+    let (control, limits, resources) = (&config.control, &config.limits, &config.resources);
+    RawConfig {
+        control: RawControl {
+            socket: path(&control.socket),
+            listen: control.listen.and_then(|address| said(address.to_string())),
+            token_file: path(&control.token_file),
+        },
+        metrics: RawMetrics { listen: said(config.metrics.map_or_else(|| "off".into(), |a| a.to_string())) },
+        limits: RawLimits {
+            header_bytes: number(limits.header_bytes),
+            headers: number(limits.headers),
+            header_timeout_ms: millis(limits.header_timeout),
+            body_bytes: number(limits.body_bytes),
+            upload_bytes: number(limits.upload_bytes),
+            request_timeout_ms: millis(limits.request_timeout),
+            connections: number(limits.connections),
+            connections_reserved: number(limits.connections_reserved),
+            streams: number(limits.streams),
+            runs_queued: number(limits.runs_queued),
+            history_series: number(limits.history_series),
+        },
+        stop: RawStop { limit_ms: millis(config.stop_limit) },
+        state: RawState { dir: path(&config.state_dir) },
+        map: named(&resources.maps, |map| {
+            let backend = match map.backend {
+                Backend::Sharded => RawBackend::Sharded,
+                Backend::LockFree => RawBackend::LockFree,
+            };
+            (&map.name, RawMap { backend: said(backend), entries_max: number(map.entries_max) })
+        }),
+        queue: named(&resources.queues, |queue| (&queue.name, RawQueue { capacity: number(queue.capacity) })),
+        pool: named(&resources.pools, |pool| {
+            let level = match pool.level {
+                Level::Mutex => RawLevel::Mutex,
+                Level::ThreadCached => RawLevel::ThreadCached,
+            };
+            (&pool.name, RawPool { level: said(level), bytes_max: number(pool.bytes_max) })
+        }),
+        scheduler: named(&resources.schedulers, |scheduler| {
+            (&scheduler.name, RawScheduler { threads: number(scheduler.threads) })
+        }),
+        pipeline: named(&resources.pipelines, |pipeline| {
+            let stage = pipeline.stages.iter().map(|stage| Spanned::new(0..0, stage_written(stage))).collect();
+            let raw =
+                RawPipeline { source: source_written(&pipeline.source), pool: said(pipeline.pool.clone()), stage };
+            (&pipeline.name, raw)
+        }),
+    }
+}
+
+fn source_written(source: &Source) -> Written<RawSource> {
+    said(match source {
+        Source::Stdin => RawSource { stdin: said(true), ..RawSource::default() },
+        Source::Files { patterns, base, repeat, bytes_per_second } => RawSource {
+            files: said(patterns.clone()),
+            base: path(base),
+            repeat: said(*repeat),
+            bytes_per_second: bytes_per_second.and_then(|rate| said(i64::try_from(rate).unwrap_or(i64::MAX))),
+            stdin: None,
+        },
+    })
+}
+
+fn stage_written(stage: &super::Stage) -> RawStage {
+    let blank = RawStage {
+        name: said(stage.name.clone()),
+        workers: number(stage.workers),
+        batch: number(stage.batch),
+        capacity: number(stage.capacity),
+        ..RawStage::default()
+    };
+    match &stage.op {
+        Op::Lines => RawStage { op: said(RawOp::Lines), ..blank },
+        Op::Words => RawStage { op: said(RawOp::Words), ..blank },
+        Op::Contains(text) => RawStage { op: said(RawOp::Filter), contains: said(text.clone()), ..blank },
+        Op::Matches(regex) => RawStage { op: said(RawOp::Filter), regex: said(regex.clone()), ..blank },
+        Op::Count { map } => RawStage { op: said(RawOp::Count), map: said(map.clone()), ..blank },
+        Op::Write { path: file } => RawStage { op: said(RawOp::Write), path: path(file), ..blank },
+    }
+}
