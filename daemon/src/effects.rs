@@ -1,0 +1,236 @@
+//! What a change did: the rate of its resource before and after it, from the seconds that history keeps.
+//!
+//! Ten seconds before, two discarded while the change takes hold, ten after. The ratio of the means gets Welch's
+//! interval on the log scale; the verdict says no more than the interval allows, with a margin of 3 % within which
+//! nothing is called better or worse. A further change of the same subject ends a measurement early, and the seconds
+//! it disturbed are in nobody's window. Neighbouring seconds resemble each other more than Welch assumes, so the
+//! interval is a little too narrow.
+
+use crate::history::History;
+use rheostat_api::{Effect, Verdict};
+use rheostat_runtime::observe::{Address, Change, Family, Kind, Outcome, families};
+use std::collections::{BTreeMap, HashMap};
+
+/// Seconds before a change, and after it, that are compared.
+const WINDOW: u64 = 10;
+/// Seconds after a change that belong to neither side.
+const DISCARDED: u64 = 2;
+/// Fewer seconds than this on a side say nothing.
+const LEAST: usize = 4;
+/// Ratios this close to 1 make no difference.
+const MARGIN: f64 = 0.03;
+/// Effects kept, as many as changes are.
+const KEPT: usize = 4096;
+
+/// Effects measured and being measured.
+#[derive(Default)]
+pub(crate) struct Effects {
+    fresh: Vec<Change>,
+    pending: Vec<Pending>,
+    /// When each subject was last turned.
+    turned_at: HashMap<Address, u64>,
+    measured: BTreeMap<u64, Effect>,
+}
+
+struct Pending {
+    change: Change,
+    subject: Subject,
+    before: Vec<f64>,
+    /// The second in which it was made.
+    step: u64,
+}
+
+/// Whose rate shows what a change did.
+#[derive(Clone)]
+struct Subject {
+    address: Address,
+    family: &'static Family,
+}
+
+impl Subject {
+    /// A stage is judged by what its pipeline takes in: a stage may be turned to no avail, or to another's.
+    fn of(address: &Address) -> Option<Self> {
+        let family = match address.kind() {
+            Kind::Pipeline | Kind::Stage => &families::PIPELINE_SOURCE_BYTES,
+            Kind::Queue => &families::QUEUE_DEQUEUED,
+            Kind::Map => &families::MAP_OPS,
+            Kind::Pool => &families::POOL_ALLOCS,
+            Kind::Scheduler => &families::SCHEDULER_REGIONS,
+            _ => return None,
+        };
+        let address = match address.stage_name() {
+            Some(_) => Address::new(Kind::Pipeline, address.name()).ok()?,
+            None => address.clone(),
+        };
+        Some(Self { address, family })
+    }
+}
+
+impl Effects {
+    /// Takes over effects that an earlier process measured.
+    pub(crate) fn resume(&mut self, measured: impl IntoIterator<Item = (u64, Effect)>) {
+        self.measured.extend(measured);
+    }
+
+    /// Hears of a change.
+    pub(crate) fn heard(&mut self, change: &Change) {
+        if !matches!(change.outcome, Outcome::Failed(_)) {
+            self.fresh.push(change.clone());
+        }
+    }
+
+    /// What the change of this id did, once measured.
+    pub(crate) fn of(&self, id: u64) -> Option<&Effect> {
+        self.measured.get(&id)
+    }
+
+    /// A second has passed. Returns the changes whose effect is known now.
+    pub(crate) fn step(&mut self, history: &History) -> Vec<(Change, Effect)> {
+        let now = history.steps();
+        let mut done = Vec::new();
+        for change in std::mem::take(&mut self.fresh) {
+            let Some(subject) = Subject::of(&change.address) else { continue };
+            let interrupted = self.pending.extract_if(.., |pending| pending.subject.address == subject.address);
+            done.extend(interrupted.map(|pending| (pending, now - 1)));
+            // The newest second holds the change itself; earlier ones may hold the one before it.
+            let undisturbed =
+                self.turned_at.get(&subject.address).map_or(now, |at| now.saturating_sub(at + DISCARDED + 1));
+            let before = history.rates(&subject.address, subject.family, now - 1, undisturbed.min(WINDOW));
+            self.turned_at.insert(subject.address.clone(), now);
+            self.pending.push(Pending { change, subject, before, step: now });
+        }
+        let ended = self.pending.extract_if(.., |pending| now >= pending.step + DISCARDED + WINDOW);
+        done.extend(ended.map(|pending| (pending, now)));
+        let mut measured = Vec::new();
+        for (pending, end) in done {
+            let seconds = end.saturating_sub(pending.step + DISCARDED);
+            let after = history.rates(&pending.subject.address, pending.subject.family, end, seconds.min(WINDOW));
+            if let Some(effect) = compare(pending.subject.family, &pending.before, &after) {
+                self.measured.insert(pending.change.id, effect.clone());
+                measured.push((pending.change, effect));
+            }
+        }
+        while self.measured.len() > KEPT {
+            self.measured.pop_first();
+        }
+        measured
+    }
+}
+
+/// Compares two windows; `None` when nothing flowed in one of them, so that there is no ratio to speak of.
+fn compare(family: &Family, before: &[f64], after: &[f64]) -> Option<Effect> {
+    let (before, after) = (Window::of(before)?, Window::of(after)?);
+    let ratio = after.mean / before.mean;
+    // The variance of a mean's logarithm is that of the mean over its square.
+    let (v, w) = (before.relative_variance(), after.relative_variance());
+    let enough = before.seconds >= LEAST && after.seconds >= LEAST;
+    let freedom = (v + w).powi(2) / (v * v / (before.seconds as f64 - 1.0) + w * w / (after.seconds as f64 - 1.0));
+    let reach = if enough && v + w > 0.0 { student(freedom) * (v + w).sqrt() } else { 0.0 };
+    let (lo, hi) = (ratio * (-reach).exp(), ratio * reach.exp());
+    let verdict = match () {
+        () if !enough => Verdict::Inconclusive,
+        () if lo > 1.0 + MARGIN => Verdict::Better,
+        () if hi < 1.0 - MARGIN => Verdict::Worse,
+        () if lo >= 1.0 - MARGIN && hi <= 1.0 + MARGIN => Verdict::Same,
+        () => Verdict::Inconclusive,
+    };
+    Some(Effect { family: family.name.to_owned(), before: before.mean, after: after.mean, ratio, lo, hi, verdict })
+}
+
+struct Window {
+    seconds: usize,
+    mean: f64,
+    variance: f64,
+}
+
+impl Window {
+    fn of(rates: &[f64]) -> Option<Self> {
+        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        let squares: f64 = rates.iter().map(|rate| (rate - mean).powi(2)).sum();
+        let variance = squares / (rates.len() as f64 - 1.0).max(1.0);
+        (mean > 0.0).then_some(Self { seconds: rates.len(), mean, variance })
+    }
+
+    fn relative_variance(&self) -> f64 {
+        self.variance / self.seconds as f64 / (self.mean * self.mean)
+    }
+}
+
+/// The 97.5th percentile of Student's t.
+fn student(freedom: f64) -> f64 {
+    const TABLE: [f64; 20] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086,
+    ];
+    // Windows of ten seconds have 18 degrees at most; rounding down widens the interval.
+    let row = (freedom as usize).clamp(1, TABLE.len());
+    TABLE[row - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rheostat_runtime::observe::{Actor, Moment, Reading, Value};
+    use std::time::{Duration, SystemTime};
+
+    fn verdict(before: &[f64], after: &[f64]) -> Option<Verdict> {
+        compare(&families::PIPELINE_SOURCE_BYTES, before, after).map(|effect| effect.verdict)
+    }
+
+    #[test]
+    fn verdicts_say_what_the_interval_allows() {
+        let steady = [100.0, 101.0, 99.0, 100.0, 100.5, 99.5];
+        let doubled = steady.map(|rate| rate * 2.0);
+        let noisy = [20.0, 180.0, 90.0, 10.0, 200.0, 110.0];
+        assert_eq!(verdict(&steady, &doubled), Some(Verdict::Better));
+        assert_eq!(verdict(&doubled, &steady), Some(Verdict::Worse));
+        assert_eq!(verdict(&steady, &steady), Some(Verdict::Same));
+        assert_eq!(verdict(&steady, &noisy), Some(Verdict::Inconclusive));
+        assert_eq!(verdict(&steady, &doubled[..3]), Some(Verdict::Inconclusive), "three seconds say nothing");
+        assert_eq!(verdict(&[0.0; 6], &steady), None);
+        assert_eq!(verdict(&[], &steady), None);
+        assert_eq!(verdict(&[50.0; 6], &[75.0; 6]), Some(Verdict::Better), "no variance at all");
+    }
+
+    #[test]
+    fn the_interval_is_welchs() {
+        // By hand: means 10 and 20, variances 2.5 and 10 of five points each, so relative variances 0.005 and
+        // 0.005, freedom 8, t 2.306, reach 0.2306.
+        let effect =
+            compare(&families::MAP_OPS, &[8.0, 9.0, 10.0, 11.0, 12.0], &[16.0, 18.0, 20.0, 22.0, 24.0]).unwrap();
+        assert!((effect.ratio - 2.0).abs() < 1e-12);
+        assert!((effect.lo - 2.0 * (-0.2306f64).exp()).abs() < 1e-9, "{effect:?}");
+        assert!((effect.hi - 2.0 * 0.2306f64.exp()).abs() < 1e-9, "{effect:?}");
+    }
+
+    #[test]
+    fn a_change_is_measured_and_the_next_one_cuts_it_short() {
+        let address: Address = "pipeline.words".parse().unwrap();
+        let (mut history, mut effects, mut bytes) = (History::new(10), Effects::default(), 0);
+        let mut measured = Vec::new();
+        for second in 1..=45u64 {
+            bytes += if second <= 12 { 1000 } else { 1500 };
+            let mut reading = Reading { at: Moment(second * 1_000_000_000), samples: Vec::new() };
+            reading.total(&families::PIPELINE_SOURCE_BYTES, &[], bytes);
+            history.step(second * 1000, std::iter::once((&address, &reading)));
+            if [12, 18, 20, 30].contains(&second) {
+                effects.heard(&Change {
+                    id: second,
+                    at: SystemTime::now(),
+                    actor: Actor::Process,
+                    address: "pipeline.words.count".parse().unwrap(),
+                    knob: "workers".into(),
+                    from: Value::Integer(1),
+                    to: Value::Integer(2),
+                    outcome: Outcome::Applied,
+                    took: Duration::ZERO,
+                });
+            }
+            measured
+                .extend(effects.step(&history).into_iter().map(|(change, effect)| (second, change.id, effect.verdict)));
+        }
+        // The second and the third came so soon after another that no undisturbed second was left to compare with.
+        assert_eq!(measured, [(18, 12, Verdict::Inconclusive), (42, 30, Verdict::Same)]);
+        assert_eq!(effects.of(12).unwrap().ratio, 1.5);
+    }
+}
