@@ -1,1 +1,31 @@
-//! Placeholder while the rooms are laid out.
+//! The daemon: hosts a registry of resources behind an API, metrics and a journal.
+//!
+//! | noun | what it is |
+//! |---|---|
+//! | [`Config`] | everything decided, read from TOML: [`Config::load`] |
+//! | [`start`], [`Daemon`] | a daemon at work in this process; `rheostatd` is little more than this |
+//! | [`Signals`] | what a process that is nothing but a daemon listens to |
+//!
+//! Inside: `host` builds the resources, `sampler` looks at them four times a second for `history` and the stream,
+//! `server` answers for the control API, `exporter` for Prometheus, `journal` puts every change on disk.
+
+mod app;
+pub mod config;
+mod daemon;
+mod demo;
+mod effects;
+mod exporter;
+mod history;
+mod host;
+mod journal;
+mod lock;
+mod process;
+mod sampler;
+mod server;
+mod signals;
+mod wire;
+
+pub use config::{Config, Faults, Origin, Overrides};
+pub use daemon::{Daemon, StartError, Stopped, start};
+pub use lock::LockError;
+pub use signals::{Asked, Signals};

@@ -1,2 +1,128 @@
-//! Placeholder.
-fn main() {}
+//! `rheostatd`: a daemon from the command line.
+
+use clap::{Args, Parser, Subcommand};
+use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, start};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Hosts concurrent resources, shows where they contend, and lets you turn their knobs while they run.
+///
+/// Without a configuration file it hosts a demo. Exit codes: 0 stopped as asked, 1 stopped with something left
+/// undrained, 2 wrong configuration or arguments, 3 could not start, 130 or 143 ended at once by a second signal.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks a configuration and prints what would be in force, every default included.
+    Check(Settings),
+}
+
+#[derive(Args)]
+struct Settings {
+    /// Configuration file; the demo without one.
+    #[arg(long, value_name = "FILE", env = "RHEOSTAT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Control socket.
+    #[arg(long, value_name = "PATH", env = "RHEOSTAT_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Also take control requests on TCP; loopback only, by token.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "RHEOSTAT_LISTEN")]
+    listen: Option<String>,
+    /// Where Prometheus scrapes, or `off` [default: 127.0.0.1:9746].
+    #[arg(long, value_name = "ADDRESS:PORT", env = "RHEOSTAT_METRICS")]
+    metrics: Option<String>,
+    /// Folder of journal, token and results.
+    #[arg(long, value_name = "FOLDER", env = "RHEOSTAT_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    fn load(self) -> Result<Config, ExitCode> {
+        let Settings { config, socket, listen, metrics, state_dir } = self;
+        let overrides = Overrides { config, socket, listen, metrics, metrics_may_move: false, state_dir };
+        Config::load(&overrides).map_err(|faults| {
+            eprintln!("{faults}");
+            ExitCode::from(2)
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Some(Command::Check(settings)) => settings.load().map(|config| {
+            print!("{config}");
+            ExitCode::SUCCESS
+        }),
+        None => cli.settings.load().map(serve),
+    };
+    outcome.unwrap_or_else(|code| code)
+}
+
+fn serve(config: Config) -> ExitCode {
+    let filter = EnvFilter::try_from_env("RHEOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    match &config.origin {
+        Origin::Demo => {
+            eprintln!("rheostatd: no configuration file, so this hosts the demo; name a file with --config")
+        }
+        Origin::File(path) => eprintln!("rheostatd: hosts what {} says", path.display()),
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        eprintln!("rheostatd: {error}");
+        ExitCode::from(3)
+    };
+    // For signals alone: the daemon brings its own threads.
+    let waiter = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(waiter) => waiter,
+        Err(error) => return failed(&error),
+    };
+    waiter.block_on(async {
+        // Taken before the start, so that a signal during it is not lost.
+        let mut signals = match Signals::take() {
+            Ok(signals) => signals,
+            Err(error) => return failed(&error),
+        };
+        match start(config) {
+            Ok(daemon) => until_stopped(daemon, &mut signals).await,
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+async fn until_stopped(daemon: Daemon, signals: &mut Signals) -> ExitCode {
+    for listener in daemon.listeners() {
+        eprintln!("rheostatd: {listener}");
+    }
+    while signals.next().await == Asked::Reload {
+        daemon.reload();
+    }
+    eprintln!("rheostatd: stopping; a second signal ends it at once");
+    let stopping = tokio::task::spawn_blocking(|| daemon.stop());
+    let stopped = tokio::select! {
+        stopped = stopping => stopped,
+        code = signals.insisted() => {
+            eprintln!("rheostatd: ended at once");
+            std::process::exit(code);
+        }
+    };
+    match stopped {
+        Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
+        Ok(stopped) => {
+            eprintln!("rheostatd: stopped with something left: {}", stopped.hung.join(", "));
+            ExitCode::FAILURE
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
