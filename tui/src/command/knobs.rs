@@ -1,0 +1,114 @@
+//! `get` and `set`.
+
+use super::answer::Answer;
+use super::lists::samples;
+use crate::exit::{Exit, Failure};
+use crate::scrub::Scrub;
+use crate::turn::Turn;
+use crate::units;
+use rheostat_api::{Change, Client, Knob, Outcome, Range, Resource};
+use std::time::Duration;
+
+/// The values a knob takes, as people read them: `1..64 threads`, `sharded | lock_free`.
+pub fn range(knob: &Knob) -> String {
+    match &knob.range {
+        Range::Integer { min, max } => format!("{min}..{max} {}", knob.unit).trim_end().to_owned(),
+        Range::Choice { choices } => choices.join(" | "),
+    }
+}
+
+/// `rheostat get ADDRESS[.KNOB]`.
+pub async fn get(client: &Client, address: &str, answer: &mut Answer) -> Result<Exit, Failure> {
+    let mut resources = client.resources().await?;
+    if !answer.is_json() {
+        resources.scrub();
+    }
+    if let Some(resource) = resources.iter().find(|resource| resource.address == address) {
+        show(resource, answer)?;
+    } else {
+        let (resource, knob) = find_knob(&resources, address)?;
+        if answer.is_json() {
+            answer.object(knob)?;
+        } else {
+            answer.line(format_args!("{}.{} = {}   ({})", resource.address, knob.name, knob.value, range(knob)))?;
+        }
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+/// The knob that `path` names, or a sentence that says what there is instead.
+fn find_knob<'a>(resources: &'a [Resource], path: &str) -> Result<(&'a Resource, &'a Knob), Failure> {
+    let holder = path.rsplit_once('.').and_then(|(address, name)| {
+        let resource = resources.iter().find(|resource| resource.address == address)?;
+        Some((resource, name))
+    });
+    let Some((resource, name)) = holder else {
+        let known: Vec<_> = resources.iter().map(|resource| resource.address.as_str()).collect();
+        return Err(
+            Failure::usage(format!("no resource `{path}` is hosted")).advise(format!("one of {}", known.join(", ")))
+        );
+    };
+    let knob = resource.knob(name).ok_or_else(|| {
+        let known: Vec<_> = resource.knobs.iter().map(|knob| knob.name.as_str()).collect();
+        let failure = Failure::usage(format!("{} has no knob `{name}`", resource.address));
+        if known.is_empty() {
+            failure.advise("it has no knobs at all; `rheostat resources` lists those of others")
+        } else {
+            failure.advise(format!("one of {}", known.join(", ")))
+        }
+    })?;
+    Ok((resource, knob))
+}
+
+fn show(resource: &Resource, answer: &mut Answer) -> Result<(), Failure> {
+    if answer.is_json() {
+        return answer.object(resource);
+    }
+    answer.line(format_args!("{}  ({})", resource.address, resource.kind))?;
+    for knob in &resource.knobs {
+        answer.line(format_args!("  {} = {}   ({})  {}", knob.name, knob.value, range(knob), knob.help))?;
+    }
+    for (name, value) in samples(resource) {
+        answer.line(format_args!("  {name:<58} {value}"))?;
+    }
+    Ok(())
+}
+
+/// `rheostat set ADDRESS.KNOB=VALUE...`, in the order given; the first that fails ends it.
+pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result<Exit, Failure> {
+    let mut exit = Exit::Pass;
+    for turn in turns {
+        let mut changes = client.turn(&turn.address, &turn.knob, turn.to.clone()).await?;
+        for change in &mut changes {
+            if change.outcome == Outcome::Failed {
+                exit = Exit::Error;
+            }
+            if answer.is_json() {
+                answer.object(change)?;
+            } else {
+                change.scrub();
+                answer.line(sentence(change))?;
+            }
+        }
+        answer.flush()?;
+        if exit != Exit::Pass {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+/// `pipeline.words.count.workers: 1 -> 8, applied in 1.2ms`.
+pub fn sentence(change: &Change) -> String {
+    let took = units::latency(Duration::from_micros(change.took_us).as_secs_f64());
+    let Change { resource, knob, from, to, .. } = change;
+    match change.outcome {
+        Outcome::Applied => format!("{resource}.{knob}: {from} -> {to}, applied in {took}"),
+        Outcome::Settling => format!("{resource}.{knob}: {from} -> {to}, in force, still settling after {took}"),
+        Outcome::Failed => {
+            let why = change.why.as_deref().unwrap_or("the resource gave no reason");
+            format!("{resource}.{knob}: stays {from}, {to} failed: {why}")
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `resources`, `changes` and `runs`: one line each.
+
+use super::answer::Answer;
+use super::knobs;
+use super::progress;
+use crate::exit::{Exit, Failure};
+use crate::scrub::Scrub;
+use crate::units;
+use rheostat_api::{Change, Client, Resource, RunState, Verdict};
+use serde::Serialize;
+
+/// `rheostat resources`.
+pub async fn resources(client: &Client, answer: &mut Answer) -> Result<Exit, Failure> {
+    let objects = client.resources().await?;
+    list(objects, answer, |resource| {
+        let knobs: Vec<_> = resource.knobs.iter().map(|knob| format!("{}={}", knob.name, knob.value)).collect();
+        format!("{:<32} {:<10} {}", resource.address, resource.kind, knobs.join(" ")).trim_end().to_owned()
+    })
+}
+
+/// `rheostat changes [--since ID]`.
+pub async fn changes(client: &Client, since: u64, answer: &mut Answer) -> Result<Exit, Failure> {
+    let objects = client.changes(since).await?;
+    list(objects, answer, |change| {
+        let effect = effect(change).map_or_else(String::new, |effect| format!(": {effect}"));
+        let when = units::clock(change.at_ms);
+        format!("{:>5}  {when}  {:<12} {}{effect}", change.id, change.actor, knobs::sentence(change))
+    })
+}
+
+/// `rheostat runs`.
+pub async fn runs(client: &Client, answer: &mut Answer) -> Result<Exit, Failure> {
+    let objects = client.runs().await?;
+    list(objects, answer, |run| {
+        let state = match (run.state, run.verdict) {
+            (RunState::Queued, _) => "queued".to_owned(),
+            (RunState::Running, _) => progress::line(run, progress::mean_rates(run)),
+            (RunState::Finished, Some(verdict)) => progress::verdict(verdict).to_owned(),
+            (RunState::Finished, None) => "finished".to_owned(),
+        };
+        format!("{}  {}  {:<20} {state}", run.id, units::clock(run.submitted_ms), run.name)
+    })
+}
+
+fn list<T: Scrub + Serialize>(
+    mut objects: Vec<T>,
+    answer: &mut Answer,
+    line: impl Fn(&T) -> String,
+) -> Result<Exit, Failure> {
+    for object in &mut objects {
+        if answer.is_json() {
+            answer.object(object)?;
+        } else {
+            object.scrub();
+            answer.line(line(object))?;
+        }
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+/// What a change did, once measured: `better, 1.31x [1.18, 1.46]`.
+pub fn effect(change: &Change) -> Option<String> {
+    let effect = change.effect.as_ref()?;
+    let word = match effect.verdict {
+        Verdict::Better => "better",
+        Verdict::Worse => "worse",
+        Verdict::Same => "same",
+        Verdict::Inconclusive => "inconclusive",
+    };
+    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
+}
+
+/// A resource's samples as name and value.
+pub fn samples(resource: &Resource) -> impl Iterator<Item = (String, String)> {
+    resource.samples.iter().map(|sample| {
+        let labels: Vec<_> = sample.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let value = match (&sample.value, &sample.quantiles) {
+            (Some(value), _) if value.fract() == 0.0 => units::grouped(*value),
+            (Some(value), _) => format!("{value:.6}"),
+            (None, Some(spread)) => format!(
+                "p50 {}  p99 {}  max {}  n {}",
+                units::or_unknown(spread.p50, units::latency),
+                units::or_unknown(spread.p99, units::latency),
+                units::latency(spread.max),
+                units::grouped(spread.count as f64)
+            ),
+            (None, None) => units::UNKNOWN.to_owned(),
+        };
+        (format!("{}{labels}", sample.family), value)
+    })
+}

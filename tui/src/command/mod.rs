@@ -1,0 +1,197 @@
+//! The command line: what can be asked for, and who answers it.
+
+mod answer;
+mod knobs;
+mod lists;
+mod maps;
+mod progress;
+mod report;
+mod runs;
+mod status;
+
+use crate::attach::{Hosting, Whereabouts};
+use crate::exit::{Exit, Failure};
+use crate::turn::Turn;
+use crate::{dashboard, units};
+pub use knobs::sentence;
+
+use answer::Answer;
+use clap::{Args, Parser, Subcommand};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  rheostat                                         the dashboard; starts a demo if no daemon answers
+  rheostat --for 10s | cat                         a status line a second, then a summary
+  rheostat resources                               what the daemon hosts
+  rheostat get pipeline.words.count.workers        one knob
+  rheostat set pipeline.words.count.workers=8      turn it while records flow
+  rheostat map top map.words -n 5                  the entries of the greatest values
+  rheostat run workloads/scripts/wordcount.toml --input README.md
+  rheostat stream --count 1 --json                 one whole snapshot
+
+Addresses: kind.name, as in map.words or pipeline.words; a stage is pipeline.words.count; a knob is appended.
+
+The daemon is looked for at --socket, then at RHEOSTAT_SOCKET, then at the default under the runtime directory.
+A socket may also be the address of a daemon that listens on TCP, as in http://127.0.0.1:9747, with its token in
+RHEOSTAT_TOKEN.
+
+Exit codes:
+  0  done; a run passed          4  a run failed a threshold
+  1  an error while running      5  a run was inconclusive
+  2  bad usage, file or value    6  a run was cancelled
+  3  a run gave wrong results    7  no daemon answers";
+
+/// Watch and turn concurrency while it runs. Without a command: the dashboard.
+#[derive(Debug, Parser)]
+#[command(name = "rheostat", version, after_help = EXAMPLES, max_term_width = 100, args_conflicts_with_subcommands = false)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    shared: Shared,
+    /// Stop after this long, as in 500ms, 10s or 2m, with a summary (dashboard and status lines)
+    #[arg(long = "for", value_name = "TIME", value_parser = units::parse_duration)]
+    lasting: Option<Duration>,
+    /// Draw with ASCII signs only; the default where the locale is not UTF-8
+    #[arg(long)]
+    ascii: bool,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// Where the daemon listens: a socket's path, or http://HOST:PORT
+    #[arg(long, global = true, env = "RHEOSTAT_SOCKET", value_name = "PATH")]
+    socket: Option<String>,
+    /// Answer in JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a resource, or one knob of it
+    Get {
+        /// pipeline.words.count, or pipeline.words.count.workers
+        #[arg(value_name = "ADDRESS[.KNOB]")]
+        address: String,
+    },
+    /// Turn knobs while the resource works
+    Set {
+        /// pipeline.words.count.workers=8
+        #[arg(value_name = "ADDRESS.KNOB=VALUE", required = true)]
+        turns: Vec<Turn>,
+    },
+    /// List what the daemon hosts
+    Resources,
+    /// List turned knobs: who, when, from, to, and what it did
+    Changes {
+        /// Only those after the change of this number
+        #[arg(long, value_name = "ID", default_value_t = 0)]
+        since: u64,
+    },
+    /// Print a status line, or with --json a whole snapshot, four times a second
+    Stream {
+        /// Stop after this many
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
+    /// Read a hosted map
+    #[command(subcommand)]
+    Map(maps::Read),
+    /// Run a workload, show how far it is, print what came of it; exits by its verdict
+    #[command(
+        after_help = "Without a daemon to run it, this command hosts one itself for as long as the run takes.\nCtrl-C cancels the run, prints what was measured so far, and exits 6."
+    )]
+    Run(runs::Workload),
+    /// Hand a workload to the daemon and leave
+    Submit(runs::Workload),
+    /// List runs, newest first
+    Runs,
+    /// Follow a run to its end; exits by its verdict
+    Watch {
+        /// As `rheostat runs` lists it
+        id: String,
+    },
+    /// Cancel a run; what it measured so far is kept
+    Cancel {
+        /// As `rheostat runs` lists it
+        id: String,
+    },
+    /// Say whether a workload is valid, without running it
+    Check(runs::Workload),
+}
+
+/// Runs the command line to its end.
+pub async fn run(cli: Cli) -> Exit {
+    let mut answer = Answer::new(cli.shared.json);
+    let ended = match Whereabouts::new(cli.shared.socket.as_deref()) {
+        Ok(whereabouts) => dispatch(cli, whereabouts, &mut answer).await,
+        Err(failure) => Err(failure),
+    };
+    match ended {
+        // Whoever read the answer has seen enough of it: `rheostat map scan map.words | head`.
+        _ if answer.reader_left() => Exit::Pass,
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.print();
+            failure.exit()
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, at: Whereabouts, answer: &mut Answer) -> Result<Exit, Failure> {
+    let Some(command) = cli.command else {
+        return watch_host(&at, cli.lasting, cli.ascii, cli.shared.json, answer).await;
+    };
+    if cli.lasting.is_some() {
+        return Err(Failure::usage("--for goes with the dashboard and its status lines, not with a command"));
+    }
+    match command {
+        Command::Get { address } => knobs::get(&at.client()?, &address, answer).await,
+        Command::Set { turns } => knobs::set(&at.client()?, &turns, answer).await,
+        Command::Resources => lists::resources(&at.client()?, answer).await,
+        Command::Changes { since } => lists::changes(&at.client()?, since, answer).await,
+        Command::Stream { count } => status::stream(&at.client()?, count, answer).await,
+        Command::Map(read) => maps::read(&at.client()?, &read, answer).await,
+        Command::Run(workload) => runs::run(&at, &workload, answer).await,
+        Command::Submit(workload) => runs::submit(&at.client()?, &workload, answer).await,
+        Command::Runs => lists::runs(&at.client()?, answer).await,
+        Command::Watch { id } => runs::watch(&at.client()?, &id, answer).await,
+        Command::Cancel { id } => runs::cancel(&at.client()?, &id, answer).await,
+        Command::Check(workload) => runs::check(&at, &workload, answer).await,
+    }
+}
+
+/// `rheostat` alone: the dashboard on a terminal, status lines anywhere else.
+async fn watch_host(
+    at: &Whereabouts,
+    lasting: Option<Duration>,
+    ascii: bool,
+    json: bool,
+    answer: &mut Answer,
+) -> Result<Exit, Failure> {
+    let on_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    let host = at.attach_or_start(Hosting::Demo).await?;
+    let ended = if on_terminal && !dumb && !json {
+        dashboard::run(&host, lasting, ascii).await
+    } else {
+        status::watch(&host, lasting, answer).await
+    };
+    host.leave().await;
+    ended
+}
+
+/// How far a run is, in one line; its rate over the whole run so far.
+pub fn progress_line(run: &rheostat_api::Run) -> String {
+    progress::line(run, progress::mean_rates(run))
+}
+
+/// The path as it is from anywhere: the daemon's working directory is not ours.
+fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be made an absolute path", path.display())).because(error))
+}

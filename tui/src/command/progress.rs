@@ -1,0 +1,154 @@
+//! How far a run is, on stderr: one line that rewrites itself on a terminal, a line a second anywhere else.
+
+use crate::units;
+use rheostat_api::{Run, RunState, RunVerdict};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows runs as they go on.
+pub struct Progress {
+    terminal: bool,
+    shown: Option<Instant>,
+    rates: Rates,
+}
+
+impl Progress {
+    /// Shows nothing yet.
+    pub fn new() -> Self {
+        Self { terminal: io::stderr().is_terminal(), shown: None, rates: Rates::default() }
+    }
+
+    /// Shows the run as it stands, if it is time to.
+    pub fn show(&mut self, run: &Run) {
+        let rates = self.rates.take(run);
+        if !self.terminal && self.shown.is_some_and(|at| at.elapsed() < LINE_EVERY) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let line = line(run, rates);
+        // Carriage return, line, erase to the right: never more than one line, whatever its length was before.
+        let text = if self.terminal { format!("\r{line}\x1b[K") } else { format!("{line}\n") };
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Leaves a clean line to whatever is printed next.
+    pub fn end(&mut self) {
+        if self.terminal && self.shown.take().is_some() {
+            let _ = io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+/// Items and bytes per second over the last second or so.
+#[derive(Default)]
+struct Rates {
+    from: Option<(f64, u64, u64)>,
+    last: Option<(f64, f64)>,
+}
+
+impl Rates {
+    fn take(&mut self, run: &Run) -> Option<(f64, f64)> {
+        let progress = &run.progress;
+        let now = (progress.elapsed_s, progress.items, progress.bytes);
+        let (at, items, bytes) = *self.from.get_or_insert(now);
+        let seconds = now.0 - at;
+        if seconds >= 1.0 || (self.last.is_none() && seconds > 0.1) {
+            let per_s = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+            self.last = Some((per_s(now.1, items), per_s(now.2, bytes)));
+            self.from = Some(now);
+        }
+        self.last
+    }
+}
+
+/// Items and bytes per second since the run started.
+pub fn mean_rates(run: &Run) -> Option<(f64, f64)> {
+    let progress = &run.progress;
+    let seconds = progress.elapsed_s;
+    (seconds > 0.0).then(|| (progress.items as f64 / seconds, progress.bytes as f64 / seconds))
+}
+
+/// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  1.9M records/s  4s left`.
+pub fn line(run: &Run, rates: Option<(f64, f64)>) -> String {
+    if run.state == RunState::Queued {
+        return format!("{}  queued: the runs before it are measured first", run.name);
+    }
+    let progress = &run.progress;
+    let mut parts = vec![run.name.clone(), progress.phase.clone()];
+    parts.push(format!("{} records", units::count(progress.items as f64)));
+    if progress.bytes > 0 {
+        let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", units::bytes(total as f64)));
+        parts.push(format!("{}{of}", units::bytes(progress.bytes as f64)));
+    }
+    if let Some((items, bytes)) = rates {
+        if progress.bytes > 0 {
+            parts.push(units::bytes_rate(bytes));
+        }
+        parts.push(format!("{} records/s", units::count(items)));
+    }
+    parts.push(match progress.left_s {
+        Some(left) => format!("{} left", units::elapsed(left.ceil())),
+        None => units::elapsed(progress.elapsed_s),
+    });
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}
+
+/// A verdict in words.
+pub fn verdict(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Pass => "pass",
+        RunVerdict::Incorrect => "incorrect: a check failed",
+        RunVerdict::Failed => "failed a threshold",
+        RunVerdict::Inconclusive => "inconclusive",
+        RunVerdict::Cancelled => "cancelled",
+        RunVerdict::Error => "could not be run to its end",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(elapsed_s: f64, items: u64, bytes: u64) -> Run {
+        let progress = rheostat_api::Progress {
+            phase: "measure".into(),
+            items,
+            bytes,
+            bytes_total: Some(2_000_000_000),
+            elapsed_s,
+            left_s: Some(3.2),
+        };
+        Run {
+            id: "1".into(),
+            name: "words".into(),
+            state: RunState::Running,
+            submitted_ms: 0,
+            started_ms: None,
+            ended_ms: None,
+            progress,
+            verdict: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_line_says_records_bytes_rate_and_time_left() {
+        let mut rates = Rates::default();
+        assert_eq!(rates.take(&run(1.0, 0, 0)), None, "the first look has nothing to compare with");
+        let later = run(3.0, 3_800_000, 428_000_000);
+        let line = line(&later, rates.take(&later));
+        assert_eq!(line, "words  measure  3.8M records  428 MB of 2 GB  214 MB/s  1.9M records/s  4s left");
+    }
+
+    #[test]
+    fn rates_are_kept_between_looks_that_are_too_close() {
+        let mut rates = Rates::default();
+        rates.take(&run(0.0, 0, 0));
+        let first = rates.take(&run(1.0, 100, 1000));
+        assert_eq!(first, Some((100.0, 1000.0)));
+        assert_eq!(rates.take(&run(1.05, 100, 1000)), first);
+    }
+}

@@ -1,0 +1,206 @@
+//! `run`, `submit`, `watch`, `cancel` and `check`.
+
+use super::answer::Answer;
+use super::progress::{self, Progress};
+use super::{absolute, report};
+use crate::attach::{Hosting, Whereabouts};
+use crate::exit::{Exit, Failure};
+use crate::scrub::Scrub;
+use clap::Args;
+use rheostat_api::{Client, Run, RunState, RunVerdict, Submission};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a cancelled run may take to stop and write down what it measured.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+/// A run is asked how it is this soon at first, so that a short one ends promptly, and four times a second later.
+const POLL_FIRST: Duration = Duration::from_millis(20);
+const POLL_LATER: Duration = Duration::from_millis(250);
+
+/// A workload and what the command line adds to it.
+#[derive(Debug, Args)]
+pub struct Workload {
+    /// The workload file
+    file: PathBuf,
+    /// Files, folders and patterns to read in place of the file's own inputs
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    input: Vec<PathBuf>,
+    /// Set a variable of the workload's [vars]
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = variable)]
+    define: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` sets nothing: write NAME=VALUE")),
+    }
+}
+
+impl Workload {
+    /// Reads the file and looks at the inputs, so that a wrong path is named here and not by a daemon elsewhere.
+    fn submission(&self) -> Result<Submission, Failure> {
+        let text = std::fs::read_to_string(&self.file).map_err(|error| {
+            Failure::usage(format!("the workload {} cannot be read", self.file.display())).because(error)
+        })?;
+        let inputs = self.input.iter().map(|path| readable(path)).collect::<Result<_, _>>()?;
+        let file = self.file.display().to_string();
+        Ok(Submission { file, text, inputs, vars: self.define.iter().cloned().collect() })
+    }
+}
+
+/// The absolute form of an input that can be read, or of a pattern, which the daemon expands.
+fn readable(path: &Path) -> Result<String, Failure> {
+    let absolute = absolute(path)?;
+    let text = absolute.to_str().ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())))?;
+    let opened = match absolute.metadata() {
+        Ok(meta) if meta.is_dir() => std::fs::read_dir(&absolute).map(drop),
+        Ok(_) => File::open(&absolute).map(drop),
+        Err(_) if text.contains(['*', '?', '[']) => Ok(()),
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| {
+        Failure::usage(format!("the input {} cannot be read", path.display()))
+            .because(error)
+            .advise("name an existing file or folder, or quote a pattern such as 'texts/**/*.txt'")
+    })?;
+    Ok(text.to_owned())
+}
+
+/// `rheostat run FILE`: on the daemon that answers, else on one of our own.
+pub async fn run(at: &Whereabouts, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
+    let submission = workload.submission()?;
+    let host = at.attach_or_start(Hosting::Nothing).await?;
+    let ended = submit_and_follow(host.client(), &submission, answer).await;
+    host.leave().await;
+    ended
+}
+
+async fn submit_and_follow(client: &Client, submission: &Submission, answer: &mut Answer) -> Result<Exit, Failure> {
+    let run = client.submit(submission).await?;
+    tokio::select! {
+        run = follow(client, &run.id, |_| Ok(())) => conclude(client, run?, answer).await,
+        _ = tokio::signal::ctrl_c() => {
+            client.cancel(&run.id).await?;
+            let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, |_| Ok(())));
+            match stopped.await {
+                Ok(run) => { conclude(client, run?, answer).await?; }
+                Err(_) => Failure::new(Exit::Error, format!("run {} was cancelled but has not stopped yet", run.id)).print(),
+            }
+            Ok(Exit::Verdict(RunVerdict::Cancelled))
+        }
+    }
+}
+
+/// `rheostat watch ID`. Ctrl-C leaves the run alone.
+pub async fn watch(client: &Client, id: &str, answer: &mut Answer) -> Result<Exit, Failure> {
+    let json = answer.is_json();
+    let followed = tokio::select! {
+        run = follow(client, id, |run| if json { answer.object(run).and_then(|()| answer.flush()) } else { Ok(()) }) => Some(run?),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    match followed {
+        Some(run) => conclude(client, run, answer).await,
+        None => Ok(Exit::Verdict(RunVerdict::Cancelled)),
+    }
+}
+
+/// Shows how far a run is until it has ended.
+async fn follow(client: &Client, id: &str, mut each: impl FnMut(&Run) -> Result<(), Failure>) -> Result<Run, Failure> {
+    let mut progress = Progress::new();
+    let mut pause = POLL_FIRST;
+    loop {
+        let mut run = client.run(id).await?;
+        run.scrub();
+        each(&run)?;
+        if run.state == RunState::Finished {
+            progress.end();
+            return Ok(run);
+        }
+        progress.show(&run);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(POLL_LATER);
+    }
+}
+
+/// Prints what a run came to.
+async fn conclude(client: &Client, run: Run, answer: &mut Answer) -> Result<Exit, Failure> {
+    let verdict = run.verdict.unwrap_or(RunVerdict::Error);
+    match client.result(&run.id).await {
+        Ok(result) if answer.is_json() => answer.object(&result)?,
+        Ok(result) => answer.line(report::text(&result))?,
+        // Without a result the run's own error says more than the missing result does.
+        Err(_) if run.error.is_some() => {}
+        Err(error) => return Err(error.into()),
+    }
+    answer.flush()?;
+    if let Some(error) = run.error {
+        Failure::new(Exit::Verdict(verdict), format!("run {} ended: {}", run.id, progress::verdict(verdict)))
+            .because(error)
+            .print();
+    }
+    Ok(Exit::Verdict(verdict))
+}
+
+/// `rheostat submit FILE`.
+pub async fn submit(client: &Client, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
+    let mut run = client.submit(&workload.submission()?).await?;
+    if answer.is_json() {
+        answer.object(&run)?;
+    } else {
+        run.scrub();
+        answer.line(format_args!("{}  {}  (follow it with `rheostat watch {}`)", run.id, run.name, run.id))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+/// `rheostat cancel ID`.
+pub async fn cancel(client: &Client, id: &str, answer: &mut Answer) -> Result<Exit, Failure> {
+    let mut run = client.cancel(id).await?;
+    if answer.is_json() {
+        answer.object(&run)?;
+    } else {
+        run.scrub();
+        answer.line(format_args!("{}  {}  cancelled", run.id, run.name))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+/// `rheostat check FILE`.
+pub async fn check(at: &Whereabouts, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
+    let submission = workload.submission()?;
+    let host = at.attach_or_start(Hosting::Nothing).await?;
+    let checked = host.client().check(&submission).await;
+    host.leave().await;
+    checked?;
+    if answer.is_json() {
+        answer.object(&serde_json::json!({ "file": submission.file, "valid": true }))?;
+    } else {
+        answer.line(format_args!("{} is a valid workload", submission.file))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_become_absolute_and_patterns_stay_patterns() {
+        assert!(readable(Path::new("Cargo.toml")).unwrap().starts_with('/'));
+        assert!(readable(Path::new("src")).unwrap().ends_with("/src"));
+        assert!(readable(Path::new("src/**/*.none")).unwrap().ends_with("/src/**/*.none"));
+        assert_eq!(readable(Path::new("no-such-file")).unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn variables_have_a_name() {
+        assert_eq!(variable("records=5=6"), Ok(("records".into(), "5=6".into())));
+        assert!(variable("=5").is_err());
+        assert!(variable("records").is_err());
+    }
+}

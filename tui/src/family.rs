@@ -1,0 +1,119 @@
+//! The metric families that the screens and the status line read. The names belong to the runtime, which this
+//! package does not link: a test holds this list to theirs.
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        #[cfg(test)]
+        const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
+    /// 1 while a pipeline takes input.
+    PIPELINE_RUNNING = "rheostat_pipeline_running";
+    /// Records of a pipeline's source.
+    PIPELINE_SOURCE_ITEMS = "rheostat_pipeline_source_items_total";
+    /// Bytes of a pipeline's source.
+    PIPELINE_SOURCE_BYTES = "rheostat_pipeline_source_bytes_total";
+    /// Bytes there are to read.
+    PIPELINE_INPUT_BYTES = "rheostat_pipeline_input_bytes";
+    /// Times a repeating source began anew.
+    PIPELINE_LAPS = "rheostat_pipeline_laps_total";
+    /// States of the source.
+    PIPELINE_SOURCE_STATE = "rheostat_pipeline_source_state_seconds_total";
+    /// Records set aside.
+    PIPELINE_DEAD_LETTERS = "rheostat_pipeline_dead_letter_items_total";
+    /// Source to sink.
+    PIPELINE_LATENCY = "rheostat_pipeline_latency_seconds";
+    /// Workers running.
+    STAGE_WORKERS = "rheostat_stage_workers";
+    /// Workers asked for.
+    STAGE_WORKERS_TARGET = "rheostat_stage_workers_target";
+    /// Records done with.
+    STAGE_IN_ITEMS = "rheostat_stage_in_items_total";
+    /// Records handed on.
+    STAGE_OUT_ITEMS = "rheostat_stage_out_items_total";
+    /// Busy, idle, backpressured.
+    STAGE_STATE = "rheostat_stage_state_seconds_total";
+    /// Records put into a stage's queue.
+    STAGE_QUEUE_ENQUEUED = "rheostat_stage_queue_enqueued_items_total";
+    /// Records taken out of a stage's queue.
+    STAGE_QUEUE_DEQUEUED = "rheostat_stage_queue_dequeued_items_total";
+    /// Records in a stage's queue.
+    STAGE_QUEUE_DEPTH = "rheostat_stage_queue_depth_items";
+    /// Batches in a stage's queue.
+    STAGE_QUEUE_BATCHES = "rheostat_stage_queue_depth_batches";
+    /// Batches a stage's queue takes.
+    STAGE_QUEUE_CAPACITY = "rheostat_stage_queue_capacity_batches";
+    /// Wait in a stage's queue.
+    STAGE_QUEUE_WAIT = "rheostat_stage_queue_seconds";
+    /// Time spent on a batch.
+    STAGE_SERVICE = "rheostat_stage_service_seconds";
+    /// Records set aside by a stage.
+    STAGE_ERRORS = "rheostat_stage_errors_total";
+    /// Items accepted by a queue.
+    QUEUE_ENQUEUED = "rheostat_queue_enqueued_items_total";
+    /// Items taken out of a queue.
+    QUEUE_DEQUEUED = "rheostat_queue_dequeued_items_total";
+    /// Items in a queue.
+    QUEUE_DEPTH = "rheostat_queue_depth_items";
+    /// Items a queue takes.
+    QUEUE_CAPACITY = "rheostat_queue_capacity_items";
+    /// Time producers were held back.
+    QUEUE_FULL_TIME = "rheostat_queue_full_seconds_total";
+    /// Time consumers waited.
+    QUEUE_EMPTY_TIME = "rheostat_queue_empty_seconds_total";
+    /// Operations on a map.
+    MAP_OPS = "rheostat_map_ops_total";
+    /// Entries of a map.
+    MAP_ENTRIES = "rheostat_map_entries";
+    /// Acquisitions that had to wait.
+    MAP_LOCK_CONTENTIONS = "rheostat_map_lock_contentions_total";
+    /// How long they waited.
+    MAP_LOCK_WAIT = "rheostat_map_lock_wait_seconds";
+    /// The backend in force.
+    MAP_BACKEND = "rheostat_map_backend";
+    /// Blocks handed out.
+    POOL_ALLOCS = "rheostat_pool_allocs_total";
+    /// Bytes handed out.
+    POOL_LIVE = "rheostat_pool_live_bytes";
+    /// Bytes held from the system.
+    POOL_SLABS = "rheostat_pool_slab_bytes";
+    /// Cache fills from the shared pool.
+    POOL_CACHE_FILLS = "rheostat_pool_cache_fills_total";
+    /// Acquisitions that had to wait.
+    POOL_LOCK_CONTENTIONS = "rheostat_pool_lock_contentions_total";
+    /// The level in force.
+    POOL_LEVEL = "rheostat_pool_level";
+    /// Threads of a scheduler.
+    SCHEDULER_THREADS = "rheostat_scheduler_threads";
+    /// Parallel regions run.
+    SCHEDULER_REGIONS = "rheostat_scheduler_regions_total";
+}
+
+/// The family whose rate says how busy a resource of this kind is; the one drawn as its trend.
+pub fn throughput(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "pipeline" => PIPELINE_SOURCE_BYTES,
+        "stage" => STAGE_IN_ITEMS,
+        "queue" => QUEUE_DEQUEUED,
+        "map" => MAP_OPS,
+        "pool" => POOL_ALLOCS,
+        "scheduler" => SCHEDULER_REGIONS,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_of_the_runtime() {
+        let declared: Vec<_> = rheostat_runtime::observe::families::all().map(|family| family.name).collect();
+        for name in ALL {
+            assert!(declared.contains(name), "{name} is no family of the runtime");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A host drawn by hand, for tests: the demo's resources at rates that are known exactly.
+
+use crate::family::*;
+use rheostat_api::{
+    Change, Effect, History, Host, Knob, KnobValue, Outcome, Progress, Quantiles, Range, Resource, Run, RunState,
+    Sample, Series, Snapshot, Verdict,
+};
+use std::collections::BTreeMap;
+
+/// What the source of `pipeline.words` reads.
+pub const BYTES_PER_S: f64 = 214_000_000.0;
+/// Time of the first snapshot.
+pub const START_MS: u64 = 1_700_000_700_000;
+/// Snapshots a second.
+const STEPS_PER_S: f64 = 4.0;
+
+/// The snapshot taken `step` quarter seconds after the host started.
+pub fn snapshot(step: u64) -> Snapshot {
+    let s = step as f64 / STEPS_PER_S;
+    Snapshot {
+        seq: step + 1,
+        at_ms: START_MS + step * 250,
+        uptime_s: s,
+        host: Host {
+            version: "0.1.0".into(),
+            pid: 4711,
+            cores: 2,
+            config: "demo".into(),
+            cpu_seconds: 1.62 * s,
+            rss_bytes: 64_000_000,
+            threads: 14,
+            cpu_pressure: Some(0.12),
+            self_seconds: 0.004 * s,
+            clients: 1,
+        },
+        resources: vec![
+            pipeline(s),
+            stage("count", 1, s),
+            stage("split", 2, s),
+            queue(s),
+            map(s),
+            pool(s),
+            scheduler(s),
+        ],
+        runs: vec![run(s)],
+        last_change: 2,
+    }
+}
+
+/// Two changes: one measured, one refused.
+pub fn changes() -> Vec<Change> {
+    let change = |id, at_s: u64, resource: &str, knob: &str, from, to, outcome| Change {
+        id,
+        at_ms: START_MS + at_s * 1000,
+        actor: "uid 1000".into(),
+        resource: resource.into(),
+        knob: knob.into(),
+        from: KnobValue::Integer(from),
+        to: KnobValue::Integer(to),
+        outcome,
+        why: None,
+        took_us: 1240,
+        effect: None,
+    };
+    let mut measured = change(1, 4, "pipeline.words.count", "workers", 1, 2, Outcome::Applied);
+    measured.effect = Some(Effect {
+        family: STAGE_IN_ITEMS.into(),
+        before: 1_450_000.0,
+        after: 1_900_000.0,
+        ratio: 1.31,
+        lo: 1.18,
+        hi: 1.46,
+        verdict: Verdict::Better,
+    });
+    let mut refused = change(2, 6, "scheduler.main", "threads", 2, 4, Outcome::Failed);
+    refused.why = Some("the pool could not start a thread".into());
+    vec![measured, refused]
+}
+
+/// What the host remembers of `pipeline.words` from before the first snapshot.
+pub fn history(seconds: u64) -> History {
+    let points = (0..seconds).map(|second| Some(BYTES_PER_S * (0.6 + 0.4 * ((second % 20) as f64 / 20.0)))).collect();
+    History {
+        step_ms: 1000,
+        series: vec![Series {
+            address: "pipeline.words".into(),
+            family: PIPELINE_SOURCE_BYTES.into(),
+            labels: BTreeMap::new(),
+            start_ms: START_MS - seconds * 1000,
+            points,
+        }],
+    }
+}
+
+fn sample(family: &str, labels: &[(&str, &str)], value: f64) -> Sample {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sample { family: family.into(), labels, value: Some(value), quantiles: None }
+}
+
+fn spread(family: &str, p50: f64, p99: f64) -> Sample {
+    let quantiles = Quantiles {
+        count: 81_234,
+        sum: 93.0,
+        p50: Some(p50),
+        p90: Some(p99 / 2.0),
+        p99: Some(p99),
+        p999: Some(p99 * 2.0),
+        max: p99 * 3.0,
+    };
+    Sample { family: family.into(), labels: BTreeMap::new(), value: None, quantiles: Some(quantiles) }
+}
+
+fn dial(name: &str, value: i64, min: i64, max: i64, unit: &str, help: &str) -> Knob {
+    let (value, range) = (KnobValue::Integer(value), Range::Integer { min, max });
+    Knob { name: name.into(), value, range, unit: unit.into(), help: help.into() }
+}
+
+fn resource(address: &str, kind: &str, knobs: Vec<Knob>, samples: Vec<Sample>) -> Resource {
+    Resource { address: address.into(), kind: kind.into(), knobs, samples }
+}
+
+fn pipeline(s: f64) -> Resource {
+    resource(
+        "pipeline.words",
+        "pipeline",
+        vec![],
+        vec![
+            sample(PIPELINE_RUNNING, &[], 1.0),
+            sample(PIPELINE_SOURCE_ITEMS, &[], 512_000.0 * s),
+            sample(PIPELINE_SOURCE_BYTES, &[], BYTES_PER_S * s),
+            sample(PIPELINE_LAPS, &[], 3.0),
+            sample(PIPELINE_SOURCE_STATE, &[("state", "busy")], 0.4 * s),
+            sample(PIPELINE_SOURCE_STATE, &[("state", "idle")], 0.0),
+            sample(PIPELINE_SOURCE_STATE, &[("state", "backpressured")], 0.6 * s),
+            sample(PIPELINE_DEAD_LETTERS, &[], 0.0),
+            spread(PIPELINE_LATENCY, 0.0021, 0.041),
+        ],
+    )
+}
+
+fn stage(name: &str, workers: i64, s: f64) -> Resource {
+    let (records, busy, idle) = if name == "count" { (1_900_000.0, 0.61, 0.35) } else { (512_000.0, 0.93, 0.02) };
+    let each = workers as f64 * s;
+    resource(
+        &format!("pipeline.words.{name}"),
+        "stage",
+        vec![
+            dial("workers", workers, 1, 64, "threads", "Threads that work on the stage."),
+            dial("batch", 256, 1, 65_536, "records", "Records handed over at a time."),
+            dial("capacity", 64, 2, 4096, "batches", "Batches its queue takes."),
+        ],
+        vec![
+            sample(STAGE_WORKERS, &[], workers as f64),
+            sample(STAGE_WORKERS_TARGET, &[], workers as f64),
+            sample(STAGE_IN_ITEMS, &[], records * s),
+            sample(STAGE_OUT_ITEMS, &[], records * 3.7 * s),
+            sample(STAGE_STATE, &[("state", "busy")], busy * each),
+            sample(STAGE_STATE, &[("state", "idle")], idle * each),
+            sample(STAGE_STATE, &[("state", "backpressured")], (1.0 - busy - idle) * each),
+            sample(STAGE_QUEUE_ENQUEUED, &[], records * s + 3072.0),
+            sample(STAGE_QUEUE_DEQUEUED, &[], records * s),
+            sample(STAGE_QUEUE_DEPTH, &[], 3072.0),
+            sample(STAGE_QUEUE_BATCHES, &[], 12.0),
+            sample(STAGE_QUEUE_CAPACITY, &[], 64.0),
+            spread(STAGE_QUEUE_WAIT, 0.0011, 0.0413),
+            spread(STAGE_SERVICE, 210e-6, 0.0019),
+            sample(STAGE_ERRORS, &[("reason", "panic")], 0.0),
+        ],
+    )
+}
+
+fn map(s: f64) -> Resource {
+    resource(
+        "map.words",
+        "map",
+        vec![],
+        vec![
+            sample(MAP_OPS, &[("op", "update"), ("outcome", "hit")], 1_890_000.0 * s),
+            sample(MAP_OPS, &[("op", "update"), ("outcome", "miss")], 10_000.0 * s),
+            sample(MAP_ENTRIES, &[], 41_203.0),
+            sample(MAP_LOCK_CONTENTIONS, &[], 1200.0 * s),
+            spread(MAP_LOCK_WAIT, 900e-9, 14e-6),
+            sample(MAP_BACKEND, &[("backend", "sharded")], 1.0),
+        ],
+    )
+}
+
+fn pool(s: f64) -> Resource {
+    let class = |family: &str, bytes: &'static str, value| sample(family, &[("size_class", bytes)], value);
+    resource(
+        "pool.batches",
+        "pool",
+        vec![],
+        vec![
+            class(POOL_ALLOCS, "4096", 9_000.0 * s),
+            class(POOL_ALLOCS, "65536", 3_000.0 * s),
+            class(POOL_LIVE, "4096", 262_144.0),
+            class(POOL_LIVE, "65536", 4_194_304.0),
+            class(POOL_SLABS, "4096", 1_048_576.0),
+            class(POOL_SLABS, "65536", 8_388_608.0),
+            class(POOL_CACHE_FILLS, "4096", 90.0 * s),
+            class(POOL_LOCK_CONTENTIONS, "4096", 0.0),
+            sample(POOL_LEVEL, &[("level", "thread_cached")], 1.0),
+        ],
+    )
+}
+
+fn queue(s: f64) -> Resource {
+    resource(
+        "queue.orders",
+        "queue",
+        vec![],
+        vec![
+            sample(QUEUE_ENQUEUED, &[], 88_000.0 * s + 512.0),
+            sample(QUEUE_DEQUEUED, &[], 88_000.0 * s),
+            sample(QUEUE_DEPTH, &[], 512.0),
+            sample(QUEUE_CAPACITY, &[], 1024.0),
+            sample(QUEUE_FULL_TIME, &[], 0.05 * s),
+            sample(QUEUE_EMPTY_TIME, &[], 0.2 * s),
+        ],
+    )
+}
+
+fn scheduler(s: f64) -> Resource {
+    resource(
+        "scheduler.main",
+        "scheduler",
+        vec![dial("threads", 2, 1, 64, "threads", "Threads of parallel regions.")],
+        vec![sample(SCHEDULER_THREADS, &[], 2.0), sample(SCHEDULER_REGIONS, &[], 40.0 * s)],
+    )
+}
+
+fn run(s: f64) -> Run {
+    Run {
+        id: "01J0".into(),
+        name: "wordcount".into(),
+        state: RunState::Running,
+        submitted_ms: START_MS,
+        started_ms: Some(START_MS),
+        ended_ms: None,
+        progress: Progress {
+            phase: "measure".into(),
+            items: (1_900_000.0 * s) as u64,
+            bytes: (BYTES_PER_S * s) as u64,
+            bytes_total: Some(2_000_000_000),
+            elapsed_s: s,
+            left_s: Some(4.0),
+        },
+        verdict: None,
+        error: None,
+    }
+}

@@ -1,0 +1,109 @@
+//! Trends: one row high beside a figure, or as high as there is room. A column is a second; a turned knob is marked.
+
+use super::{MEDIUM, Scene, cut_top, put};
+use crate::app::Trend;
+use crate::theme::Tone;
+use crate::units;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::text::{Line, Span};
+use rheostat_api::Resource;
+
+/// Room for the scale left of a chart.
+const SCALE_WIDTH: u16 = 9;
+/// A chart lower than this shows less than a row of figures would.
+const ROWS_MIN: u16 = 4;
+/// A chart higher than this shows no more than one of this height.
+const ROWS_MAX: u16 = 10;
+
+/// What stands in one column.
+struct Point {
+    value: Option<f64>,
+    marked: bool,
+}
+
+/// The last seconds that fit, right-aligned: the newest is always the last column.
+fn points(scene: &Scene, trend: &Trend, width: u16) -> Vec<Point> {
+    let marks: Vec<u64> = scene.app.marks().collect();
+    trend.last(usize::from(width)).map(|(second, value)| Point { value, marked: marks.contains(&second) }).collect()
+}
+
+fn greatest(points: &[Point]) -> f64 {
+    points.iter().filter_map(|point| point.value).fold(0.0, f64::max)
+}
+
+/// A trend in one row.
+pub fn spark(scene: &Scene, trend: Option<&Trend>, width: u16) -> Line<'static> {
+    let points = trend.map_or_else(Vec::new, |trend| points(scene, trend, width));
+    let max = greatest(&points);
+    let mut line = Line::from(" ".repeat(usize::from(width).saturating_sub(points.len())));
+    let signs = scene.theme.signs;
+    for same in points.chunk_by(|a, b| a.marked == b.marked) {
+        let columns: String = same
+            .iter()
+            .map(|point| match point.value {
+                _ if point.marked => signs.mark,
+                None => " ",
+                Some(value) => signs.heights[level(value, max, signs.heights.len()).saturating_sub(1)],
+            })
+            .collect();
+        line.push_span(scene.span(if same[0].marked { Tone::Mark } else { Tone::Trend }, columns));
+    }
+    line
+}
+
+/// How many of `levels` a value reaches, as a share of `max`.
+fn level(value: f64, max: f64, levels: usize) -> usize {
+    if max > 0.0 { ((value / max * levels as f64).ceil() as usize).min(levels) } else { 0 }
+}
+
+/// A trend with a heading and a scale, as high as the area allows; nothing if that is too low.
+pub fn draw(
+    scene: &Scene,
+    title: &str,
+    trend: Option<&Trend>,
+    scale: fn(f64) -> String,
+    mut area: Rect,
+    buf: &mut Buffer,
+) {
+    let Some(trend) = trend.filter(|_| area.height >= ROWS_MIN && area.width > SCALE_WIDTH) else { return };
+    scene.heading(title, cut_top(&mut area, 1), buf);
+    area.height = area.height.min(ROWS_MAX);
+    let plot = Rect { x: area.x + SCALE_WIDTH, width: area.width - SCALE_WIDTH, ..area };
+    let points = points(scene, trend, plot.width);
+    let max = greatest(&points);
+    let label = |value: f64| scene.line(Tone::Quiet, scale(value)).alignment(Alignment::Right);
+    let gutter = Rect { width: SCALE_WIDTH - 1, ..area };
+    put(label(max), gutter, buf);
+    put(label(0.0), Rect { y: area.y + area.height - 1, height: 1, ..gutter }, buf);
+    let signs = scene.theme.signs;
+    let steps = signs.heights.len();
+    let blank = plot.width - points.len() as u16;
+    for (column, point) in points.iter().enumerate() {
+        let x = plot.x + blank + column as u16;
+        let reached = point.value.map_or(0, |value| level(value, max, steps * usize::from(plot.height)).max(1));
+        for row in 0..plot.height {
+            let from_bottom = usize::from(plot.height - 1 - row) * steps;
+            let (tone, sign) = match reached.saturating_sub(from_bottom) {
+                _ if point.marked => (Tone::Mark, signs.mark),
+                0 => continue,
+                eighths => (Tone::Trend, signs.heights[eighths.min(steps) - 1]),
+            };
+            put(Line::from(Span::styled(sign, scene.theme.style(tone))), Rect::new(x, plot.y + row, 1, 1), buf);
+        }
+    }
+}
+
+/// The chart of a resource's throughput, in what a list has left of the screen.
+pub fn draw_below(scene: &Scene, resource: Option<&Resource>, mut area: Rect, buf: &mut Buffer) {
+    if let (Some(resource), MEDIUM..) = (resource, area.width) {
+        cut_top(&mut area, 1);
+        let trend = scene.look().trend(&resource.address);
+        draw(scene, &resource.address, trend, throughput(&resource.kind), area, buf);
+    }
+}
+
+/// How the throughput of a kind of resource is written.
+pub fn throughput(kind: &str) -> fn(f64) -> String {
+    if kind == "pipeline" { units::bytes_rate } else { units::rate }
+}

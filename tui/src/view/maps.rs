@@ -1,0 +1,91 @@
+//! Maps: how they are used, how full they are, where they contend.
+
+use super::pipelines::quantile;
+use super::table::Column;
+use super::{FULL, Scene, chart, table};
+use crate::family::*;
+use crate::theme::Tone;
+use crate::units::{self, UNKNOWN, or_unknown};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use rheostat_api::Resource;
+
+static COLUMNS: &[Column<Resource>] = &[
+    Column {
+        head: "MAP",
+        width: 18,
+        right: false,
+        from: 0,
+        cell: |scene, row, _| scene.line(Tone::Plain, row.address.clone()),
+    },
+    Column {
+        head: "OPS",
+        width: 8,
+        right: true,
+        from: 0,
+        cell: |scene, row, _| scene.line(Tone::Plain, or_unknown(scene.look().throughput(row), units::rate)),
+    },
+    Column {
+        head: "HITS",
+        width: 5,
+        right: true,
+        from: 50,
+        cell: |scene, row, _| {
+            let hits = scene.look().rate_where(&row.address, MAP_OPS, "outcome", "hit");
+            let share =
+                hits.zip(scene.look().throughput(row)).filter(|(_, all)| *all > 0.0).map(|(hits, all)| hits / all);
+            scene.line(Tone::Plain, or_unknown(share, units::percent))
+        },
+    },
+    Column {
+        head: "ENTRIES",
+        width: 10,
+        right: true,
+        from: 40,
+        cell: |scene, row, _| scene.line(Tone::Plain, or_unknown(row.value(MAP_ENTRIES), units::grouped)),
+    },
+    Column {
+        head: "BACKEND",
+        width: 9,
+        right: false,
+        from: 60,
+        cell: |scene, row, _| scene.line(Tone::Plain, in_force(row, MAP_BACKEND, "backend")),
+    },
+    Column {
+        head: "LOCK WAITS",
+        width: 10,
+        right: true,
+        from: 70,
+        cell: |scene, row, _| {
+            let rate = scene.look().rate(&row.address, MAP_LOCK_CONTENTIONS);
+            scene.line(Tone::Plain, or_unknown(rate, units::rate))
+        },
+    },
+    Column {
+        head: "WAIT99",
+        width: 6,
+        right: true,
+        from: 76,
+        cell: |scene, row, _| quantile(scene, row.quantiles(MAP_LOCK_WAIT), |spread| spread.p99),
+    },
+    Column {
+        head: "TREND",
+        width: 0,
+        right: false,
+        from: FULL,
+        cell: |scene, row, width| chart::spark(scene, scene.look().trend(&row.address), width),
+    },
+];
+
+/// Draws the screen.
+pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
+    let left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
+    chart::draw_below(scene, scene.app.subject(), left, buf);
+}
+
+/// The label of the sample that is 1 in a family that says which of several is in force.
+pub fn in_force(resource: &Resource, family: &str, label: &str) -> String {
+    let mut samples = resource.samples.iter().filter(|sample| sample.family == family);
+    let sample = samples.find(|sample| sample.value == Some(1.0));
+    sample.and_then(|sample| sample.labels.get(label)).map_or_else(|| UNKNOWN.to_owned(), Clone::clone)
+}

@@ -1,0 +1,117 @@
+//! The screen, drawn from the state and nothing else. Nothing here changes the state or can fail: whatever does not
+//! fit the window is left out, down to a window of no cells at all.
+
+mod bars;
+mod changes;
+mod chart;
+mod detail;
+mod frame;
+mod help;
+mod maps;
+mod overview;
+mod pipelines;
+mod pools;
+mod queues;
+mod summary;
+mod table;
+
+#[cfg(test)]
+mod frames;
+
+use crate::app::{App, Look, Mode, Screen};
+use crate::theme::{Theme, Tone};
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+/// From this width on there is room for charts.
+const FULL: u16 = 120;
+/// From this width on there is room for trends beside the figures.
+const MEDIUM: u16 = 80;
+/// Below this width or height only a summary in text is drawn.
+const LIST: (u16, u16) = (40, 10);
+
+/// Draws the whole screen.
+pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
+    let area = frame.area();
+    let scene = Scene { app, theme };
+    let buf = frame.buffer_mut();
+    if area.width < LIST.0 || area.height < LIST.1 {
+        summary::draw(&scene, area, buf);
+        return;
+    }
+    let body = frame::draw(&scene, area, buf);
+    if let Mode::Help(scroll) = app.mode() {
+        help::draw(&scene, *scroll, body, buf);
+    } else if app.look().latest().is_none() {
+        frame::draw_waiting(&scene, body, buf);
+    } else if let Some(resource) = app.detail() {
+        detail::draw(&scene, resource, body, buf);
+    } else {
+        match app.screen() {
+            Screen::Overview => overview::draw(&scene, body, buf),
+            Screen::Pipelines => pipelines::draw(&scene, body, buf),
+            Screen::Queues => queues::draw(&scene, body, buf),
+            Screen::Maps => maps::draw(&scene, body, buf),
+            Screen::Pools => pools::draw(&scene, body, buf),
+            Screen::Changes => changes::draw(&scene, body, buf),
+        }
+    }
+    if app.stale() {
+        buf.set_style(body.intersection(buf.area), theme.style(Tone::Quiet));
+    }
+}
+
+/// What is drawn, and how.
+struct Scene<'a> {
+    app: &'a App,
+    theme: &'a Theme,
+}
+
+impl Scene<'_> {
+    fn look(&self) -> &Look {
+        self.app.look()
+    }
+
+    fn span(&self, tone: Tone, text: impl Into<String>) -> Span<'static> {
+        Span::styled(text.into(), self.theme.style(tone))
+    }
+
+    fn line(&self, tone: Tone, text: impl Into<String>) -> Line<'static> {
+        Line::from(self.span(tone, text))
+    }
+
+    /// A heading above a part of the screen, with a rule to its end.
+    fn heading(&self, text: &str, area: Rect, buf: &mut Buffer) {
+        let rule = usize::from(area.width).saturating_sub(text.chars().count() + 2);
+        let spans =
+            [self.span(Tone::Head, format!(" {text} ")), self.span(Tone::Quiet, self.theme.signs.rule.repeat(rule))];
+        put(Line::from_iter(spans), area, buf);
+    }
+}
+
+/// Draws one line into the first row of an area, as far as it fits.
+fn put(line: Line, area: Rect, buf: &mut Buffer) {
+    let row = Rect { height: 1, ..area }.intersection(area).intersection(buf.area);
+    if !row.is_empty() {
+        line.render(row, buf);
+    }
+}
+
+/// Takes so many rows off the top of an area, or as many as there are.
+fn cut_top(area: &mut Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    let top = Rect { height: rows, ..*area };
+    area.y += rows;
+    area.height -= rows;
+    top
+}
+
+/// Takes so many rows off the bottom of an area, or as many as there are.
+fn cut_bottom(area: &mut Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    area.height -= rows;
+    Rect { y: area.y + area.height, height: rows, ..*area }
+}
