@@ -1,8 +1,21 @@
-//! The library every part of Rheostat stands on.
+//! The library every part of Rheostat stands on: concurrent structures that can be retuned while they run.
+//!
+//! | module | choose it when |
+//! |---|---|
+//! | [`pipeline`] | records go through stages whose workers, batches and queues you want to turn |
+//! | [`queue`] | threads hand work to each other through a bounded ring |
+//! | [`map`] | threads share a map, and which structure it is should be a choice |
+//! | [`pool`] | blocks of memory are taken and given back by many threads |
+//! | [`observe`] | you host any of these, or something of your own, with counters, knobs and a journal |
+//! | [`sync`] | you write a structure that models should be able to check |
 
+pub mod sync;
 // What counts and hosts stands on statics and foreign structures that no model can see; models check protocols.
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod observe;
-pub mod pipeline;
 pub mod queue;
-pub mod sync;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub mod map;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub mod pool;
+pub mod pipeline;

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn every_value_lies_in_its_bucket() {
         for shift in 0..64 {
-            for value in [(1u64 << shift) - 1, 1 << shift, (1 << shift) + 1, (1u64 << shift) | (1 << shift) / 3] {
+            for value in [(1u64 << shift) - 1, 1 << shift, (1 << shift) + 1, (1u64 << shift) | ((1 << shift) / 3)] {
                 let index = bucket(value);
                 assert!(value <= upper(index), "{value} above bucket {index}");
                 assert!(index == 0 || value > upper(index - 1), "{value} below bucket {index}");

@@ -3,10 +3,15 @@
 //! | type | when |
 //! |---|---|
 //! | [`Ring`] | bounded, many producers, many consumers, one allocation; its limit turns while it runs |
+//! | [`HostedQueue`] | byte strings in a ring that a host runs, with counters and a `capacity` knob |
 
 mod error;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod hosted;
 mod ring;
 mod wait;
 
 pub use error::{CapacityError, Closed, PopError, PushError};
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use hosted::{HOSTED_CAPACITY_MAX, HostedQueue, HostedQueueError};
 pub use ring::{CAPACITY_MAX, Ring};

@@ -1,0 +1,381 @@
+//! Maps that a host runs: byte-string keys, limits, and counts of everything they do.
+
+use super::counter::Counter;
+use super::{Backend, Cursor, Map};
+use crate::observe::families::{
+    MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+};
+use crate::observe::{Address, AddressError, Cells, Kind, Knob, Reading, Resource, TurnError, Turned, Value};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+/// Counters by byte string, added to in place.
+pub type CounterMap = HostedMap<i64>;
+/// Byte strings by byte string. Values are shared, so that reading one copies no bytes under a lock.
+pub type BytesMap = HostedMap<Arc<[u8]>>;
+
+type Key = Box<[u8]>;
+
+/// What a hosted map takes before it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapLimits {
+    /// Longest key, in bytes.
+    pub key_bytes_max: usize,
+    /// Longest value, in bytes.
+    pub value_bytes_max: usize,
+    /// Most entries. Exact but for new keys that arrive together within a hair's breadth of it: one of them may be
+    /// refused a place that the other turns out not to need.
+    pub entries_max: usize,
+}
+
+impl Default for MapLimits {
+    /// 64 KiB keys, 1 MiB values, 10 million entries.
+    fn default() -> Self {
+        Self { key_bytes_max: 64 << 10, value_bytes_max: 1 << 20, entries_max: 10_000_000 }
+    }
+}
+
+/// Why a hosted map refused an update. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The key is longer than the limit.
+    #[error("{map} takes keys of at most {max} bytes, not {bytes}: shorten the key or raise key_bytes_max")]
+    KeyTooLong {
+        /// The map.
+        map: String,
+        /// Length of the key.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The value is longer than the limit.
+    #[error("{map} takes values of at most {max} bytes, not {bytes}: split the value or raise value_bytes_max")]
+    ValueTooLong {
+        /// The map.
+        map: String,
+        /// Length of the value.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The key is new and the map is full.
+    #[error("{map} is full at {max} entries: remove some or raise entries_max")]
+    Full {
+        /// The map.
+        map: String,
+        /// The limit.
+        max: usize,
+    },
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i64 {}
+    impl Sealed for crate::sync::Arc<[u8]> {}
+}
+
+/// What a hosted map can hold: `i64` counters, or byte strings. How each is stored is its own business.
+pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// What stands in the map for a value.
+    #[doc(hidden)]
+    type Stored: Send + Sync + 'static;
+    #[doc(hidden)]
+    fn bytes(&self) -> usize;
+    #[doc(hidden)]
+    fn store(self) -> Self::Stored;
+    /// The value, unless the entry is on its way out.
+    #[doc(hidden)]
+    fn load(stored: &Self::Stored) -> Option<Self>;
+    /// The last value of what was unlinked.
+    #[doc(hidden)]
+    fn finish(stored: &Self::Stored) -> Self;
+    /// Replaces the value of a key that is there and returns the one before.
+    #[doc(hidden)]
+    fn replace(&self, map: &Map<Key, Self::Stored>, key: &[u8]) -> Option<Self>;
+}
+
+impl Hosted for i64 {
+    type Stored = Counter;
+
+    fn bytes(&self) -> usize {
+        size_of::<i64>()
+    }
+
+    fn store(self) -> Counter {
+        Counter::new(self)
+    }
+
+    fn load(stored: &Counter) -> Option<i64> {
+        stored.value()
+    }
+
+    fn finish(stored: &Counter) -> i64 {
+        stored.close()
+    }
+
+    fn replace(&self, map: &Map<Key, Counter>, key: &[u8]) -> Option<i64> {
+        map.table.view(key, |counter| counter.replace(*self)).flatten()
+    }
+}
+
+impl Hosted for Arc<[u8]> {
+    type Stored = Arc<[u8]>;
+
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn store(self) -> Arc<[u8]> {
+        self
+    }
+
+    fn load(stored: &Arc<[u8]>) -> Option<Self> {
+        Some(stored.clone())
+    }
+
+    fn finish(stored: &Arc<[u8]>) -> Self {
+        stored.clone()
+    }
+
+    fn replace(&self, map: &Map<Key, Arc<[u8]>>, key: &[u8]) -> Option<Self> {
+        let mut before = None;
+        map.table.revise(key, |stored| {
+            before = Some(stored.clone());
+            Some(self.clone())
+        })?;
+        before
+    }
+}
+
+/// What is counted, in pairs of key there (hit) and not there (miss).
+#[derive(Clone, Copy)]
+enum Op {
+    Get,
+    Insert,
+    Add,
+    Remove,
+}
+
+const OPS: [(Op, &str); 4] = [(Op::Get, "get"), (Op::Insert, "insert"), (Op::Add, "add"), (Op::Remove, "remove")];
+const OUTCOMES: [&str; 2] = ["hit", "miss"];
+/// Refusals are counted after the pairs.
+const REFUSALS: [&str; 3] = ["full", "key_too_long", "value_too_long"];
+const CELLS: usize = OPS.len() * OUTCOMES.len() + REFUSALS.len();
+
+const fn op_cell(op: Op, outcome: usize) -> usize {
+    op as usize * OUTCOMES.len() + outcome
+}
+
+const fn refusal_cell(refusal: usize) -> usize {
+    OPS.len() * OUTCOMES.len() + refusal
+}
+
+/// A map that a host runs, at the address `map.NAME`.
+///
+/// `entries` counts places taken: one is taken before a new key goes in and given back after a key came out or the
+/// place was not needed, so the map never holds more than its limit. Everything else is counted per thread.
+pub struct HostedMap<V: Hosted> {
+    address: Address,
+    map: Map<Key, V::Stored>,
+    limits: MapLimits,
+    entries: AtomicUsize,
+    cells: Cells<CELLS>,
+}
+
+impl<V: Hosted> HostedMap<V> {
+    /// An empty map.
+    ///
+    /// # Errors
+    /// When `name` breaks the rule for names.
+    pub fn new(name: &str, backend: Backend, limits: MapLimits) -> Result<Arc<Self>, AddressError> {
+        let address = Address::new(Kind::Map, name)?;
+        let (entries, cells) = (AtomicUsize::new(0), Cells::new());
+        Ok(Arc::new(Self { address, map: Map::new(backend), limits, entries, cells }))
+    }
+
+    /// The backend it runs on.
+    pub fn backend(&self) -> Backend {
+        self.map.backend()
+    }
+
+    /// What it takes before it refuses.
+    pub fn limits(&self) -> MapLimits {
+        self.limits
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<V> {
+        let value = self.map.table.view(key, V::load).flatten();
+        self.count(Op::Get, value.is_some());
+        value
+    }
+
+    /// Puts a value in and returns the one it replaces. A counter's value is kept within `-i64::MAX..=i64::MAX`.
+    ///
+    /// # Errors
+    /// When the key or value is too long, or the key is new and the map is full.
+    pub fn insert(&self, key: &[u8], value: V) -> Result<Option<V>, MapError> {
+        self.admit(key, &value)?;
+        loop {
+            if let Some(replaced) = value.replace(&self.map, key) {
+                self.count(Op::Insert, true);
+                return Ok(Some(replaced));
+            }
+            if self.put_absent(key, value.clone())? {
+                self.count(Op::Insert, false);
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes the entry out and returns its value: every update that was accepted for it is in there.
+    pub fn remove(&self, key: &[u8]) -> Option<V> {
+        let removed = self.map.table.take(key, V::finish);
+        if removed.is_some() {
+            self.entries.fetch_sub(1, Relaxed);
+        }
+        self.count(Op::Remove, removed.is_some());
+        removed
+    }
+
+    /// How many entries there are; new keys on their way in are counted already.
+    pub fn len(&self) -> usize {
+        self.entries.load(Relaxed)
+    }
+
+    /// Whether the map holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes out every entry that is there when its turn comes; see [`Map::clear`].
+    pub fn clear(&self) {
+        let cleared = self.map.table.clear();
+        self.entries.fetch_sub(cleared, Relaxed);
+    }
+
+    /// One page of a scan of about `limit` entries; see [`Map::scan`].
+    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> (Vec<(Box<[u8]>, V)>, Option<Cursor>) {
+        self.map.table.page(cursor, limit, V::load)
+    }
+
+    /// Shows every entry to `f`, with no lock held; see [`Map::for_each`].
+    pub fn for_each(&self, mut f: impl FnMut(&[u8], &V)) {
+        self.map.table.visit(V::load, |key, value| f(key, value));
+    }
+
+    fn admit(&self, key: &[u8], value: &V) -> Result<(), MapError> {
+        let map = || self.address.to_string();
+        if key.len() > self.limits.key_bytes_max {
+            self.cells.add(refusal_cell(1), 1);
+            return Err(MapError::KeyTooLong { map: map(), bytes: key.len(), max: self.limits.key_bytes_max });
+        }
+        if value.bytes() > self.limits.value_bytes_max {
+            self.cells.add(refusal_cell(2), 1);
+            return Err(MapError::ValueTooLong { map: map(), bytes: value.bytes(), max: self.limits.value_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Puts a new key in; false when somebody else was quicker.
+    fn put_absent(&self, key: &[u8], value: V) -> Result<bool, MapError> {
+        let max = self.limits.entries_max;
+        if self.entries.fetch_update(Relaxed, Relaxed, |entries| (entries < max).then_some(entries + 1)).is_err() {
+            self.cells.add(refusal_cell(0), 1);
+            return Err(MapError::Full { map: self.address.to_string(), max });
+        }
+        let put = self.map.table.put_absent(key.into(), value.store()).is_ok();
+        if !put {
+            self.entries.fetch_sub(1, Relaxed);
+        }
+        Ok(put)
+    }
+
+    fn count(&self, op: Op, hit: bool) {
+        self.cells.add(op_cell(op, usize::from(!hit)), 1);
+    }
+}
+
+impl CounterMap {
+    /// Adds to a counter, which starts at 0, and returns its new value. Stops at `-i64::MAX` and `i64::MAX`. A key
+    /// that is there costs one look-up and no allocation.
+    ///
+    /// # Errors
+    /// When the key is too long, or new and the map is full.
+    pub fn add(&self, key: &[u8], n: i64) -> Result<i64, MapError> {
+        self.admit(key, &n)?;
+        loop {
+            if let Some(sum) = self.map.table.view(key, |counter| counter.add(n)).flatten() {
+                self.count(Op::Add, true);
+                return Ok(sum);
+            }
+            if self.put_absent(key, n)? {
+                self.count(Op::Add, false);
+                return Ok(n.max(-i64::MAX));
+            }
+        }
+    }
+
+    /// The `n` greatest counters, greatest first, equal ones by key. Looks at every entry once and keeps `n`; no
+    /// snapshot, as with a scan.
+    pub fn top(&self, n: usize) -> Vec<(Box<[u8]>, i64)> {
+        // The least of the kept stands on top: the smallest value, and among equal ones the last by key.
+        let mut kept = BinaryHeap::<(Reverse<i64>, Key)>::new();
+        let table = &self.map.table;
+        for stripe in 0..table.stripes() {
+            table.walk(stripe, |_, key, counter| {
+                let Some(value) = counter.value() else { return };
+                let above = |least: &(Reverse<i64>, Key)| (Reverse(value), key) < (least.0, &least.1);
+                if kept.len() < n {
+                    kept.push((Reverse(value), key.clone()));
+                } else if kept.peek().is_some_and(above) {
+                    kept.pop();
+                    kept.push((Reverse(value), key.clone()));
+                }
+            });
+        }
+        let mut top: Vec<(Key, i64)> = kept.into_sorted_vec().into_iter().map(|(value, key)| (key, value.0)).collect();
+        // An iterator of `lock_free` meets a key again that is removed and put back while it passes.
+        let mut seen = HashSet::new();
+        top.retain(|(key, _)| seen.insert(key.clone()));
+        top
+    }
+}
+
+impl<V: Hosted> Resource for HostedMap<V> {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn read(&self, reading: &mut Reading) {
+        for (op, name) in OPS {
+            for (index, outcome) in OUTCOMES.into_iter().enumerate() {
+                reading.total(&MAP_OPS, &[name, outcome], self.cells.sum(op_cell(op, index)));
+            }
+        }
+        reading.level(&MAP_ENTRIES, &[], self.len() as f64);
+        reading.level(&MAP_ENTRIES_LIMIT, &[], self.limits.entries_max as f64);
+        for (index, reason) in REFUSALS.into_iter().enumerate() {
+            reading.total(&MAP_REFUSED, &[reason], self.cells.sum(refusal_cell(index)));
+        }
+        if let Some(waits) = self.map.lock_waits() {
+            reading.total(&MAP_LOCK_CONTENTIONS, &[], waits.count());
+            reading.spread(&MAP_LOCK_WAIT, &[], waits);
+        }
+        for backend in Backend::ALL {
+            let in_force = backend == self.backend();
+            reading.level(&MAP_BACKEND, &[backend.as_str()], f64::from(u8::from(in_force)));
+        }
+    }
+
+    fn knobs(&self) -> Vec<Knob> {
+        Vec::new()
+    }
+
+    fn turn(&self, knob: &str, _to: &Value) -> Result<Turned, TurnError> {
+        Err(TurnError::UnknownKnob { resource: self.address.to_string(), knob: knob.to_owned(), has: Vec::new() })
+    }
+}
