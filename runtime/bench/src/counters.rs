@@ -12,15 +12,14 @@ const ADDS: u64 = 20_000_000;
 fn per_op(threads: usize, op: impl Fn(u64) + Sync) -> f64 {
     let each = ADDS / threads as u64;
     let barrier = Barrier::new(threads);
+    let run = &|core| {
+        pin(core);
+        barrier.wait();
+        let began = Instant::now();
+        (0..each).for_each(&op);
+        began.elapsed()
+    };
     let slowest = std::thread::scope(|scope| {
-        let run = |core| {
-            pin(core);
-            barrier.wait();
-            let began = Instant::now();
-            (0..each).for_each(&op);
-            began.elapsed()
-        };
-        let run = &run;
         let handles: Vec<_> = (0..threads).map(|core| scope.spawn(move || run(core))).collect();
         handles.into_iter().map(|handle| handle.join().expect("a bench thread panicked")).max().unwrap_or_default()
     });

@@ -21,6 +21,8 @@ type Counts = HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>;
 /// Bytes that the corpus made from the repository's text has.
 const CORPUS_BYTES: usize = 128 << 20;
 const CORPUS_FILE_BYTES: usize = 8 << 20;
+/// Workers of the two stages.
+const WIDTHS: [(usize, usize); 3] = [(1, 1), (1, 2), (2, 2)];
 
 /// Prints the table for the files below `paths`, or for a corpus made from the repository.
 pub fn run(paths: &[String]) {
@@ -37,6 +39,7 @@ pub fn run(paths: &[String]) {
         files.len(),
         bytes / 1_000_000
     );
+    let names = WIDTHS.map(|(split, count)| format!("pipeline, {split} split + {count} count"));
     let mut contenders = vec![
         Contender::new("rayon, by hand", || {
             let began = Instant::now();
@@ -49,9 +52,7 @@ pub fn run(paths: &[String]) {
             (rate(began), counts.values().sum::<i64>() as u64)
         }),
     ];
-    let names: Vec<String> =
-        [(1, 1), (1, 2), (2, 2)].iter().map(|(s, c)| format!("pipeline, {s} split + {c} count")).collect();
-    for (name, (split, count)) in names.iter().zip([(1, 1), (1, 2), (2, 2)]) {
+    for (name, (split, count)) in names.iter().zip(WIDTHS) {
         let paths = &paths;
         contenders.push(Contender::new(name, move || {
             let began = Instant::now();
