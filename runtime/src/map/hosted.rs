@@ -1,7 +1,7 @@
 //! Maps that a host runs: byte-string keys, limits, and counts of everything they do.
 
 use super::counter::Counter;
-use super::{Backend, Cursor, Map};
+use super::{Backend, Cursor, Map, Page};
 use crate::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
 };
@@ -258,7 +258,7 @@ impl<V: Hosted> HostedMap<V> {
     }
 
     /// One page of a scan of about `limit` entries; see [`Map::scan`].
-    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> (Vec<(Box<[u8]>, V)>, Option<Cursor>) {
+    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<Box<[u8]>, V> {
         self.map.table.page(cursor, limit, V::load)
     }
 
