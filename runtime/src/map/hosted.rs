@@ -10,6 +10,7 @@ use crate::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
+use std::fmt;
 
 /// Counters by byte string, added to in place.
 pub type CounterMap = HostedMap<i64>;
@@ -377,5 +378,12 @@ impl<V: Hosted> Resource for HostedMap<V> {
 
     fn turn(&self, knob: &str, _to: &Value) -> Result<Turned, TurnError> {
         Err(TurnError::UnknownKnob { resource: self.address.to_string(), knob: knob.to_owned(), has: Vec::new() })
+    }
+}
+
+impl<V: Hosted> fmt::Debug for HostedMap<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address.to_string();
+        f.debug_struct("HostedMap").field("address", &address).field("backend", &self.backend()).finish_non_exhaustive()
     }
 }

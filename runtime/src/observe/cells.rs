@@ -44,7 +44,7 @@ thread_local! {
 
 /// The row of the calling thread, [`THREAD_ROWS`] if it shares the last one.
 #[inline(always)]
-pub(super) fn row() -> usize {
+pub(crate) fn row() -> usize {
     let row = ROW.get();
     if row == UNASKED { take_row() } else { row }
 }

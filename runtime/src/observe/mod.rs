@@ -25,6 +25,7 @@ mod registry;
 mod spread;
 
 pub use address::{Address, AddressError, Kind};
+pub(crate) use cells::row;
 pub use cells::{Cells, THREAD_ROWS};
 pub use clock::{Moment, now};
 pub use family::{Family, Unit, What};
