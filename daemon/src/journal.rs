@@ -7,6 +7,7 @@
 //! line, so that the next one that fits is readable.
 
 use rheostat_api::Change;
+use rustix::fs::{FlockOperation, flock};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -49,8 +50,14 @@ impl JournalFile {
         let mut resumed = Resumed::default();
         let mut kept: VecDeque<Change> = VecDeque::new();
         let (mut whole, mut line) = (0, Vec::new());
+        let regular = file.metadata()?.is_file();
+        if regular {
+            // Two daemons may have two sockets and by mistake one state folder; an id would then mean two changes.
+            flock(&file, FlockOperation::NonBlockingLockExclusive)
+                .map_err(|_| io::Error::other("another daemon writes to this journal"))?;
+        }
         // A device or a pipe holds nothing to resume, and may never end.
-        let mut reader = BufReader::new((&file).take(if file.metadata()?.is_file() { u64::MAX } else { 0 }));
+        let mut reader = BufReader::new((&file).take(if regular { u64::MAX } else { 0 }));
         loop {
             line.clear();
             let read = reader.read_until(b'\n', &mut line)? as u64;
@@ -166,6 +173,7 @@ mod tests {
         let (mut journal, _) = JournalFile::open(&path).unwrap();
         let measured = Change { took_us: 9, ..change(1) };
         [change(1), change(2), measured.clone()].iter().for_each(|change| journal.write(change));
+        drop(journal);
         let (_, resumed) = JournalFile::open(&path).unwrap();
         assert_eq!(resumed.changes, [measured, change(2)]);
     }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, start};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -9,12 +10,19 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Prints a line for people. A closed standard error is no reason to die, as `eprintln` would.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 /// Hosts concurrent resources, shows where they contend, and lets you turn their knobs while they run.
 ///
 /// Without a configuration file it hosts a demo. Exit codes: 0 stopped as asked, 1 stopped with something left
 /// undrained, 2 wrong configuration or arguments, 3 could not start, 130 or 143 ended at once by a second signal.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -52,7 +60,7 @@ impl Settings {
         let Settings { config, socket, listen, metrics, state_dir } = self;
         let overrides = Overrides { config, socket, listen, metrics, metrics_may_move: false, state_dir };
         Config::load(&overrides).map_err(|faults| {
-            eprintln!("{faults}");
+            say!("{faults}");
             ExitCode::from(2)
         })
     }
@@ -61,9 +69,9 @@ impl Settings {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Command::Check(settings)) => settings.load().map(|config| {
-            print!("{config}");
-            ExitCode::SUCCESS
+        Some(Command::Check(settings)) => settings.load().map(|config| match write!(std::io::stdout(), "{config}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
         }),
         None => cli.settings.load().map(serve),
     };
@@ -72,15 +80,17 @@ fn main() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     let filter = EnvFilter::try_from_env("RHEOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // What cannot be logged is lost: complaining about it on a closed stderr would end the process.
+    log.log_internal_errors(false).init();
     match &config.origin {
         Origin::Demo => {
-            eprintln!("rheostatd: no configuration file, so this hosts the demo; name a file with --config")
+            say!("rheostatd: no configuration file, so this hosts the demo; name a file with --config")
         }
-        Origin::File(path) => eprintln!("rheostatd: hosts what {} says", path.display()),
+        Origin::File(path) => say!("rheostatd: hosts what {} says", path.display()),
     }
     let failed = |error: &dyn std::fmt::Display| {
-        eprintln!("rheostatd: {error}");
+        say!("rheostatd: {error}");
         ExitCode::from(3)
     };
     // For signals alone: the daemon brings its own threads.
@@ -103,24 +113,24 @@ fn serve(config: Config) -> ExitCode {
 
 async fn until_stopped(daemon: Daemon, signals: &mut Signals) -> ExitCode {
     for listener in daemon.listeners() {
-        eprintln!("rheostatd: {listener}");
+        say!("rheostatd: {listener}");
     }
     while signals.next().await == Asked::Reload {
         daemon.reload();
     }
-    eprintln!("rheostatd: stopping; a second signal ends it at once");
+    say!("rheostatd: stopping; a second signal ends it at once");
     let stopping = tokio::task::spawn_blocking(|| daemon.stop());
     let stopped = tokio::select! {
         stopped = stopping => stopped,
         code = signals.insisted() => {
-            eprintln!("rheostatd: ended at once");
+            say!("rheostatd: ended at once");
             std::process::exit(code);
         }
     };
     match stopped {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(stopped) => {
-            eprintln!("rheostatd: stopped with something left: {}", stopped.hung.join(", "));
+            say!("rheostatd: stopped with something left: {}", stopped.hung.join(", "));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::FAILURE,

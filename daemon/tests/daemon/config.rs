@@ -1,0 +1,146 @@
+//! Wrong configurations, all faults at once; right ones, printed and read back.
+
+use crate::rheostatd::Place;
+use rheostat_daemon::{Config, Origin, Overrides};
+use std::path::Path;
+
+fn faults(text: &str) -> Vec<String> {
+    let origin = Origin::File("r.toml".into());
+    Config::parse(origin, text, Path::new("/"), &Overrides::default()).unwrap_err().lines().to_vec()
+}
+
+/// The fault about `text`, alone.
+fn fault(text: &str) -> String {
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].clone()
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_place() {
+    let text = "\
+[control]
+sokcet = \"x\"
+[limits]
+headers = \"many\"
+connections = 1000000000
+[map.Words]
+backend = \"sharp\"
+[pool.batches]
+bytes_max = -1
+";
+    let expected = [
+        "r.toml:2:1: control.sokcet: unknown field `sokcet`, expected one of `socket`, `listen`, `token_file`",
+        "r.toml:4:11: limits.headers: invalid type: string \"many\", expected i64",
+        "r.toml:5:15: limits.connections = 1000000000: must be a whole number from 2 to 65536",
+        "r.toml:6:6: map.Words: `Words` is not a name",
+        "r.toml:7:11: map.Words.backend: unknown variant `sharp`, expected `sharded` or `lock_free`",
+        "r.toml:9:13: pool.batches.bytes_max = -1: must be a whole number from 1048576",
+    ];
+    let faults = faults(text);
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn workers_have_a_range() {
+    for workers in ["0", "-1", "1000000000"] {
+        let text = format!(
+            "[pipeline.p]\nsource = {{ files = [\".\"] }}\n[[pipeline.p.stage]]\nname = \"s\"\nop = \"lines\"\nworkers = {workers}\n"
+        );
+        let fault = fault(&text);
+        assert!(fault.starts_with("r.toml:6:11: pipeline.p.s.workers = "), "{fault}");
+        assert!(fault.contains("from 1 to "), "{fault}");
+    }
+}
+
+#[test]
+fn what_a_pipeline_refers_to_must_exist() {
+    let stage = "[pipeline.p]\nsource = { files = [\".\"] }\n[[pipeline.p.stage]]\nname = \"s\"\n";
+    for (rest, expected) in [
+        ("op = \"count\"\nmap = \"words\"\n", "no such map, there is none; add [map.words]"),
+        ("op = \"count\"\n", "add map = \"NAME\""),
+        ("op = \"filter\"\n", "either contains = \"TEXT\" or regex"),
+        ("op = \"filter\"\nregex = \"(\"\n", "unclosed group"),
+        ("op = \"lines\"\nmap = \"words\"\n", "this op has no such setting; remove it"),
+        ("op = \"wrods\"\n", "unknown variant `wrods`"),
+        ("", "it has no op"),
+    ] {
+        let fault = fault(&format!("{stage}{rest}"));
+        assert!(fault.contains(expected), "{fault}");
+    }
+    let fault = fault(&format!("{stage}op = \"lines\"\n[[pipeline.p.stage]]\nname = \"s\"\nop = \"words\"\n"));
+    assert!(fault.contains("two stages called `s`"), "{fault}");
+}
+
+#[test]
+fn text_that_is_no_toml_says_where() {
+    let faults = faults("[limits]\nheaders = \n");
+    assert!(faults[0].starts_with("r.toml:2:"), "{faults:?}");
+}
+
+#[test]
+fn listeners_stay_on_this_machine() {
+    for address in ["0.0.0.0:9745", "192.168.1.1:9745", "[::]:9745"] {
+        let fault = fault(&format!("[control]\nlisten = \"{address}\"\n"));
+        assert!(fault.contains("other machines could reach it"), "{fault}");
+    }
+    assert!(fault("[metrics]\nlisten = \"here\"\n").contains("must be ADDRESS:PORT"));
+}
+
+#[test]
+fn what_is_printed_means_what_was_read() {
+    let text = "\
+[limits]
+headers = 77
+[metrics]
+listen = \"off\"
+[map.m]
+backend = \"lock_free\"
+[pipeline.p]
+source = { files = [\"a\", \"b*\"], base = \"/tmp\", repeat = true, bytes_per_second = 5 }
+[[pipeline.p.stage]]
+name = \"f\"
+op = \"filter\"
+contains = \"x\\\"y\"
+workers = 3
+[[pipeline.p.stage]]
+name = \"c\"
+op = \"count\"
+map = \"m\"
+";
+    let parse = |text: &str| Config::parse(Origin::Demo, text, Path::new("/base"), &Overrides::default()).unwrap();
+    let config = parse(text);
+    assert_eq!(parse(&config.to_string()), config);
+    assert_eq!((config.limits.headers, config.resources.pools.len()), (77, 1));
+}
+
+#[test]
+fn check_prints_what_is_in_force_and_flags_go_over_the_environment_over_the_file() {
+    let place = Place::new("[stop]\nlimit_ms = 1234\n[metrics]\nlisten = \"127.0.0.1:1111\"\n[state]\ndir = \"/a\"\n");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rheostatd"))
+        .args(["check", "--metrics", "127.0.0.1:3333", "--config"])
+        .arg(place.path("rheostat.toml"))
+        .env("RHEOSTAT_METRICS", "127.0.0.1:2222")
+        .env("RHEOSTAT_STATE_DIR", "/b")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["limit_ms = 1234", "listen = \"127.0.0.1:3333\"", "dir = \"/b\"", "header_bytes = 16384"] {
+        assert!(printed.lines().any(|printed| printed == line), "no `{line}` in\n{printed}");
+    }
+}
+
+#[test]
+fn a_wrong_file_ends_the_daemon_before_anything_is_touched() {
+    let place = Place::new("[nonsense]\n");
+    let (code, said) = place.fail(&[]);
+    assert_eq!(code, 2);
+    assert!(said.contains("rheostat.toml:1:2: nonsense: unknown field"), "{said}");
+    assert!(!place.path("state").exists() && !place.socket().exists());
+    let (code, said) = place.fail(&["--config", "no/such/file"]);
+    assert!(code == 2 && said.contains("no/such/file"), "{code} {said}");
+}

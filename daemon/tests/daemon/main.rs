@@ -1,0 +1,10 @@
+//! The daemon as a process of its own, spoken to over its sockets.
+
+mod config;
+mod control;
+mod guard;
+mod journal;
+mod life;
+mod metrics;
+mod rheostatd;
+mod stream;
