@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::effects::Effects;
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::journal::JournalFile;
 use crate::lock::{Claim, LockError};
 use crate::sampler;
@@ -35,6 +35,9 @@ pub enum StartError {
     /// The control socket cannot be had.
     #[error(transparent)]
     Socket(#[from] LockError),
+    /// A resource cannot be started.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}: {error}; {advice}")]
     Listen {
@@ -101,7 +104,7 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
     let control = config.control.listen.map(|address| bind("control", address)).transpose()?;
     let metrics = config.metrics.map(|address| bind_metrics(address, config.overrides.metrics_may_move)).transpose()?;
 
-    let host = Host::start(&config.resources);
+    let host = Host::start(&config.resources)?;
     host.registry.journal().resume(resumed.into_iter().filter_map(wire::change_of));
     let app = Arc::new(App::new(config, host, journal, effects));
 

@@ -1,7 +1,13 @@
 //! Builds what a configuration says and hosts it.
 
-use crate::config;
-use rheostat_runtime::observe::{Moment, Registry, now};
+use crate::config::{self, Backend, Level, Op, Resources};
+use rheostat_runtime::map::{self, CounterMap, MapLimits};
+use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
+use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
+use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
+use rheostat_runtime::pool::{self, Pool, PoolLimits};
+use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +15,130 @@ use std::time::Duration;
 pub(crate) struct Host {
     /// All of them, by address.
     pub registry: Arc<Registry>,
+    maps: BTreeMap<Address, Arc<CounterMap>>,
+    pipelines: Vec<Arc<Pipeline>>,
     started: Moment,
 }
 
+/// Why a resource could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// A pipeline.
+    #[error("pipeline.{name}: {error}")]
+    Pipeline {
+        /// Its name.
+        name: String,
+        /// What failed, and what to do.
+        error: PipelineError,
+    },
+    /// A queue.
+    #[error("queue.{name}: {error}")]
+    Queue {
+        /// Its name.
+        name: String,
+        /// What failed, and what to do.
+        error: HostedQueueError,
+    },
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] AddressError),
+    /// An address twice.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 impl Host {
-    /// Builds and starts everything configured.
-    pub(crate) fn start(_resources: &config::Resources) -> Self {
-        Self { registry: Arc::default(), started: now() }
+    /// Builds and starts everything configured. What was started before something failed is abandoned.
+    pub(crate) fn start(resources: &Resources) -> Result<Self, HostError> {
+        let registry = Arc::new(Registry::new());
+        let mut maps = BTreeMap::new();
+        for config in &resources.maps {
+            let backend = match config.backend {
+                Backend::Sharded => map::Backend::Sharded,
+                Backend::LockFree => map::Backend::LockFree,
+            };
+            let limits = MapLimits { entries_max: config.entries_max, ..MapLimits::default() };
+            let map = CounterMap::new(&config.name, backend, limits)?;
+            registry.add(map.clone())?;
+            maps.insert(map.address().clone(), map);
+        }
+        for config in &resources.queues {
+            let queue = HostedQueue::new(&config.name, config.capacity)
+                .map_err(|error| HostError::Queue { name: config.name.clone(), error })?;
+            registry.add(queue)?;
+        }
+        let mut pools = BTreeMap::new();
+        for config in &resources.pools {
+            let level = match config.level {
+                Level::Mutex => pool::Level::Mutex,
+                Level::ThreadCached => pool::Level::ThreadCached,
+            };
+            let pool = Pool::new(&config.name, level, PoolLimits { bytes_max: config.bytes_max })?;
+            pools.insert(Address::new(Kind::Pool, &config.name)?, pool);
+        }
+        let mut host = Self { registry, maps, pipelines: Vec::new(), started: now() };
+        for config in &resources.pipelines {
+            let pipeline = host
+                .spec(config, &pools)?
+                .start()
+                .map_err(|error| HostError::Pipeline { name: config.name.clone(), error })?;
+            for resource in pipeline.resources() {
+                host.registry.add(resource)?;
+            }
+            host.pipelines.push(pipeline);
+        }
+        Ok(host)
+    }
+
+    fn spec(&self, config: &config::Pipeline, pools: &BTreeMap<Address, Arc<Pool>>) -> Result<Spec, HostError> {
+        let (source, rate) = match &config.source {
+            config::Source::Files { patterns, base, repeat, bytes_per_second } => {
+                let files = text::Source::Files { patterns: patterns.clone(), base: base.clone(), repeat: *repeat };
+                (files, bytes_per_second.unwrap_or(0))
+            }
+            config::Source::Stdin => (text::Source::Reader(Box::new(std::io::stdin())), 0),
+        };
+        let stage = |stage: &config::Stage| {
+            let op = match &stage.op {
+                Op::Lines => text::Op::Lines,
+                Op::Words => text::Op::Words,
+                Op::Contains(part) => text::Op::Contains(part.clone()),
+                Op::Matches(regex) => text::Op::Matches(regex.clone()),
+                Op::Count { map } => text::Op::CountInto(Arc::clone(self.map(&Address::new(Kind::Map, map)?)?)),
+                Op::Write { path } => text::Op::WriteTo(path.clone()),
+            };
+            let config::Stage { workers, batch, capacity, .. } = *stage;
+            Ok(StageSpec { name: stage.name.clone(), op, options: StageOptions { workers, batch, capacity } })
+        };
+        let pool = Address::new(Kind::Pool, &config.pool)?;
+        Ok(Spec {
+            name: config.name.clone(),
+            source,
+            rate,
+            stages: config.stages.iter().map(stage).collect::<Result<_, HostError>>()?,
+            pool: Arc::clone(pools.get(&pool).ok_or(RegistryError::UnknownResource(pool))?),
+            limits: Limits::default(),
+        })
+    }
+
+    /// The map of counters of that address.
+    pub(crate) fn map(&self, address: &Address) -> Result<&Arc<CounterMap>, RegistryError> {
+        self.maps.get(address).ok_or_else(|| RegistryError::UnknownResource(address.clone()))
     }
 
     /// Stops intake, waits until what was taken in is done with or `limit` is over, and names what was not.
-    pub(crate) fn stop(&self, _limit: Duration) -> Vec<String> {
-        Vec::new()
+    pub(crate) fn stop(&self, limit: Duration) -> Vec<String> {
+        let began = now();
+        self.pipelines.iter().for_each(|pipeline| pipeline.stop());
+        let mut hung = Vec::new();
+        for pipeline in &self.pipelines {
+            if !pipeline.wait(limit.saturating_sub(began.elapsed())) {
+                hung.push(pipeline.address().to_string());
+                pipeline.abandon();
+            }
+        }
+        hung
     }
 
     /// Time since everything was started.

@@ -27,5 +27,6 @@ mod wire;
 
 pub use config::{Config, Faults, Origin, Overrides};
 pub use daemon::{Daemon, StartError, Stopped, start};
+pub use host::HostError;
 pub use lock::LockError;
 pub use signals::{Asked, Signals};

@@ -4,14 +4,16 @@ use super::fault::Fault;
 use super::raw::*;
 use super::*;
 use rheostat_runtime::observe::{Address, Kind};
+use rheostat_runtime::pipeline::{self, StageOptions};
+use rheostat_runtime::queue::HOSTED_CAPACITY_MAX;
 use serde_spanned::Spanned;
 use std::ops::{Range, RangeInclusive};
 
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9746);
 const POOL: &str = "batches";
 const POOL_BYTES_MAX: i64 = 128 << 20;
-/// More workers than this help nobody and cost a stack each.
-const WORKERS_MAX: i64 = 1024;
+/// More threads than this help nobody and cost a stack each.
+const THREADS_MAX: i64 = 256;
 
 /// Collects faults while values are checked; a value at fault is replaced by its default and checking goes on.
 struct Check<'f> {
@@ -105,6 +107,10 @@ impl Check<'_> {
         usize::try_from(value).unwrap_or_default()
     }
 
+    fn stage_number(&mut self, key: &str, written: Written<i64>, default: usize, max: usize) -> usize {
+        self.number(key, written, default as i64, 1..=max as i64)
+    }
+
     fn millis(&mut self, key: &str, written: Written<i64>, default: i64, range: RangeInclusive<i64>) -> Duration {
         Duration::from_millis(self.number(key, written, default, range) as u64)
     }
@@ -192,7 +198,12 @@ impl Check<'_> {
             name: name.to_owned(),
         });
         let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {
-            capacity: check.number(&format!("queue.{name}.capacity"), raw.capacity, 4096, 2..=1 << 24),
+            capacity: check.number(
+                &format!("queue.{name}.capacity"),
+                raw.capacity,
+                4096,
+                1..=HOSTED_CAPACITY_MAX as i64,
+            ),
             name: name.to_owned(),
         });
         let mut pools = self.named(Kind::Pool, pools, |check, name, raw| Pool {
@@ -209,7 +220,7 @@ impl Check<'_> {
             name: name.to_owned(),
         });
         let schedulers = self.named(Kind::Scheduler, schedulers, |check, name, raw| Scheduler {
-            threads: check.number(&format!("scheduler.{name}.threads"), raw.threads, cores(), 1..=WORKERS_MAX),
+            threads: check.number(&format!("scheduler.{name}.threads"), raw.threads, cores(), 1..=THREADS_MAX),
             name: name.to_owned(),
         });
         // A pipeline that names no pool gets this one, and the pool need not be written down for it.
@@ -374,10 +385,11 @@ impl Check<'_> {
         if let Some(missing) = missing {
             self.missing(at, format!("pipeline.{pipeline}.{name}: {missing}"));
         }
+        let (default, limits) = (StageOptions::default(), pipeline::Limits::default());
         Stage {
-            workers: self.number(&key("workers"), raw.workers, 1, 1..=WORKERS_MAX),
-            batch: self.number(&key("batch"), raw.batch, 1024, 1..=1 << 16),
-            capacity: self.number(&key("capacity"), raw.capacity, 64, 2..=1 << 16),
+            workers: self.stage_number(&key("workers"), raw.workers, default.workers, limits.workers_max),
+            batch: self.stage_number(&key("batch"), raw.batch, default.batch, limits.batch_max),
+            capacity: self.stage_number(&key("capacity"), raw.capacity, default.capacity, limits.capacity_max),
             name: name.into_inner(),
             op,
         }

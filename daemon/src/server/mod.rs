@@ -9,6 +9,7 @@ mod door;
 mod guard;
 mod health;
 mod history;
+mod maps;
 mod metrics;
 mod patience;
 mod refusal;
@@ -44,6 +45,9 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(changes::list))
         .routes(routes!(history::of))
         .routes(routes!(stream::attach))
+        .routes(routes!(maps::get))
+        .routes(routes!(maps::top))
+        .routes(routes!(maps::scan))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::document));

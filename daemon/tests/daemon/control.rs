@@ -10,8 +10,7 @@ fn resources_are_listed_and_looked_at() {
     let daemon = Place::new(SMALL).start(&[]);
     let resources = block_on(daemon.client().resources()).unwrap();
     let addresses: Vec<_> = resources.iter().map(|resource| resource.address.as_str()).collect();
-    let expected =
-        ["map.words", "pipeline.words", "pipeline.words.count", "pipeline.words.split", "pool.batches", "queue.jobs"];
+    let expected = ["map.words", "pipeline.words", "pipeline.words.count", "pipeline.words.split", "queue.jobs"];
     for address in expected {
         assert!(addresses.contains(&address), "{address} is not among {addresses:?}");
     }
@@ -146,12 +145,6 @@ fn the_document_and_the_routes_are_one() {
         "get /v1/changes",
         "get /v1/history",
         "get /v1/stream",
-        "get /v1/runs",
-        "post /v1/runs",
-        "post /v1/runs/check",
-        "get /v1/runs/{id}",
-        "post /v1/runs/{id}/cancel",
-        "get /v1/runs/{id}/result",
         "get /v1/maps/{name}/get",
         "get /v1/maps/{name}/top",
         "get /v1/maps/{name}/scan",
