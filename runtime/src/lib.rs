@@ -6,6 +6,7 @@
 //! | [`queue`] | threads hand work to each other through a bounded ring |
 //! | [`map`] | threads share a map, and which structure it is should be a choice |
 //! | [`pool`] | blocks of memory are taken and given back by many threads |
+//! | [`scheduler`] | parallel regions run on threads whose number you want to turn |
 //! | [`observe`] | you host any of these, or something of your own, with counters, knobs and a journal |
 //! | [`sync`] | you write a structure that models should be able to check |
 
@@ -18,4 +19,6 @@ pub mod queue;
 pub mod map;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod pool;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub mod scheduler;
 pub mod pipeline;

@@ -98,8 +98,9 @@ families! {
     SCHEDULER:
     SCHEDULER_THREADS = Gauge Count "rheostat_scheduler_threads" [] "Threads in force.";
     SCHEDULER_THREADS_LIVE = Gauge Count "rheostat_scheduler_threads_live" [] "Threads alive, those of a retiring pool included.";
-    SCHEDULER_REGIONS = Counter Count "rheostat_scheduler_regions_total" [] "Parallel regions run to their end.";
+    SCHEDULER_REGIONS = Counter Count "rheostat_scheduler_regions_total" [] "Parallel regions that have ended, those that panicked included.";
     SCHEDULER_REGION_TIME = Histogram Seconds "rheostat_scheduler_region_seconds" [] "Time of a parallel region, entry to end.";
+    SCHEDULER_PANICS = Counter Count "rheostat_scheduler_panics_total" [] "Parallel regions, and jobs nobody waited for, that ended in a panic.";
     SCHEDULER_SWAPS = Counter Count "rheostat_scheduler_swaps_total" [] "Times the thread count was turned.";
 }
 
