@@ -2,11 +2,13 @@
 
 use super::{Actor, Address, Change, Journal, Knob, Outcome, Reading, TurnError, Turned, Value};
 use crate::sync::{Arc, RwLock};
+use std::any::Any;
 use std::collections::BTreeMap;
 
 /// Anything that can be hosted. The exporter, the history, the API and the dashboard are written against this
-/// trait alone: a new kind of resource adds no line to them.
-pub trait Resource: Send + Sync {
+/// trait alone: a new kind of resource adds no line to them. Who knows a kind and needs the rest of it gets there
+/// by `Any`.
+pub trait Resource: Any + Send + Sync {
     /// What it is called; fixed for its life.
     fn address(&self) -> &Address;
 
