@@ -1,0 +1,14 @@
+//! Random streams: which key comes next, and which operation.
+//!
+//! The draw of a worker is a function of seed, worker and index and of nothing else: no state is shared, no draw
+//! depends on what came before it, and a run with the same seed asks for the same keys in the same order.
+
+mod keys;
+mod scatter;
+mod stream;
+mod zipf;
+
+pub use keys::{KEY_BYTES, KeyStream};
+pub use scatter::Scatter;
+pub use stream::Stream;
+pub use zipf::Zipf;
