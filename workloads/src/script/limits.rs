@@ -42,7 +42,7 @@ pub const COUNT_MAX: u64 = 1_000_000_000_000;
 /// Keys of a map.
 pub const ITEMS_MAX: u64 = 1_000_000_000;
 /// Items of a queue.
-pub const QUEUE_CAPACITY_MAX: u64 = 1 << 20;
+pub const QUEUE_CAPACITY_MAX: u64 = rheostat_runtime::queue::HOSTED_CAPACITY_MAX as u64;
 /// Bytes of an item or a value.
 pub const VALUE_BYTES_MAX: u64 = 1 << 20;
 /// Least bytes of a queue's item: who pushed it, and as which one.

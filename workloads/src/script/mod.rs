@@ -13,12 +13,15 @@ mod report;
 mod target;
 
 pub use data::{Data, Origin};
+pub(crate) use phase::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
+
 pub use expression::{Expression, Outcome};
 pub use phase::{Event, Extent, Group, Insert, KnobName, MapOp, Mix, Phase, QueueOp, Role, Work};
 pub use plan::{Plan, PlannedPhase};
 pub use report::{Checks, Threshold, Top};
+pub use rheostat_runtime::map::Backend;
 pub use target::{
-    Backend, END_TO_END, Keys, MapTarget, MapValue, PipelineTarget, QueueTarget, Stage, StageOp, Target, TargetKind,
+    END_TO_END, Keys, MapTarget, MapValue, PipelineTarget, QueueTarget, Stage, StageOp, Target, TargetKind,
 };
 
 use crate::fault::Faults;
@@ -125,6 +128,8 @@ fn variables<'t>(table: &mut DeTable<'t>, walk: &Walk<'t>, overrides: &'t Overri
         }
     }
     for (name, typed) in &overrides.vars {
+        // `-D vars.x=1` and `-D x=1` mean the same.
+        let name = name.strip_prefix("vars.").unwrap_or(name);
         match vars.get_mut(name) {
             None => {
                 let message = Known::of("variable", vars.keys().map(String::as_str)).unknown(name);
@@ -183,7 +188,7 @@ fn read(file: &str, text: &str, table: DeTable<'_>, walk: &Walk<'_>, overrides: 
     let data = data::read_all(&mut root, walk, overrides);
     let targets = target::read_all(&mut root, walk, &data);
     let phases = phase::read_all(&mut root, walk, &targets);
-    let checks = report::read_checks(&mut root, walk, &targets);
+    let checks = report::read_checks(&mut root, walk, &targets, &phases);
     let thresholds = report::read_thresholds(&mut root, walk, text, &targets, &phases, &checks);
     let tables = report::read_tables(&mut root, walk, &targets);
     root.finish();

@@ -1,7 +1,7 @@
 //! Phases: who does what for how long, and which knobs are turned meanwhile.
 
 use super::document::{Known, Node, Section, Walk, integer};
-use super::target::{PipelineTarget, STAGE_KNOBS, Target, TargetKind, Targets};
+use super::target::{PIPELINE_KNOB, PipelineTarget, QUEUE_KNOB, STAGE_KNOBS, Target, TargetKind, Targets};
 use super::{NOT_A_NAME, is_name, limits};
 use rheostat_runtime::observe::{Address, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -591,7 +591,12 @@ fn find_knob(walk: &Walk<'_>, targets: &Targets, knob: &Spanned<String>) -> Opti
     match &target.kind {
         TargetKind::Pipeline(pipeline) => {
             let Some((stage, knob_name)) = rest.split_once('.') else {
-                return refuse(format!("write {head}.STAGE.KNOB; knobs of a stage are {}", STAGE_KNOBS.join(", ")));
+                if rest == PIPELINE_KNOB {
+                    let knob = KnobName { resource: target.address.clone(), knob: rest.to_owned() };
+                    return Some((knob, None));
+                }
+                let knobs = STAGE_KNOBS.join(", ");
+                return refuse(format!("write {head}.{PIPELINE_KNOB}, or {head}.STAGE.KNOB with one of {knobs}"));
             };
             if !target.hosted && !pipeline.stages.iter().any(|known| known.name == stage) {
                 let stages = pipeline.stages.iter().map(|known| known.name.as_str());
@@ -610,10 +615,16 @@ fn find_knob(walk: &Walk<'_>, targets: &Targets, knob: &Spanned<String>) -> Opti
             };
             Some((KnobName { resource, knob: knob_name.to_owned() }, Some(max).filter(|_| !target.hosted)))
         }
-        _ if target.hosted && is_name(rest) => {
+        TargetKind::Queue(_) if rest == QUEUE_KNOB => {
+            let knob = KnobName { resource: target.address.clone(), knob: rest.to_owned() };
+            Some((knob, Some(limits::QUEUE_CAPACITY_MAX)))
+        }
+        TargetKind::Queue(_) => refuse(Known::of("knob", [QUEUE_KNOB]).unknown(rest)),
+        // A map that the host has may have knobs that those of a run do not.
+        TargetKind::Map(_) if target.hosted && is_name(rest) => {
             Some((KnobName { resource: target.address.clone(), knob: rest.to_owned() }, None))
         }
-        _ => refuse(format!("`{head}` has no knobs")),
+        TargetKind::Map(_) => refuse(format!("`{head}` has no knobs")),
     }
 }
 

@@ -79,8 +79,9 @@ impl Workload {
                 Ok((texts.len(), bytes as u64 * passes))
             }
             Origin::Files(patterns) => {
-                let _ = patterns;
-                Ok((0, 0))
+                let files =
+                    rheostat_runtime::pipeline::text::list(patterns, &self.base).map_err(|why| why.to_string())?;
+                Ok((files.len(), files.iter().map(|file| file.bytes).sum()))
             }
         }
     }

@@ -38,7 +38,12 @@ pub struct Top {
     pub rows: u64,
 }
 
-pub(super) fn read_checks(root: &mut Section<'_, '_>, walk: &Walk<'_>, targets: &Targets) -> Checks {
+pub(super) fn read_checks(
+    root: &mut Section<'_, '_>,
+    walk: &Walk<'_>,
+    targets: &Targets,
+    phases: &[Option<Phase>],
+) -> Checks {
     let Some(mut section) = root.table("check", "[check]") else { return Checks::default() };
     let checks = Checks {
         conservation: section.flag("conservation"),
@@ -64,8 +69,38 @@ pub(super) fn read_checks(root: &mut Section<'_, '_>, walk: &Walk<'_>, targets: 
             section.fault("`oracle` needs a pipeline with a `count` stage that comes to the end of its input");
         }
     }
+    if checks.oracle || checks.lost_updates {
+        check_apart(&section, targets, phases);
+    }
     section.finish();
     checks
+}
+
+/// A map that a pipeline fills and a group drives cannot be held against either.
+fn check_apart(section: &Section<'_, '_>, targets: &Targets, phases: &[Option<Phase>]) {
+    for target in targets.iter() {
+        let TargetKind::Pipeline(pipeline) = &target.kind else { continue };
+        for map in pipeline.stages.iter().filter_map(|stage| match &stage.op {
+            StageOp::Count(map) => Some(map),
+            _ => None,
+        }) {
+            let drives = |phase: &&Phase| {
+                let groups = phase.groups.iter().any(|group| group.work.targets().contains(&&**map));
+                groups || phase.insert.as_ref().is_some_and(|insert| insert.target == *map)
+            };
+            if let Some(phase) = phases.iter().flatten().find(drives) {
+                section.fault(format_args!(
+                    "`{map}` is filled by `{}` and driven in phase `{}`: what came of which cannot be told; use two maps",
+                    target.name, phase.name
+                ));
+            }
+            if targets.iter().any(|target| target.name == *map && target.hosted) {
+                section.fault(format_args!(
+                    "`{map}` is the host's, and may hold counts of others; count into a map of the run's own"
+                ));
+            }
+        }
+    }
 }
 
 fn read_oracle(section: &mut Section<'_, '_>, walk: &Walk<'_>) -> bool {

@@ -4,8 +4,9 @@ use super::data::Declared;
 use super::document::{Known, Section, Walk};
 use super::expression::RESERVED;
 use super::{NOT_A_NAME, is_name, limits};
+use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::{Address, Kind};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use toml::Spanned;
 
 /// A named target.
@@ -64,15 +65,6 @@ pub struct MapTarget {
     pub keys: Option<Keys>,
     /// Entries it takes.
     pub entries_max: Option<u64>,
-}
-
-/// Which structure implements a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// Shards, each behind a lock.
-    Sharded,
-    /// No locks; memory freed after grace periods.
-    LockFree,
 }
 
 /// What a map holds.
@@ -166,6 +158,12 @@ pub enum StageOp {
 
 /// Knobs of every stage of a pipeline.
 pub(super) const STAGE_KNOBS: [&str; 3] = ["workers", "batch", "capacity"];
+
+/// The knob of a pipeline as a whole.
+pub(super) const PIPELINE_KNOB: &str = "rate";
+
+/// The knob of a queue.
+pub(super) const QUEUE_KNOB: &str = "capacity";
 
 /// Name of the operation under which a pipeline's way from source to end is reported.
 pub const END_TO_END: &str = "end_to_end";
@@ -298,7 +296,8 @@ fn read(
 }
 
 fn read_map(section: &mut Section<'_, '_>, hosted: bool) -> Option<MapTarget> {
-    const BACKENDS: [(&str, Backend); 2] = [("sharded", Backend::Sharded), ("lock_free", Backend::LockFree)];
+    const BACKENDS: [(&str, Backend); Backend::ALL.len()] =
+        [("sharded", Backend::Sharded), ("lock_free", Backend::LockFree)];
     let (mut backend, mut value, mut entries_max) = (Some(Backend::Sharded), Some(MapValue::Counter), Some(None));
     if !hosted {
         if section.place("backend").is_some() {
@@ -373,8 +372,26 @@ fn read_pipeline(
     section.require("stage", "the stages: stage = [{ name = \"split\", op = \"words\" }, ..]");
     let title = section.title.clone();
     let sections = section.tables("stage", limits::STAGES_MAX, |n| format!("stage {n} of {title}"));
-    let mut names = BTreeMap::new();
-    let stages: Vec<_> = sections.into_iter().map(|stage| read_stage(stage, walk, maps, &mut names)).collect();
+    let mut names = BTreeSet::new();
+    let last = sections.len().saturating_sub(1);
+    let read = |(index, section): (usize, Section<'_, '_>)| {
+        let span = section.span.clone();
+        let stage = read_stage(section, walk, maps, &mut names)?;
+        match stage.op {
+            StageOp::Count(_) | StageOp::Write(_) if index < last => {
+                walk.fault(span, format!("stage `{}` hands nothing on, so no stage can follow it", stage.name));
+            }
+            StageOp::Lines | StageOp::Words => {}
+            _ if index == 0 => {
+                let message =
+                    format!("stage `{}` comes first, but needs records: begin with lines or words", stage.name);
+                walk.fault(span, message);
+            }
+            _ => {}
+        }
+        Some(stage)
+    };
+    let stages: Vec<_> = sections.into_iter().enumerate().map(read).collect();
     Some(PipelineTarget {
         from: from?.into_inner(),
         repeat,
@@ -387,7 +404,7 @@ fn read_stage(
     mut section: Section<'_, '_>,
     walk: &Walk<'_>,
     maps: &mut Vec<Spanned<String>>,
-    names: &mut BTreeMap<String, ()>,
+    names: &mut BTreeSet<String>,
 ) -> Option<Stage> {
     #[derive(Clone, Copy)]
     enum Word {
@@ -420,7 +437,7 @@ fn read_stage(
             walk.fault(span, format!("`{name}` {NOT_A_NAME}"));
         } else if name == END_TO_END {
             walk.fault(span, format!("`{END_TO_END}` is the way through the whole pipeline; choose another name"));
-        } else if names.insert(name.clone(), ()).is_some() {
+        } else if !names.insert(name.clone()) {
             walk.fault(span, format!("there are two stages `{name}`; give one of them another `name`"));
         }
     }

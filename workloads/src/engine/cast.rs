@@ -1,0 +1,193 @@
+//! The resources of a run: made in the host's registry for its time, or found there; and taken away again whatever
+//! happens.
+
+use super::RunError;
+use super::context::Context;
+use super::flow::Flow;
+use crate::script::{KnobName, MapValue, PipelineTarget, Target, TargetKind, Workload};
+use rheostat_runtime::map::{BytesMap, CounterMap, HostedMap, MapLimits};
+use rheostat_runtime::observe::{Actor, Address, Change, RegistryError, Resource, Value};
+use rheostat_runtime::queue::HostedQueue;
+use rheostat_runtime::sync::{Arc, Mutex};
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// A target as it stands in the registry.
+#[derive(Clone)]
+pub(super) enum Player {
+    /// A map of counters.
+    Counters(Arc<CounterMap>),
+    /// A map of byte strings.
+    Bytes(Arc<BytesMap>),
+    /// A queue.
+    Queue(Arc<HostedQueue>),
+}
+
+/// Everything a run drives.
+pub(super) struct Cast<'r> {
+    context: &'r Context,
+    workload: &'r Workload,
+    players: BTreeMap<String, Player>,
+    /// Pipelines that have been started, by target.
+    flows: BTreeMap<String, Flow>,
+    /// What the run put into the registry.
+    own: Vec<Address>,
+    /// Knobs of the host's own resources, as they stood before the run turned them.
+    borrowed: Mutex<BTreeMap<KnobName, Value>>,
+}
+
+impl<'r> Cast<'r> {
+    /// Makes the maps and queues, and finds those the host has. Pipelines are made when their first phase begins.
+    pub fn assemble(context: &'r Context, workload: &'r Workload) -> Result<Self, RunError> {
+        let mut cast = Self {
+            context,
+            workload,
+            players: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            own: Vec::new(),
+            borrowed: Mutex::default(),
+        };
+        for target in &workload.targets {
+            if let Some(player) = cast.engage(target)? {
+                cast.players.insert(target.name.clone(), player);
+            }
+        }
+        Ok(cast)
+    }
+
+    fn engage(&mut self, target: &Target) -> Result<Option<Player>, RunError> {
+        if target.hosted {
+            return self.find(target);
+        }
+        let failed = |error: &dyn std::fmt::Display| RunError::target(target, error);
+        Ok(match &target.kind {
+            TargetKind::Map(map) => {
+                let mut limits = MapLimits::default();
+                let items = map.keys.map_or(0, |keys| keys.items() as usize);
+                limits.entries_max = map.entries_max.map_or(limits.entries_max.max(items), |max| max as usize);
+                let name = target.address.name();
+                Some(match map.value {
+                    MapValue::Counter => {
+                        let map = CounterMap::new(name, map.backend, limits).map_err(|error| failed(&error))?;
+                        self.host(map.clone())?;
+                        Player::Counters(map)
+                    }
+                    MapValue::Bytes(_) => {
+                        let map: Arc<BytesMap> =
+                            HostedMap::new(name, map.backend, limits).map_err(|error| failed(&error))?;
+                        self.host(map.clone())?;
+                        Player::Bytes(map)
+                    }
+                })
+            }
+            TargetKind::Queue(queue) => {
+                let queue =
+                    HostedQueue::new(target.address.name(), queue.capacity as usize).map_err(|error| failed(&error))?;
+                self.host(queue.clone())?;
+                Some(Player::Queue(queue))
+            }
+            TargetKind::Pipeline(_) => None,
+        })
+    }
+
+    fn find(&self, target: &Target) -> Result<Option<Player>, RunError> {
+        let found = self.context.registry.get(&target.address)?;
+        let any: Arc<dyn Any + Send + Sync> = found;
+        let player = match &target.kind {
+            TargetKind::Map(_) => match any.downcast::<CounterMap>() {
+                Ok(map) => Some(Player::Counters(map)),
+                Err(any) => any.downcast::<BytesMap>().ok().map(Player::Bytes),
+            },
+            TargetKind::Queue(_) => any.downcast::<HostedQueue>().ok().map(Player::Queue),
+            TargetKind::Pipeline(_) => return Ok(None),
+        };
+        player.map(Some).ok_or_else(|| RunError::target(target, &"this kind of it cannot be driven from a workload"))
+    }
+
+    /// Puts a resource into the registry until the run ends.
+    pub fn host(&mut self, resource: Arc<dyn Resource>) -> Result<(), RunError> {
+        let address = resource.address().clone();
+        self.context.registry.add(resource).map_err(|error| match error {
+            RegistryError::Taken(address) => RunError::Taken { address },
+            error => error.into(),
+        })?;
+        self.own.push(address);
+        Ok(())
+    }
+
+    /// A map or a queue; parsing has checked that it is there.
+    pub fn player(&self, target: &str) -> Option<&Player> {
+        self.players.get(target)
+    }
+
+    /// The counters a stage counts into.
+    pub fn counters(&self, target: &str) -> Option<&Arc<CounterMap>> {
+        match self.players.get(target) {
+            Some(Player::Counters(map)) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The queue of that target.
+    pub fn queue(&self, target: &str) -> Option<&Arc<HostedQueue>> {
+        match self.players.get(target) {
+            Some(Player::Queue(queue)) => Some(queue),
+            _ => None,
+        }
+    }
+
+    /// Starts a pipeline unless it runs already. True if it was started now.
+    pub fn start(&mut self, target: &Target, pipeline: &PipelineTarget) -> Result<bool, RunError> {
+        if self.flows.contains_key(&target.name) {
+            return Ok(false);
+        }
+        let flow = if target.hosted {
+            Flow::find(&self.context.registry, target)?
+        } else {
+            Flow::start(self, self.workload, target, pipeline)?
+        };
+        self.flows.insert(target.name.clone(), flow);
+        Ok(true)
+    }
+
+    /// A pipeline that has been started.
+    pub fn flow(&self, target: &str) -> Option<&Flow> {
+        self.flows.get(target)
+    }
+
+    /// Every pipeline that has been started, by target.
+    pub fn flows(&self) -> impl Iterator<Item = (&String, &Flow)> {
+        self.flows.iter()
+    }
+
+    /// Turns a knob as this run. A knob of the host's own is turned back when the run ends.
+    pub fn turn(&self, knob: &KnobName, to: Value) -> Result<Change, RegistryError> {
+        let actor = Actor::Run(self.context.run.clone());
+        let change = self.context.registry.turn(&knob.resource, &knob.knob, to, actor)?;
+        if !self.own.contains(&knob.resource) {
+            self.borrowed.lock().entry(knob.clone()).or_insert_with(|| change.from.clone());
+        }
+        Ok(change)
+    }
+
+    /// The value of a knob as it stands.
+    pub fn value(&self, knob: &KnobName) -> Option<Value> {
+        let resource = self.context.registry.get(&knob.resource).ok()?;
+        resource.knobs().into_iter().find(|known| known.name == knob.knob).map(|known| known.value)
+    }
+}
+
+impl Drop for Cast<'_> {
+    /// Also on an error and on a panic: nothing of a run stays behind.
+    fn drop(&mut self) {
+        for (knob, before) in std::mem::take(&mut *self.borrowed.lock()) {
+            let actor = Actor::Run(self.context.run.clone());
+            // Refused only if the resource has gone meanwhile, and then there is nothing to turn back.
+            let _ = self.context.registry.turn(&knob.resource, &knob.knob, before, actor);
+        }
+        self.flows.values().for_each(Flow::abandon);
+        for address in self.own.iter().rev() {
+            self.context.registry.remove(address);
+        }
+    }
+}

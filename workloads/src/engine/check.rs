@@ -1,0 +1,248 @@
+//! Correctness, whatever the figures: what went in is held against what came out.
+//!
+//! A check that compared nothing does not hold: it has found out nothing.
+
+use super::cast::{Cast, Player};
+use super::oracle::Oracle;
+use super::{RunError, Runner};
+use crate::script::{MapTarget, PipelineTarget, StageOp, Target, TargetKind};
+use rheostat_api as api;
+use std::collections::{BTreeMap, HashMap};
+
+/// Differences spelled out in a detail.
+const SHOWN: usize = 5;
+
+impl Runner<'_> {
+    /// Makes the checks that the script asks for.
+    pub(super) fn check(&mut self, cast: &Cast<'_>) -> Result<Vec<api::Check>, RunError> {
+        let mut checks = Vec::new();
+        let own: Vec<&Target> = self.workload.targets.iter().filter(|target| !target.hosted).collect();
+        if self.workload.checks.lost_updates {
+            let maps = own.iter().filter(|target| matches!(&target.kind, TargetKind::Map(map) if map.keys.is_some()));
+            checks.extend(maps.filter_map(|target| self.lost_updates(cast, target)));
+        }
+        if self.workload.checks.conservation {
+            for target in &own {
+                match &target.kind {
+                    TargetKind::Queue(_) => checks.extend(self.queue_conservation(cast, target)),
+                    TargetKind::Pipeline(pipeline) => checks.push(self.flow_conservation(cast, target, pipeline)),
+                    TargetKind::Map(MapTarget { .. }) => {}
+                }
+            }
+        }
+        if self.workload.checks.oracle {
+            checks.extend(self.oracle(cast)?);
+        }
+        Ok(checks)
+    }
+
+    /// The sum of all counters against what acknowledged operations added and took away.
+    fn lost_updates(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
+        let Some(Player::Counters(map)) = cast.player(&target.name) else { return None };
+        let book = self.map_books.get(&target.name).copied().unwrap_or_default();
+        let mut sum = 0i128;
+        map.for_each(|_, count| sum += i128::from(*count));
+        let (name, net, acknowledged) = (&target.name, book.net, book.acknowledged);
+        let detail = match (sum == net, acknowledged) {
+            (_, 0) => format!("{name}: nothing was updated, so nothing was compared"),
+            (true, _) => format!("{name}: {acknowledged} acknowledged updates come to {net}, and so does the map"),
+            (false, _) => {
+                format!("{name}: {acknowledged} acknowledged updates come to {net}, but the map holds {sum}")
+            }
+        };
+        let pass = sum == net && acknowledged > 0;
+        Some(api::Check { name: "lost_updates".into(), pass, compared: acknowledged, detail })
+    }
+
+    /// Pushed against popped and left; takes out what is left.
+    fn queue_conservation(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
+        let queue = cast.queue(&target.name)?;
+        let mut book = self.queue_books.get(&target.name).cloned().unwrap_or_default();
+        let popped = book.popped.count;
+        // By a consumer of its own, which sees the order of what is left.
+        let mut rest = super::ledger::QueueBook::default();
+        while let Ok(item) = queue.try_pop() {
+            rest.pop(&item);
+        }
+        let left = rest.popped.count;
+        book.merge(rest);
+        let (name, pushed) = (&target.name, book.pushed.count);
+        let (disordered, foreign) = (book.disordered, book.foreign);
+        let same = book.pushed == book.popped;
+        let detail = if pushed == 0 {
+            format!("{name}: nothing was pushed, so nothing was compared")
+        } else if !same {
+            format!(
+                "{name}: {pushed} items were pushed; {popped} were popped and {left} left, and they are not the same"
+            )
+        } else if disordered + foreign > 0 {
+            format!(
+                "{name}: of {pushed} items {disordered} came out of their producer's order or twice, {foreign} from nobody"
+            )
+        } else {
+            format!("{name}: {pushed} pushed, {popped} popped, {left} left, each once and in its producer's order")
+        };
+        let pass = pushed > 0 && same && disordered + foreign == 0;
+        Some(api::Check { name: "conservation".into(), pass, compared: pushed, detail })
+    }
+
+    /// What each stage handed on against what the next took, and what the last counted against the map.
+    fn flow_conservation(&self, cast: &Cast<'_>, target: &Target, pipeline: &PipelineTarget) -> api::Check {
+        let name = &target.name;
+        let nothing = |why: &str| api::Check {
+            name: "conservation".into(),
+            pass: false,
+            compared: 0,
+            detail: format!("{name}: {why}, so nothing was compared"),
+        };
+        let Some(flow) = cast.flow(name) else { return nothing("it never ran") };
+        if self.abandoned.contains(name) {
+            return nothing("what was on its way was dropped");
+        }
+        let figures = flow.figures();
+        let mut faults = Vec::new();
+        for pair in figures.stages.windows(2) {
+            let [from, to] = pair else { continue };
+            if from.out_items != to.in_items {
+                let (handed, took) = (from.out_items, to.in_items);
+                faults.push(format!("`{}` handed on {handed} records, `{}` took {took}", from.name, to.name));
+            }
+        }
+        let errors: u64 = figures.stages.iter().map(|stage| stage.errors).sum();
+        if let (Some(last), Some(stage)) = (figures.stages.last(), pipeline.stages.last())
+            && let StageOp::Count(map) = &stage.op
+            && self.is_filled_by_one(map)
+            && let Some(counters) = cast.counters(map)
+        {
+            let mut sum = 0u64;
+            counters.for_each(|_, count| sum += count.unsigned_abs());
+            if sum != last.in_items && errors == 0 {
+                faults.push(format!("`{}` took {} records, but `{map}` holds {sum}", last.name, last.in_items));
+            }
+        }
+        let compared: u64 = figures.stages.iter().map(|stage| stage.in_items).sum();
+        if compared == 0 {
+            return nothing("no record went through it");
+        }
+        let set_aside = if errors > 0 { format!(", {errors} of them set aside") } else { String::new() };
+        let detail = if faults.is_empty() {
+            let stages: Vec<_> =
+                figures.stages.iter().map(|stage| format!("{} {}", stage.name, stage.in_items)).collect();
+            format!("{name}: every record a stage handed on, the next took ({}){set_aside}", stages.join(", "))
+        } else {
+            format!("{name}: {}{set_aside}", faults.join("; "))
+        };
+        api::Check { name: "conservation".into(), pass: faults.is_empty(), compared, detail }
+    }
+
+    /// Pipelines of the run's own that count, by the map they count into.
+    fn counting(&self) -> BTreeMap<&str, Vec<(&Target, &PipelineTarget)>> {
+        let mut by_map = BTreeMap::<_, Vec<_>>::new();
+        for target in self.workload.targets.iter().filter(|target| !target.hosted) {
+            let TargetKind::Pipeline(pipeline) = &target.kind else { continue };
+            for stage in &pipeline.stages {
+                if let StageOp::Count(map) = &stage.op {
+                    by_map.entry(&**map).or_default().push((target, pipeline));
+                }
+            }
+        }
+        by_map
+    }
+
+    /// True if nothing but one pipeline of the run puts anything into the map.
+    fn is_filled_by_one(&self, map: &str) -> bool {
+        let own = self.workload.target(map).is_some_and(|target| !target.hosted);
+        own && !self.map_books.contains_key(map) && self.counting().get(map).is_some_and(|by| by.len() == 1)
+    }
+
+    /// The maps against a plain count of the same input.
+    fn oracle(&self, cast: &Cast<'_>) -> Result<Vec<api::Check>, RunError> {
+        let mut checks = Vec::new();
+        for (map, pipelines) in self.counting() {
+            let check = |pass, compared, detail| api::Check { name: "oracle".into(), pass, compared, detail };
+            let started = pipelines.iter().filter(|(target, _)| cast.flow(&target.name).is_some());
+            let cut = pipelines.iter().find(|(target, _)| self.cut_short.contains(&target.name));
+            if started.count() < pipelines.len() || cut.is_some() {
+                let detail = format!("{map}: the input was not read to its end, so nothing was compared");
+                checks.push(check(false, 0, detail));
+                continue;
+            }
+            let mut expected = HashMap::<Vec<u8>, i64>::new();
+            let mut remarks = String::new();
+            let mut cancelled = false;
+            for (target, pipeline) in &pipelines {
+                let Some(data) = self.workload.data.get(&pipeline.from) else { continue };
+                let counted = Oracle::count(data, &self.workload.base, &pipeline.stages, &self.context.cancel);
+                let counted = counted.map_err(|why| RunError::Input { what: pipeline.from.clone(), why })?;
+                match counted {
+                    None => cancelled = true,
+                    Some(oracle) => {
+                        oracle.counts.into_iter().for_each(|(key, count)| *expected.entry(key).or_default() += count);
+                        remarks.push_str(&self.remarks(cast, target, oracle.refused));
+                    }
+                }
+            }
+            if cancelled {
+                checks.push(check(false, 0, format!("{map}: cancelled before the plain count was done")));
+                continue;
+            }
+            let Some(counters) = cast.counters(map) else { continue };
+            let (compared, differences) = compare(&expected, counters);
+            let detail = match (differences.is_empty(), compared) {
+                (_, 0) => format!("{map}: there was nothing to compare{remarks}"),
+                (true, _) => {
+                    let total: i64 = expected.values().sum();
+                    format!("{map}: {compared} entries, {total} records: equal to a plain sequential count{remarks}")
+                }
+                (false, _) => {
+                    let shown: Vec<_> = differences.iter().take(SHOWN).cloned().collect();
+                    format!("{map}: {} of {compared} entries differ: {}{remarks}", differences.len(), shown.join("; "))
+                }
+            };
+            checks.push(check(differences.is_empty() && compared > 0, compared, detail));
+        }
+        Ok(checks)
+    }
+
+    /// What may explain a difference, or is worth knowing beside an equality.
+    fn remarks(&self, cast: &Cast<'_>, target: &Target, refused: u64) -> String {
+        let Some(flow) = cast.flow(&target.name) else { return String::new() };
+        let figures = flow.figures();
+        let errors: u64 = figures.stages.iter().map(|stage| stage.errors).sum();
+        let parts = [
+            (refused, "files left out as unreadable or binary"),
+            (figures.cut, "lines cut"),
+            (errors, "records set aside"),
+        ];
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect()
+    }
+}
+
+/// Compares every entry of one with the other. How many were compared, and what differs.
+fn compare(expected: &HashMap<Vec<u8>, i64>, counters: &rheostat_runtime::map::CounterMap) -> (u64, Vec<String>) {
+    let mut differences = Vec::new();
+    let mut met = 0;
+    let mut extra = 0;
+    let spelled = |key: &[u8]| -> String { String::from_utf8_lossy(key).chars().take(40).collect() };
+    counters.for_each(|key, &count| match expected.get(key) {
+        Some(&right) => {
+            met += 1;
+            if right != count {
+                differences.push(format!("`{}` is {count}, should be {right}", spelled(key)));
+            }
+        }
+        None => {
+            extra += 1;
+            differences.push(format!("`{}` is {count}, should not be there", spelled(key)));
+        }
+    });
+    if met < expected.len() {
+        for (key, right) in expected {
+            if counters.get(key).is_none() {
+                differences.push(format!("`{}` is missing, should be {right}", spelled(key)));
+            }
+        }
+    }
+    differences.sort_unstable();
+    (expected.len() as u64 + extra, differences)
+}

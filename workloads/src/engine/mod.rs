@@ -1,0 +1,324 @@
+//! Runs workloads: makes the targets in the host's registry, runs the phases, checks, judges, and takes the targets
+//! away again.
+//!
+//! | noun | what it is |
+//! |---|---|
+//! | [`Context`] | where a run takes place, how it is followed and how it is stopped |
+//! | [`run`] | the run itself, on the calling thread until it has ended |
+//!
+//! A run of a workload is what the daemon executes for `rheostat run`; a process that embeds the runtime can call it
+//! on its own registry.
+
+mod cast;
+mod check;
+mod context;
+mod drive;
+mod environment;
+mod event;
+mod flow;
+mod gate;
+mod ledger;
+mod load;
+mod oracle;
+mod phase;
+
+pub use context::{Cancel, Context, Progress};
+
+use crate::script::{Extent, Outcome, Target, Workload};
+use cast::Cast;
+use ledger::{MapBook, QueueBook};
+use phase::Ending;
+use rheostat_api as api;
+use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+/// Why a run could not be made, or came to no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A target could not be made or found.
+    #[error("target `{target}` ({address}): {why}")]
+    Target {
+        /// The target.
+        target: String,
+        /// Its address.
+        address: Address,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The host has a resource at the address of a target.
+    #[error(
+        "the host has a resource `{address}` already: give the target another name, or drive the one that is there \
+         with use = \"{address}\""
+    )]
+    Taken {
+        /// The address.
+        address: Address,
+    },
+    /// A hosted resource is not there, or a knob refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The system starts no more threads.
+    #[error("a worker could not be started: {why}; take fewer workers")]
+    Threads {
+        /// What the system said.
+        why: String,
+    },
+    /// A worker panicked. That is a fault of Rheostat, not of the workload.
+    #[error("a worker panicked: {what}; please report this")]
+    Panicked {
+        /// What the panic said.
+        what: String,
+    },
+    /// The input could not be read again for the oracle.
+    #[error("data `{what}` could not be read again to check the result: {why}")]
+    Input {
+        /// The data.
+        what: String,
+        /// What the system said.
+        why: std::io::Error,
+    },
+}
+
+impl RunError {
+    fn target(target: &Target, why: &dyn fmt::Display) -> Self {
+        Self::Target { target: target.name.clone(), address: target.address.clone(), why: why.to_string() }
+    }
+
+    /// For what parsing has ruled out: a group whose target is not what it works on.
+    fn missing(target: &str) -> Self {
+        Self::Panicked { what: format!("target `{target}` is not what its group works on") }
+    }
+
+    fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Panicked { what: text.unwrap_or_else(|| "a panic without words".into()) }
+    }
+}
+
+/// Runs a workload to its end, on the calling thread.
+///
+/// The targets are in the registry while it runs and gone when it returns, with an error or a panic too. A cancel or
+/// the run's own timeout is no error: the result then covers the part done, and its verdict says so.
+///
+/// # Errors
+/// A target or an input that cannot be had, a system that starts no more threads.
+pub fn run(workload: &Workload, context: &Context) -> Result<api::RunResult, RunError> {
+    let mut runner = Runner::new(workload, context);
+    let mut cast = Cast::assemble(context, workload)?;
+    let mut ending = Ending::Done;
+    for index in 0..workload.phases.len() {
+        match runner.run_phase(&mut cast, index)? {
+            Ending::Done => {}
+            Ending::Stuck => ending = Ending::Stuck,
+            cut_short => {
+                ending = cut_short;
+                break;
+            }
+        }
+    }
+    runner.drain_all(&cast, ending);
+    runner.result(&cast, ending)
+}
+
+/// A run under way: its books and figures so far.
+struct Runner<'r> {
+    workload: &'r Workload,
+    context: &'r Context,
+    began: Moment,
+    phases: Vec<api::Phase>,
+    notes: Vec<String>,
+    map_books: BTreeMap<String, MapBook>,
+    queue_books: BTreeMap<String, QueueBook>,
+    /// Pipelines that were stopped before the end of their input.
+    cut_short: BTreeSet<String>,
+    /// Pipelines that dropped what was on its way.
+    abandoned: BTreeSet<String>,
+    timed_generators: BTreeSet<String>,
+    /// Operations and records, over the phases that have ended.
+    items: u64,
+    /// Operations of workers among them.
+    loaded: u64,
+    bytes: u64,
+}
+
+impl<'r> Runner<'r> {
+    fn new(workload: &'r Workload, context: &'r Context) -> Self {
+        Self {
+            workload,
+            context,
+            began: now(),
+            phases: Vec::new(),
+            notes: Vec::new(),
+            map_books: BTreeMap::new(),
+            queue_books: BTreeMap::new(),
+            cut_short: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
+            timed_generators: BTreeSet::new(),
+            items: 0,
+            loaded: 0,
+            bytes: 0,
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.began.elapsed() >= self.workload.timeout
+    }
+
+    fn note_once(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) {
+            self.notes.push(note.to_owned());
+        }
+    }
+
+    /// Publishes how far the run is: `loaded` and `elapsed` are those of the phase under way.
+    fn show_progress(
+        &self,
+        cast: &Cast<'_>,
+        phase: &crate::script::Phase,
+        index: usize,
+        loaded: u64,
+        elapsed: Duration,
+    ) {
+        let (mut items, mut bytes, mut bytes_total) = (self.loaded + loaded, 0, Some(0));
+        for (_, flow) in cast.flows() {
+            let figures = flow.figures();
+            items += figures.items();
+            bytes += figures.bytes;
+            bytes_total = bytes_total.zip(flow.bytes_total()).map(|(sum, total)| sum + total);
+        }
+        let bytes_total = bytes_total.filter(|total| *total > 0);
+        let elapsed = elapsed.as_secs_f64();
+        let rate = |n: u64| n as f64 / elapsed.max(1e-9);
+        let left = match phase.extent {
+            Extent::Duration(duration) => Some(duration.as_secs_f64() - elapsed),
+            Extent::Count(count) => Some(count.saturating_sub(loaded) as f64 / rate(loaded)),
+            Extent::Input => {
+                bytes_total.map(|total| total.saturating_sub(bytes) as f64 / rate(bytes.saturating_sub(self.bytes)))
+            }
+        };
+        let later: Option<f64> = self.workload.phases[index + 1..]
+            .iter()
+            .map(|later| match later.extent {
+                Extent::Duration(duration) => Some(duration.as_secs_f64()),
+                Extent::Count(_) | Extent::Input => None,
+            })
+            .sum();
+        self.context.progress.set(api::Progress {
+            phase: phase.name.clone(),
+            items,
+            bytes,
+            bytes_total,
+            elapsed_s: self.began.elapsed().as_secs_f64(),
+            left_s: left.zip(later).map(|(left, later)| left.max(0.0) + later).filter(|left| left.is_finite()),
+        });
+    }
+
+    /// Checks, judges, and writes everything down.
+    fn result(mut self, cast: &Cast<'_>, ending: Ending) -> Result<api::RunResult, RunError> {
+        let mut progress = self.context.progress.get();
+        progress.phase = "checking".into();
+        progress.items = self.items;
+        progress.bytes = self.bytes;
+        self.context.progress.set(progress);
+        self.note_inputs(cast);
+        self.note_refusals();
+        let checks = self.check(cast)?;
+        let thresholds: Vec<_> =
+            self.workload.thresholds.iter().map(|threshold| self.judge(threshold, &checks)).collect();
+        let verdict = self.verdict(ending, &checks, &thresholds);
+        let mut progress = self.context.progress.get();
+        progress.elapsed_s = self.began.elapsed().as_secs_f64();
+        progress.left_s = Some(0.0);
+        self.context.progress.set(progress);
+        Ok(api::RunResult {
+            format: 1,
+            run: self.context.run.clone(),
+            name: self.workload.name.clone(),
+            sha256: self.workload.sha256.clone(),
+            seed: self.workload.seed,
+            verdict,
+            env: environment::environment(),
+            tables: self.tables(cast),
+            phases: self.phases,
+            checks,
+            thresholds: thresholds.into_iter().map(|(threshold, _)| threshold).collect(),
+            notes: self.notes,
+        })
+    }
+
+    fn judge(&self, threshold: &crate::script::Threshold, checks: &[api::Check]) -> (api::Threshold, Outcome) {
+        let phase = threshold.on.as_ref().and_then(|on| self.phases.iter().find(|phase| phase.name == *on));
+        let (value, outcome) = threshold.expr.judge(phase, checks);
+        (api::Threshold { expr: threshold.expr.to_string(), value, verdict: outcome.to_string() }, outcome)
+    }
+
+    /// A violated check outweighs everything, also a cancel: what is wrong is wrong. Nothing measured is never a pass.
+    fn verdict(
+        &self,
+        ending: Ending,
+        checks: &[api::Check],
+        thresholds: &[(api::Threshold, Outcome)],
+    ) -> api::RunVerdict {
+        let any = |wanted| thresholds.iter().any(|(_, outcome)| *outcome == wanted);
+        if checks.iter().any(|check| !check.pass && check.compared > 0) {
+            api::RunVerdict::Incorrect
+        } else if ending == Ending::TimedOut {
+            api::RunVerdict::Error
+        } else if ending == Ending::Cancelled {
+            api::RunVerdict::Cancelled
+        } else if any(Outcome::Fail) {
+            api::RunVerdict::Failed
+        } else if any(Outcome::Inconclusive) || checks.iter().any(|check| !check.pass) || self.items == 0 {
+            api::RunVerdict::Inconclusive
+        } else {
+            api::RunVerdict::Pass
+        }
+    }
+
+    /// The greatest entries of the maps the script names.
+    fn tables(&self, cast: &Cast<'_>) -> Vec<api::Table> {
+        let tables = self.workload.tables.iter().filter_map(|table| {
+            let top = cast.counters(&table.map)?.top(table.rows as usize);
+            let row =
+                |(key, value): (Box<[u8]>, i64)| api::Item { key: String::from_utf8_lossy(&key).into_owned(), value };
+            Some(api::Table { title: table.title.clone(), rows: top.into_iter().map(row).collect() })
+        });
+        tables.collect()
+    }
+
+    /// What pipelines could not read or do.
+    fn note_inputs(&mut self, cast: &Cast<'_>) {
+        const SHOWN: usize = 5;
+        for (name, flow) in cast.flows() {
+            let Some(own) = flow.own() else { continue };
+            let refused = own.refused_inputs();
+            for why in refused.iter().take(SHOWN) {
+                self.notes.push(format!("`{name}` left out {why}"));
+            }
+            if refused.len() > SHOWN {
+                self.notes.push(format!("`{name}` left out {} more inputs", refused.len() - SHOWN));
+            }
+            let letters = own.dead_letters();
+            if let Some(letter) = letters.last() {
+                self.notes.push(format!(
+                    "`{name}` set records aside, {} of the latest are kept; the last: {}",
+                    letters.len(),
+                    letter.why
+                ));
+            }
+        }
+    }
+
+    fn note_refusals(&mut self) {
+        for (name, book) in &self.map_books {
+            if book.refused > 0 {
+                let refused = book.refused;
+                self.notes.push(format!("`{name}` refused {refused} operations: it was full; raise its entries_max"));
+            }
+        }
+    }
+}
