@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::msg::{Cmd, Msg};
 use crate::scrub::{Scrub, scrubbed};
 use crate::summary::Summary;
-use crate::terminal::{self, Screen};
+use crate::terminal::{self, Guard};
 use crate::theme::Theme;
 use crate::{feed, view};
 use crossterm::event::{Event, EventStream};
@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub async fn run(host: &Attached, lasting: Option<Duration>, ascii: bool) -> Result<Exit, Failure> {
     let theme = Theme::from_environment(ascii, |name| std::env::var(name).ok());
     let mut signals = Signals::take().map_err(no_terminal)?;
-    let mut screen = Screen::take().map_err(no_terminal)?;
+    let mut screen = Guard::take().map_err(no_terminal)?;
     let (sender, receiver) = channel(MSGS_MAX);
     let fed = tokio::spawn(feed::run(host.client().clone(), sender.clone()));
     let mut session = Session {
@@ -75,7 +75,7 @@ struct Session {
 impl Session {
     async fn run(
         &mut self,
-        screen: &mut Screen,
+        screen: &mut Guard,
         mut msgs: Receiver<Msg>,
         signals: &mut Signals,
         lasting: Option<Duration>,

@@ -27,11 +27,11 @@ static ASIDE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 const FRAME_BYTES: usize = 64 << 10;
 
 /// The terminal while it is ours. Drop gives it back.
-pub struct Screen {
+pub struct Guard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
-impl Screen {
+impl Guard {
     /// Takes the terminal over, for the calling thread.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for Guard {
     fn drop(&mut self) {
         give_back();
         tell_aside();

@@ -323,3 +323,251 @@ impl App {
         self.dirty = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Look;
+    use crate::sketch;
+    use rheostat_api::{Entry, KnobValue};
+
+    /// A dashboard that has watched the sketched host for two seconds.
+    fn app() -> App {
+        let start = Instant::now();
+        let mut app = App::new("unix:/nowhere".into(), start);
+        for step in 0..9 {
+            app.update(Msg::Tick(start + Duration::from_millis(250 * step)));
+            app.update(Msg::Snapshot(Box::new(sketch::snapshot(step))));
+        }
+        app
+    }
+
+    fn code(app: &mut App, code: KeyCode) -> Option<Cmd> {
+        app.update(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+    }
+
+    fn press(app: &mut App, keys: &str) -> Option<Cmd> {
+        keys.chars().map(|c| code(app, KeyCode::Char(c))).last().flatten()
+    }
+
+    fn subject(app: &App) -> &str {
+        app.subject().map_or("", |resource| &resource.address)
+    }
+
+    #[test]
+    fn digits_show_screens_and_movement_stays_on_rows() {
+        let mut app = app();
+        assert_eq!(subject(&app), "pipeline.words");
+        press(&mut app, "jj");
+        assert_eq!(subject(&app), "pipeline.words.split");
+        press(&mut app, "4");
+        assert_eq!((app.screen(), subject(&app)), (Screen::Maps, "map.words"));
+        press(&mut app, "jjj");
+        assert_eq!(subject(&app), "map.words");
+        press(&mut app, "1G");
+        assert_eq!(subject(&app), "scheduler.main");
+        press(&mut app, "1g");
+        assert_eq!(subject(&app), "pipeline.words");
+    }
+
+    #[test]
+    fn a_change_is_staged_shown_and_only_then_asked_for() {
+        let mut app = app();
+        assert_eq!(press(&mut app, "2jW++"), None, "nothing is asked for while staging");
+        let Mode::Staging(staging) = app.mode() else { panic!("{:?}", app.mode()) };
+        assert_eq!((staging.from.clone(), staging.value()), (KnobValue::Integer(1), Some(KnobValue::Integer(3))));
+        let turn = "pipeline.words.count.workers=3".parse().unwrap();
+        assert_eq!(press(&mut app, "a"), Some(Cmd::Turn(turn)));
+        assert_eq!(app.mode(), &Mode::Browse);
+    }
+
+    #[test]
+    fn a_staged_change_can_be_discarded_and_a_wrong_one_is_not_applied() {
+        let mut app = app();
+        press(&mut app, "2jW999");
+        assert_eq!(press(&mut app, "a"), None, "999 is outside 1..64");
+        assert!(matches!(app.mode(), Mode::Staging(_)));
+        assert_eq!(code(&mut app, KeyCode::Esc), None);
+        assert_eq!(app.mode(), &Mode::Browse);
+    }
+
+    #[test]
+    fn tab_goes_round_the_knobs_of_a_row() {
+        let mut app = app();
+        press(&mut app, "2j");
+        let names: Vec<String> = (0..4)
+            .map(|_| {
+                let name = app.subject_knob().unwrap().1.name.clone();
+                code(&mut app, KeyCode::Tab);
+                name
+            })
+            .collect();
+        assert_eq!(names, ["workers", "batch", "capacity", "workers"]);
+        code(&mut app, KeyCode::BackTab);
+        assert_eq!(app.subject_knob().unwrap().1.name, "workers");
+    }
+
+    #[test]
+    fn a_row_without_knobs_says_so() {
+        let mut app = app();
+        press(&mut app, "4W");
+        assert_eq!(app.notice().unwrap().text, "map.words has no knobs");
+        assert_eq!(app.mode(), &Mode::Browse);
+    }
+
+    #[test]
+    fn in_detail_enter_on_a_knob_stages_it() {
+        let mut app = app();
+        press(&mut app, "2j");
+        code(&mut app, KeyCode::Enter);
+        assert_eq!(app.detail().unwrap().address, "pipeline.words.count");
+        press(&mut app, "j");
+        code(&mut app, KeyCode::Enter);
+        assert!(matches!(app.mode(), Mode::Staging(staging) if staging.knob == "batch"));
+        code(&mut app, KeyCode::Esc);
+        code(&mut app, KeyCode::Esc);
+        assert!(app.detail().is_none());
+    }
+
+    #[test]
+    fn the_palette_turns_knobs_and_says_what_it_does_not_understand() {
+        let mut app = app();
+        press(&mut app, ":set pipeline.words.count.w");
+        code(&mut app, KeyCode::Tab);
+        press(&mut app, "4");
+        let turn = "pipeline.words.count.workers=4".parse().unwrap();
+        assert_eq!(code(&mut app, KeyCode::Enter), Some(Cmd::Turn(turn)));
+        press(&mut app, ":dance");
+        assert_eq!(code(&mut app, KeyCode::Enter), None);
+        assert!(app.notice().unwrap().bad);
+        press(&mut app, ":q");
+        assert_eq!(code(&mut app, KeyCode::Enter), Some(Cmd::Quit));
+    }
+
+    #[test]
+    fn letters_typed_are_not_keys() {
+        let mut app = app();
+        assert_eq!(press(&mut app, "/q"), None);
+        assert_eq!((app.filter(), app.listed().len()), ("q", 1));
+        assert_eq!(subject(&app), "queue.orders");
+        code(&mut app, KeyCode::Enter);
+        assert_eq!((app.mode(), app.filter()), (&Mode::Browse, "q"), "enter keeps the filter");
+        code(&mut app, KeyCode::Esc);
+        assert_eq!(app.filter(), "");
+    }
+
+    #[test]
+    fn freezing_is_local_and_the_host_goes_on() {
+        let mut app = app();
+        press(&mut app, " ");
+        app.take_dirty();
+        let seen = app.look().latest().unwrap().seq;
+        app.update(Msg::Snapshot(Box::new(sketch::snapshot(9))));
+        assert_eq!(app.look().latest().unwrap().seq, seen);
+        assert!(!app.take_dirty(), "a frozen screen need not be drawn again");
+        press(&mut app, " ");
+        assert_eq!(app.look().latest().unwrap().seq, seen + 1);
+    }
+
+    #[test]
+    fn a_lost_host_leaves_the_last_frame_and_its_age() {
+        let mut app = app();
+        let seen = app.look().latest().unwrap().seq;
+        app.update(Msg::FeedLost { why: "gone".into(), retry_in: Duration::from_secs(4) });
+        app.update(Msg::Tick(app.now + Duration::from_secs(3)));
+        assert_eq!(app.look().latest().unwrap().seq, seen);
+        assert!(app.stale());
+        assert_eq!(app.retry_in(), Some(Duration::from_secs(1)));
+        app.update(Msg::Snapshot(Box::new(sketch::snapshot(20))));
+        assert_eq!((app.link(), app.stale(), app.retry_in()), (&Link::Live, false, None));
+    }
+
+    #[test]
+    fn changes_are_kept_in_order_and_their_effects_replace_them() {
+        let mut app = app();
+        let mut changes = sketch::changes();
+        let effect = changes[0].effect.take();
+        changes.reverse();
+        app.update(Msg::Changes(changes));
+        assert_eq!(app.changes().iter().map(|change| change.id).collect::<Vec<_>>(), [1, 2]);
+        app.update(Msg::Changes(sketch::changes()));
+        assert_eq!((app.changes().len(), &app.changes()[0].effect), (2, &effect));
+        let marks: Vec<_> = app.marks().collect();
+        assert_eq!(marks, [sketch::START_MS / 1000 + 4, sketch::START_MS / 1000 + 6]);
+        let mut reborn = sketch::snapshot(0);
+        (reborn.host.pid, reborn.last_change) = (1, 0);
+        app.update(Msg::Snapshot(Box::new(reborn)));
+        assert!(app.changes().is_empty(), "another host numbers its changes anew");
+    }
+
+    #[test]
+    fn the_greatest_entries_are_asked_for_while_a_map_is_shown_and_no_oftener_than_needed() {
+        let mut app = app();
+        press(&mut app, "4");
+        let ask = Some(Cmd::Top { address: "map.words".into() });
+        assert_eq!(code(&mut app, KeyCode::Enter), ask);
+        assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(9)))), None);
+        let entries = vec![Entry { key: "the".into(), value: 3 }];
+        app.update(Msg::Top { address: "map.words".into(), entries: entries.clone() });
+        app.update(Msg::Tick(app.now + TOP_EVERY));
+        assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(10)))), ask);
+        assert_eq!(app.top("map.words"), Some(entries.as_slice()), "the old ones stay until the new ones come");
+        code(&mut app, KeyCode::Esc);
+        app.update(Msg::Tick(app.now + TOP_EVERY));
+        assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(11)))), None);
+    }
+
+    #[test]
+    fn a_resource_that_goes_leaves_its_detail_without_harm() {
+        let mut app = app();
+        press(&mut app, "G");
+        code(&mut app, KeyCode::Enter);
+        let mut snapshot = sketch::snapshot(9);
+        snapshot.resources.clear();
+        app.update(Msg::Snapshot(Box::new(snapshot)));
+        assert!(app.detail().is_none());
+        for key in ["j", "G", "W", "8", "1", "2", "W"] {
+            press(&mut app, key);
+        }
+    }
+
+    #[test]
+    fn quiet_seconds_are_not_drawn() {
+        let mut app = app();
+        app.take_dirty();
+        app.update(Msg::Tick(app.now + Duration::from_millis(300)));
+        assert!(!app.take_dirty());
+        app.update(Msg::Tick(app.now + Duration::from_secs(3)));
+        assert!(app.take_dirty(), "the age on screen has changed");
+    }
+
+    #[test]
+    fn what_is_pasted_is_text_only_where_text_is_typed() {
+        let mut app = app();
+        assert_eq!(app.update(Msg::Paste("q:quit\n".into())), None);
+        assert_eq!(app.mode(), &Mode::Browse);
+        press(&mut app, ":");
+        app.update(Msg::Paste("x".repeat(1 << 20)));
+        assert!(matches!(app.mode(), Mode::Palette(typed) if typed.text().len() < 1000));
+    }
+
+    #[test]
+    fn releases_of_keys_are_not_presses() {
+        let mut app = app();
+        let release = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
+        assert_eq!(app.update(Msg::Key(release)), None);
+        assert_eq!(press(&mut app, "q"), Some(Cmd::Quit));
+    }
+
+    #[test]
+    fn nothing_seen_is_nothing_to_act_on() {
+        let mut app = App::new("unix:/nowhere".into(), Instant::now());
+        for c in "1234580jkgGWw/a?:".chars() {
+            press(&mut app, &c.to_string());
+            code(&mut app, KeyCode::Esc);
+            code(&mut app, KeyCode::Enter);
+            code(&mut app, KeyCode::Tab);
+        }
+        assert!(Look::default().latest().is_none());
+    }
+}

@@ -34,19 +34,20 @@ Examples:
 
 Addresses: kind.name, as in map.words or pipeline.words; a stage is pipeline.words.count; a knob is appended.
 
-The daemon is looked for at --socket, then at RHEOSTAT_SOCKET, then at the default under the runtime directory.
-A socket may also be the address of a daemon that listens on TCP, as in http://127.0.0.1:9747, with its token in
-RHEOSTAT_TOKEN.
+The daemon is looked for at --socket, then at RHEOSTAT_SOCKET, then at the default under the runtime \
+directory. A socket may also be the address of a daemon that listens on TCP, as in \
+http://127.0.0.1:9747, with its token in RHEOSTAT_TOKEN.
 
 Exit codes:
   0  done; a run passed          4  a run failed a threshold
   1  an error while running      5  a run was inconclusive
   2  bad usage, file or value    6  a run was cancelled
-  3  a run gave wrong results    7  no daemon answers";
+  3  a run gave wrong results    7  no daemon answers
+  128 + n  ended by signal n";
 
 /// Watch and turn concurrency while it runs. Without a command: the dashboard.
 #[derive(Debug, Parser)]
-#[command(name = "rheostat", version, after_help = EXAMPLES, max_term_width = 100, args_conflicts_with_subcommands = false)]
+#[command(name = "rheostat", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -63,7 +64,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Shared {
     /// Where the daemon listens: a socket's path, or http://HOST:PORT
-    #[arg(long, global = true, env = "RHEOSTAT_SOCKET", value_name = "PATH")]
+    #[arg(long, global = true, env = "RHEOSTAT_SOCKET", hide_env_values = true, value_name = "PATH")]
     socket: Option<String>,
     /// Answer in JSON, one object a line
     #[arg(long, global = true)]

@@ -28,8 +28,14 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let line = line(run, rates);
-        // Carriage return, line, erase to the right: never more than one line, whatever its length was before.
-        let text = if self.terminal { format!("\r{line}\x1b[K") } else { format!("{line}\n") };
+        let text = if self.terminal {
+            // A line that wraps cannot be rewritten: it is cut one short of the last column.
+            let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+            let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+            format!("\r{line}\x1b[K")
+        } else {
+            format!("{line}\n")
+        };
         let _ = io::stderr().write_all(text.as_bytes());
     }
 

@@ -11,6 +11,7 @@ use rheostat_api::{Client, Run, RunState, RunVerdict, Submission};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a cancelled run may take to stop and write down what it measured.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
@@ -81,7 +82,7 @@ async fn submit_and_follow(client: &Client, submission: &Submission, answer: &mu
     let run = client.submit(submission).await?;
     tokio::select! {
         run = follow(client, &run.id, |_| Ok(())) => conclude(client, run?, answer).await,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             client.cancel(&run.id).await?;
             let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, |_| Ok(())));
             match stopped.await {
@@ -98,11 +99,27 @@ pub async fn watch(client: &Client, id: &str, answer: &mut Answer) -> Result<Exi
     let json = answer.is_json();
     let followed = tokio::select! {
         run = follow(client, id, |run| if json { answer.object(run).and_then(|()| answer.flush()) } else { Ok(()) }) => Some(run?),
-        _ = tokio::signal::ctrl_c() => None,
+        () = interrupted() => None,
     };
     match followed {
         Some(run) => conclude(client, run, answer).await,
         None => Ok(Exit::Verdict(RunVerdict::Cancelled)),
+    }
+}
+
+/// Waits for Ctrl-C, or for whoever else asks this command to end.
+async fn interrupted() {
+    let asked = async |kind| {
+        if let Ok(mut signal) = signal(kind) {
+            signal.recv().await;
+        } else {
+            // Then the system's default for the signal stays in force.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = asked(SignalKind::interrupt()) => {}
+        () = asked(SignalKind::terminate()) => {}
     }
 }
 

@@ -30,7 +30,10 @@ pub async fn watch(host: &Attached, lasting: Option<Duration>, answer: &mut Answ
     let exit = loop {
         tokio::select! {
             snapshot = stream.next() => {
-                let snapshot = received(snapshot, host.client())?;
+                let mut snapshot = received(snapshot, host.client())?;
+                if !answer.is_json() {
+                    snapshot.scrub();
+                }
                 summary.take(&snapshot);
                 look.take(snapshot);
             }
@@ -55,10 +58,11 @@ pub async fn stream(client: &Client, count: Option<u64>, answer: &mut Answer) ->
     let mut stream = pin!(client.stream().await?);
     let mut look = Look::default();
     for _ in 0..count.unwrap_or(u64::MAX) {
-        let snapshot = received(stream.next().await, client)?;
+        let mut snapshot = received(stream.next().await, client)?;
         if answer.is_json() {
             answer.object(&snapshot)?;
         } else {
+            snapshot.scrub();
             look.take(snapshot);
             if let Some(latest) = look.latest() {
                 answer.line(line(&look, latest))?;
@@ -73,12 +77,11 @@ fn received(
     snapshot: Option<Result<Snapshot, rheostat_api::ClientError>>,
     client: &Client,
 ) -> Result<Snapshot, Failure> {
-    let mut snapshot = snapshot.ok_or_else(|| {
+    let snapshot = snapshot.ok_or_else(|| {
         Failure::new(Exit::Unreachable, format!("the daemon at {} ended the stream", client.endpoint()))
             .advise("it was stopped or restarted; see its log, and attach again")
-    })??;
-    snapshot.scrub();
-    Ok(snapshot)
+    })?;
+    Ok(snapshot?)
 }
 
 /// `12s  pipeline.words 214 MB/s  1.92M records/s  workers 1+1  map.words 41 203 entries  rss 61 MiB`.

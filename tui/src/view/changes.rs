@@ -22,7 +22,7 @@ static COLUMNS: &[Column<Change>] = &[
         head: "WHO",
         width: 10,
         right: false,
-        from: 72,
+        from: 100,
         cell: |scene, row, _| scene.line(Tone::Plain, row.actor.clone()),
     },
     Column {

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use rheostat_api::Resource;
 
 /// Room for the scale left of a chart.
-const SCALE_WIDTH: u16 = 9;
+const SCALE_WIDTH: u16 = 10;
 /// A chart lower than this shows less than a row of figures would.
 const ROWS_MIN: u16 = 4;
 /// A chart higher than this shows no more than one of this height.

@@ -19,7 +19,7 @@ static COLUMNS: &[Column<Resource>] = &[
     },
     Column {
         head: "IN",
-        width: 8,
+        width: 9,
         right: true,
         from: 0,
         cell: |scene, row, _| {
@@ -84,7 +84,7 @@ static COLUMNS: &[Column<Resource>] = &[
     },
     Column {
         head: "QUEUE",
-        width: 8,
+        width: 7,
         right: true,
         from: 79,
         cell: |scene, row, _| scene.line(Tone::Plain, queue(row)),
