@@ -1,0 +1,148 @@
+//! The command line as users call it: the real binary, its words and its exit codes.
+
+use assert_cmd::Command;
+use std::path::Path;
+use std::time::Duration;
+
+/// The binary, with nothing of the developer's own environment that would change what it does.
+fn rheostat() -> Command {
+    let mut command = Command::cargo_bin("rheostat").unwrap();
+    for variable in ["RHEOSTAT_SOCKET", "RHEOSTAT_TOKEN", "XDG_RUNTIME_DIR"] {
+        command.env_remove(variable);
+    }
+    command.timeout(Duration::from_secs(60));
+    command
+}
+
+/// Runs it and gives back exit code, stdout and stderr.
+fn run(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn help_teaches() {
+    let (code, help, _) = run(rheostat().arg("--help").env("COLUMNS", "100"));
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help", help);
+    let (code, help, _) = run(rheostat().args(["run", "--help"]).env("COLUMNS", "100"));
+    assert_eq!(code, 0);
+    insta::assert_snapshot!("help_run", help);
+}
+
+#[test]
+fn a_daemon_that_was_named_and_does_not_answer_is_exit_7() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere.sock");
+    let file = folder.path().join("w.toml");
+    std::fs::write(&file, "format = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [
+        &["resources"][..],
+        &["get", "map.words"],
+        &["set", "map.words.backend=sharded"],
+        &["changes"],
+        &["stream"],
+        &["map", "top", "map.words"],
+        &["runs"],
+        &["watch", "1"],
+        &["cancel", "1"],
+        &["run", file],
+        &["submit", file],
+        &["check", file],
+        &["--for", "1s"],
+    ] {
+        let (code, out, err) = run(rheostat().args(arguments).arg("--socket").arg(&nowhere));
+        assert_eq!(code, 7, "{arguments:?}: {err}");
+        assert!(out.is_empty(), "{arguments:?}: {out}");
+        let place = nowhere.display().to_string();
+        assert!(err.contains(&place) && err.contains("because: ") && err.contains("try: "), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = run(rheostat().arg("resources").env("RHEOSTAT_SOCKET", &nowhere));
+    assert_eq!(code, 7, "{err}");
+}
+
+#[test]
+fn mistakes_of_usage_are_exit_2_and_say_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.toml");
+    std::fs::write(&file, "format = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, expected) in [
+        (&["set", "pipeline.words.count.workers"][..], "ADDRESS.KNOB=VALUE"),
+        (&["set", "workers=8"], "ADDRESS.KNOB=VALUE"),
+        (&["map", "top", "words"], "map.NAME"),
+        (&["--for", "10"], "10s"),
+        (&["--for", "1s", "resources"], "--for"),
+        (&["run", "no-such-file.toml"], "no-such-file.toml"),
+        (&["run", file, "--input", "no-such-input"], "no-such-input"),
+        (&["run", file, "-D", "records"], "NAME=VALUE"),
+        (&["dance"], "dance"),
+        (&["resources", "--socket", "http://127.0.0.1:9"], "RHEOSTAT_TOKEN"),
+    ] {
+        let (code, out, err) = run(rheostat().args(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+        assert!(out.is_empty(), "{arguments:?}: {out}");
+        assert!(err.contains(expected), "{arguments:?}: {err}");
+    }
+}
+
+#[cfg(feature = "embedded")]
+mod embedded {
+    use super::*;
+    use std::process::Stdio;
+
+    /// The binary in a place where no daemon is, so that it hosts its own.
+    fn alone(folder: &Path) -> Command {
+        let mut command = rheostat();
+        command.env("XDG_RUNTIME_DIR", folder).env("TMPDIR", folder);
+        command
+    }
+
+    #[test]
+    fn without_a_terminal_there_are_status_lines_and_a_summary() {
+        let folder = tempfile::tempdir().unwrap();
+        let (code, out, err) = run(alone(folder.path()).args(["--for", "3s"]));
+        assert_eq!(code, 0, "{err}");
+        assert!(err.contains("hosting the demo"), "{err}");
+        let lines: Vec<_> = out.lines().collect();
+        let seconds = lines.iter().filter(|line| line.contains("  rss ") && !line.starts_with(' ')).count();
+        assert!((2..=3).contains(&seconds), "a line a second:\n{out}");
+        assert!(lines.iter().any(|line| line.starts_with("summary: ")), "{out}");
+        assert!(!out.contains('\u{1b}'), "no escapes without a terminal: {out:?}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    #[test]
+    fn json_status_lines_are_snapshots() {
+        let folder = tempfile::tempdir().unwrap();
+        let (code, out, err) = run(alone(folder.path()).args(["--for", "2500ms", "--json"]));
+        assert_eq!(code, 0, "{err}");
+        let snapshots: Vec<rheostat_api::Snapshot> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(snapshots.len() >= 2, "{out}");
+        assert!(snapshots.is_sorted_by(|a, b| a.seq < b.seq && a.uptime_s < b.uptime_s));
+    }
+
+    #[test]
+    fn a_reader_that_leaves_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("rheostat"))
+            .args(["--for", "30s"])
+            .env_remove("RHEOSTAT_SOCKET")
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .env("TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
