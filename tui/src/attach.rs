@@ -1,7 +1,7 @@
 //! Finding a daemon; and where nobody named one and none answers, hosting one in this process. Even that one is
 //! spoken to through its API, on a socket of its own.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use rheostat_api::{Client, ClientError, Endpoint, default_socket};
 use std::path::PathBuf;
 
@@ -98,11 +98,15 @@ impl Attached {
 
 #[cfg(feature = "embedded")]
 async fn start(looked_at: &Endpoint, _: Failure, hosting: Hosting) -> Result<Attached, Failure> {
+    use std::io::Write;
+
     let what = match hosting {
         Hosting::Demo => "hosting the demo",
         Hosting::Nothing => "hosting one",
     };
-    eprintln!("rheostat: no daemon answers at {looked_at}; {what} in this process until it ends");
+    // Stderr may be closed; that is no reason not to start.
+    let _ =
+        writeln!(std::io::stderr(), "rheostat: no daemon answers at {looked_at}; {what} in this process until it ends");
     let daemon = own::Daemon::start(hosting).await?;
     let client = Client::new(Endpoint::Unix(daemon.socket().to_owned()))?;
     Ok(Attached { label: "this process".to_owned(), client, own: Some(daemon) })
@@ -115,7 +119,7 @@ async fn start(_: &Endpoint, unreachable: Failure, _: Hosting) -> Result<Attache
 
 #[cfg(feature = "embedded")]
 fn cannot_host(cause: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Error, "no daemon answers, and none could be hosted in this process")
+    Failure::new(crate::exit::Exit::Error, "no daemon answers, and none could be hosted in this process")
         .because(cause)
         .advise("start one with `rheostatd`, or name its socket with --socket PATH")
 }

@@ -2,18 +2,17 @@
 
 use crate::app::App;
 use crate::attach::Attached;
-use crate::command::sentence;
 use crate::exit::{Exit, Failure};
 use crate::msg::{Cmd, Msg};
 use crate::scrub::{Scrub, scrubbed};
 use crate::summary::Summary;
 use crate::terminal::{self, Guard};
 use crate::theme::Theme;
-use crate::{feed, view};
+use crate::{feed, view, wording};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use rheostat_api::{Client, Outcome};
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -53,7 +52,8 @@ pub async fn run(host: &Attached, lasting: Option<Duration>, ascii: bool) -> Res
     drop(screen);
     let exit = ended.map_err(no_terminal)?;
     if lasting.is_some() {
-        println!("{}", session.summary);
+        // Whoever closed the output meanwhile does not want it.
+        let _ = writeln!(io::stdout(), "{}", session.summary);
     }
     Ok(exit)
 }
@@ -134,7 +134,7 @@ impl Session {
                         Ok(mut changes) => {
                             changes.scrub();
                             let bad = changes.iter().any(|change| change.outcome == Outcome::Failed);
-                            let text = changes.iter().map(sentence).collect::<Vec<_>>().join("; ");
+                            let text = changes.iter().map(wording::change).collect::<Vec<_>>().join("; ");
                             Msg::Told { text, bad }
                         }
                         Err(error) => Msg::Told { text: scrubbed(&format!("{turn}: {error}")), bad: true },

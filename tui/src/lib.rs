@@ -10,7 +10,7 @@
 //! | [`view`], [`theme`] | frames, drawn from the state; colours and signs |
 //! | [`terminal`] | the terminal, taken over and given back |
 //! | [`scrub`] | text from elsewhere, made safe for a terminal |
-//! | [`exit`], [`units`], [`turn`], [`summary`], [`family`] | exit codes and failures; numbers; turns; totals; metric names |
+//! | [`exit`], [`units`], [`wording`], [`turn`], [`summary`], [`family`] | exit codes and failures; numbers; things in words; turns; totals; metric names |
 
 pub mod command;
 
@@ -32,6 +32,7 @@ pub mod scrub;
 pub mod summary;
 pub mod turn;
 pub mod units;
+pub mod wording;
 
 #[cfg(test)]
 mod sketch;

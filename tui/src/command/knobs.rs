@@ -5,17 +5,8 @@ use super::lists::samples;
 use crate::exit::{Exit, Failure};
 use crate::scrub::Scrub;
 use crate::turn::Turn;
-use crate::units;
-use rheostat_api::{Change, Client, Knob, Outcome, Range, Resource};
-use std::time::Duration;
-
-/// The values a knob takes, as people read them: `1..64 threads`, `sharded | lock_free`.
-pub fn range(knob: &Knob) -> String {
-    match &knob.range {
-        Range::Integer { min, max } => format!("{min}..{max} {}", knob.unit).trim_end().to_owned(),
-        Range::Choice { choices } => choices.join(" | "),
-    }
-}
+use crate::wording;
+use rheostat_api::{Client, Knob, Outcome, Resource};
 
 /// `rheostat get ADDRESS[.KNOB]`.
 pub async fn get(client: &Client, address: &str, answer: &mut Answer) -> Result<Exit, Failure> {
@@ -30,7 +21,13 @@ pub async fn get(client: &Client, address: &str, answer: &mut Answer) -> Result<
         if answer.is_json() {
             answer.object(knob)?;
         } else {
-            answer.line(format_args!("{}.{} = {}   ({})", resource.address, knob.name, knob.value, range(knob)))?;
+            answer.line(format_args!(
+                "{}.{} = {}   ({})",
+                resource.address,
+                knob.name,
+                knob.value,
+                wording::range(&knob.range, &knob.unit)
+            ))?;
         }
     }
     answer.flush()?;
@@ -67,7 +64,13 @@ fn show(resource: &Resource, answer: &mut Answer) -> Result<(), Failure> {
     }
     answer.line(format_args!("{}  ({})", resource.address, resource.kind))?;
     for knob in &resource.knobs {
-        answer.line(format_args!("  {} = {}   ({})  {}", knob.name, knob.value, range(knob), knob.help))?;
+        answer.line(format_args!(
+            "  {} = {}   ({})  {}",
+            knob.name,
+            knob.value,
+            wording::range(&knob.range, &knob.unit),
+            knob.help
+        ))?;
     }
     for (name, value) in samples(resource) {
         answer.line(format_args!("  {name:<58} {value}"))?;
@@ -88,7 +91,7 @@ pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result
                 answer.object(change)?;
             } else {
                 change.scrub();
-                answer.line(sentence(change))?;
+                answer.line(wording::change(change))?;
             }
         }
         answer.flush()?;
@@ -97,18 +100,4 @@ pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result
         }
     }
     Ok(exit)
-}
-
-/// `pipeline.words.count.workers: 1 -> 8, applied in 1.2ms`.
-pub fn sentence(change: &Change) -> String {
-    let took = units::latency(Duration::from_micros(change.took_us).as_secs_f64());
-    let Change { resource, knob, from, to, .. } = change;
-    match change.outcome {
-        Outcome::Applied => format!("{resource}.{knob}: {from} -> {to}, applied in {took}"),
-        Outcome::Settling => format!("{resource}.{knob}: {from} -> {to}, in force, still settling after {took}"),
-        Outcome::Failed => {
-            let why = change.why.as_deref().unwrap_or("the resource gave no reason");
-            format!("{resource}.{knob}: stays {from}, {to} failed: {why}")
-        }
-    }
 }

@@ -1,12 +1,10 @@
 //! `resources`, `changes` and `runs`: one line each.
 
 use super::answer::Answer;
-use super::knobs;
-use super::progress;
 use crate::exit::{Exit, Failure};
 use crate::scrub::Scrub;
-use crate::units;
-use rheostat_api::{Change, Client, Resource, RunState, Verdict};
+use crate::{units, wording};
+use rheostat_api::{Client, Resource, RunState};
 use serde::Serialize;
 
 /// `rheostat resources`.
@@ -22,9 +20,9 @@ pub async fn resources(client: &Client, answer: &mut Answer) -> Result<Exit, Fai
 pub async fn changes(client: &Client, since: u64, answer: &mut Answer) -> Result<Exit, Failure> {
     let objects = client.changes(since).await?;
     list(objects, answer, |change| {
-        let effect = effect(change).map_or_else(String::new, |effect| format!(": {effect}"));
+        let effect = wording::effect(change).map_or_else(String::new, |effect| format!(": {effect}"));
         let when = units::clock(change.at_ms);
-        format!("{:>5}  {when}  {:<12} {}{effect}", change.id, change.actor, knobs::sentence(change))
+        format!("{:>5}  {when}  {:<12} {}{effect}", change.id, change.actor, wording::change(change))
     })
 }
 
@@ -34,8 +32,8 @@ pub async fn runs(client: &Client, answer: &mut Answer) -> Result<Exit, Failure>
     list(objects, answer, |run| {
         let state = match (run.state, run.verdict) {
             (RunState::Queued, _) => "queued".to_owned(),
-            (RunState::Running, _) => progress::line(run, progress::mean_rates(run)),
-            (RunState::Finished, Some(verdict)) => progress::verdict(verdict).to_owned(),
+            (RunState::Running, _) => wording::run(run, wording::mean_rates(run)),
+            (RunState::Finished, Some(verdict)) => wording::verdict(verdict).to_owned(),
             (RunState::Finished, None) => "finished".to_owned(),
         };
         format!("{}  {}  {:<20} {state}", run.id, units::clock(run.submitted_ms), run.name)
@@ -57,18 +55,6 @@ fn list<T: Scrub + Serialize>(
     }
     answer.flush()?;
     Ok(Exit::Pass)
-}
-
-/// What a change did, once measured: `better, 1.31x [1.18, 1.46]`.
-pub fn effect(change: &Change) -> Option<String> {
-    let effect = change.effect.as_ref()?;
-    let word = match effect.verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
-        Verdict::Same => "same",
-        Verdict::Inconclusive => "inconclusive",
-    };
-    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
 }
 
 /// A resource's samples as name and value.

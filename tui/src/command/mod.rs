@@ -13,8 +13,6 @@ use crate::attach::{Hosting, Whereabouts};
 use crate::exit::{Exit, Failure};
 use crate::turn::Turn;
 use crate::{dashboard, units};
-pub use knobs::sentence;
-
 use answer::Answer;
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -184,11 +182,6 @@ async fn watch_host(
     };
     host.leave().await;
     ended
-}
-
-/// How far a run is, in one line; its rate over the whole run so far.
-pub fn progress_line(run: &rheostat_api::Run) -> String {
-    progress::line(run, progress::mean_rates(run))
 }
 
 /// The path as it is from anywhere: the daemon's working directory is not ours.

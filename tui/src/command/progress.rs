@@ -1,7 +1,7 @@
 //! How far a run is, on stderr: one line that rewrites itself on a terminal, a line a second anywhere else.
 
-use crate::units;
-use rheostat_api::{Run, RunState, RunVerdict};
+use crate::wording;
+use rheostat_api::Run;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl Progress {
             return;
         }
         self.shown = Some(Instant::now());
-        let line = line(run, rates);
+        let line = wording::run(run, rates);
         let text = if self.terminal {
             // A line that wraps cannot be rewritten: it is cut one short of the last column.
             let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
@@ -69,54 +69,10 @@ impl Rates {
     }
 }
 
-/// Items and bytes per second since the run started.
-pub fn mean_rates(run: &Run) -> Option<(f64, f64)> {
-    let progress = &run.progress;
-    let seconds = progress.elapsed_s;
-    (seconds > 0.0).then(|| (progress.items as f64 / seconds, progress.bytes as f64 / seconds))
-}
-
-/// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  1.9M records/s  4s left`.
-pub fn line(run: &Run, rates: Option<(f64, f64)>) -> String {
-    if run.state == RunState::Queued {
-        return format!("{}  queued: the runs before it are measured first", run.name);
-    }
-    let progress = &run.progress;
-    let mut parts = vec![run.name.clone(), progress.phase.clone()];
-    parts.push(format!("{} records", units::count(progress.items as f64)));
-    if progress.bytes > 0 {
-        let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", units::bytes(total as f64)));
-        parts.push(format!("{}{of}", units::bytes(progress.bytes as f64)));
-    }
-    if let Some((items, bytes)) = rates {
-        if progress.bytes > 0 {
-            parts.push(units::bytes_rate(bytes));
-        }
-        parts.push(format!("{} records/s", units::count(items)));
-    }
-    parts.push(match progress.left_s {
-        Some(left) => format!("{} left", units::elapsed(left.ceil())),
-        None => units::elapsed(progress.elapsed_s),
-    });
-    parts.retain(|part| !part.is_empty());
-    parts.join("  ")
-}
-
-/// A verdict in words.
-pub fn verdict(verdict: RunVerdict) -> &'static str {
-    match verdict {
-        RunVerdict::Pass => "pass",
-        RunVerdict::Incorrect => "incorrect: a check failed",
-        RunVerdict::Failed => "failed a threshold",
-        RunVerdict::Inconclusive => "inconclusive",
-        RunVerdict::Cancelled => "cancelled",
-        RunVerdict::Error => "could not be run to its end",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rheostat_api::RunState;
 
     fn run(elapsed_s: f64, items: u64, bytes: u64) -> Run {
         let progress = rheostat_api::Progress {
@@ -145,7 +101,7 @@ mod tests {
         let mut rates = Rates::default();
         assert_eq!(rates.take(&run(1.0, 0, 0)), None, "the first look has nothing to compare with");
         let later = run(3.0, 3_800_000, 428_000_000);
-        let line = line(&later, rates.take(&later));
+        let line = wording::run(&later, rates.take(&later));
         assert_eq!(line, "words  measure  3.8M records  428 MB of 2 GB  214 MB/s  1.9M records/s  4s left");
     }
 

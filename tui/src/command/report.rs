@@ -1,8 +1,7 @@
 //! A run's result as tables for people.
 
-use super::progress;
 use crate::scrub::scrubbed;
-use crate::units;
+use crate::{units, wording};
 use comfy_table::{CellAlignment, Table, presets};
 use rheostat_api::{Phase, RunResult};
 use std::time::Duration;
@@ -36,7 +35,7 @@ pub fn text(result: &RunResult) -> String {
         parts.push(format!("threshold {}: {}, measured {value}", threshold.expr, threshold.verdict));
     }
     parts.extend(result.notes.iter().map(|note| format!("note: {note}")));
-    parts.push(format!("verdict: {}", progress::verdict(result.verdict)));
+    parts.push(format!("verdict: {}", wording::verdict(result.verdict)));
     let text = parts.join("\n");
     text.lines().map(|line| scrubbed(line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

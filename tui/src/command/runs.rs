@@ -1,11 +1,12 @@
 //! `run`, `submit`, `watch`, `cancel` and `check`.
 
 use super::answer::Answer;
-use super::progress::{self, Progress};
+use super::progress::Progress;
 use super::{absolute, report};
 use crate::attach::{Hosting, Whereabouts};
 use crate::exit::{Exit, Failure};
 use crate::scrub::Scrub;
+use crate::wording;
 use clap::Args;
 use rheostat_api::{Client, Run, RunState, RunVerdict, Submission};
 use std::fs::File;
@@ -153,7 +154,7 @@ async fn conclude(client: &Client, run: Run, answer: &mut Answer) -> Result<Exit
     }
     answer.flush()?;
     if let Some(error) = run.error {
-        Failure::new(Exit::Verdict(verdict), format!("run {} ended: {}", run.id, progress::verdict(verdict)))
+        Failure::new(Exit::Verdict(verdict), format!("run {} ended: {}", run.id, wording::verdict(verdict)))
             .because(error)
             .print();
     }

@@ -41,7 +41,7 @@ pub async fn watch(host: &Attached, lasting: Option<Duration>, answer: &mut Answ
                 if answer.is_json() { answer.object(latest)? } else { answer.line(line(&look, latest))? }
                 answer.flush()?;
             },
-            () = async { sleep_until(end.unwrap_or_else(Instant::now)).await }, if end.is_some() => break Exit::Pass,
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => break Exit::Pass,
             _ = interrupted.recv() => break Exit::Signal(SignalKind::interrupt().as_raw_value()),
             _ = terminated.recv() => break Exit::Signal(SignalKind::terminate().as_raw_value()),
         }

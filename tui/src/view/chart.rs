@@ -24,8 +24,10 @@ struct Point {
 
 /// The last seconds that fit, right-aligned: the newest is always the last column.
 fn points(scene: &Scene, trend: &Trend, width: u16) -> Vec<Point> {
-    let marks: Vec<u64> = scene.app.marks().collect();
-    trend.last(usize::from(width)).map(|(second, value)| Point { value, marked: marks.contains(&second) }).collect()
+    trend
+        .last(usize::from(width))
+        .map(|(second, value)| Point { value, marked: scene.marks.binary_search(&second).is_ok() })
+        .collect()
 }
 
 fn greatest(points: &[Point]) -> f64 {

@@ -2,10 +2,11 @@
 //! are seen here.
 
 use super::table::Column;
-use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, frame, put, table};
+use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, put, table};
 use crate::app::Mode;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
+use crate::wording;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -32,7 +33,7 @@ static KNOBS: &[Column<Knob>] = &[
         width: 24,
         right: false,
         from: 60,
-        cell: |scene, knob, _| scene.line(Tone::Plain, format!("{} {}", frame::range(&knob.range), knob.unit)),
+        cell: |scene, knob, _| scene.line(Tone::Plain, wording::range(&knob.range, &knob.unit)),
     },
     Column {
         head: "WHAT IT DOES",

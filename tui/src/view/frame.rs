@@ -5,11 +5,11 @@ use super::{Scene, cut_bottom, cut_top, put};
 use crate::app::{Link, Mode, Screen, Staging, completions};
 use crate::theme::Tone;
 use crate::turn::Turn;
-use crate::units;
+use crate::{units, wording};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use rheostat_api::{Knob, Range};
+use rheostat_api::Knob;
 
 /// Draws the frame and gives back the room within it.
 pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) -> Rect {
@@ -99,17 +99,9 @@ fn knobs(scene: &Scene) -> Line<'static> {
         let tone = if selected == Some(index) { Tone::Selected } else { Tone::Plain };
         spans.push(Span::raw("  "));
         spans.push(scene.span(tone, format!("{} {}", knob.name, knob.value)));
-        spans.push(scene.span(Tone::Quiet, format!(" ({})", range(&knob.range))));
+        spans.push(scene.span(Tone::Quiet, format!(" ({})", wording::range(&knob.range, ""))));
     }
     Line::from(spans)
-}
-
-/// `1..64`, `sharded|lock_free`.
-pub fn range(range: &Range) -> String {
-    match range {
-        Range::Integer { min, max } => format!("{min}..{max}"),
-        Range::Choice { choices } => choices.join("|"),
-    }
 }
 
 /// The difference a staged change would make.
@@ -119,7 +111,7 @@ fn staged(scene: &Scene, staging: &Staging) -> Line<'static> {
         scene.span(Tone::Plain, format!("{}.{}  ", staging.address, staging.knob)),
         scene.span(Tone::Plain, format!("{} {} ", staging.from, scene.theme.signs.to)),
         scene.span(Tone::Selected, format!("{}_", staging.text())),
-        scene.span(Tone::Quiet, format!("  {} {}", range(&staging.range), staging.unit)),
+        scene.span(Tone::Quiet, format!("  {}", wording::range(&staging.range, &staging.unit))),
     ];
     if let Some(fault) = staging.fault() {
         spans.push(scene.span(Tone::Warn, format!("  {} {fault}", scene.theme.signs.warn)));
@@ -136,7 +128,7 @@ fn palette_hint(scene: &Scene, text: &str) -> Line<'static> {
         if let Some(knob) = resource.and_then(|resource| resource.knob(&turn.knob)) {
             let Knob { value, unit, .. } = knob;
             let text = format!(" {}.{}  {value} {} {}", turn.address, turn.knob, scene.theme.signs.to, turn.to);
-            let span = scene.span(Tone::Quiet, format!("  {} {unit}", range(&knob.range)));
+            let span = scene.span(Tone::Quiet, format!("  {}", wording::range(&knob.range, unit)));
             return Line::from_iter([scene.span(Tone::Plain, text), span]);
         }
     }

@@ -36,7 +36,9 @@ const LIST: (u16, u16) = (40, 10);
 /// Draws the whole screen.
 pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
     let area = frame.area();
-    let scene = Scene { app, theme };
+    let mut marks: Vec<u64> = app.marks().collect();
+    marks.sort_unstable();
+    let scene = Scene { app, theme, marks };
     let buf = frame.buffer_mut();
     if area.width < LIST.0 || area.height < LIST.1 {
         summary::draw(&scene, area, buf);
@@ -68,6 +70,8 @@ pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
 struct Scene<'a> {
     app: &'a App,
     theme: &'a Theme,
+    /// The seconds in which a knob was turned, in order: every chart asks for each of its columns.
+    marks: Vec<u64>,
 }
 
 impl Scene<'_> {

@@ -5,6 +5,7 @@ use super::{MEDIUM, Scene, bars, changes, chart, cut_bottom, cut_top, put, table
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
+use crate::wording;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -130,7 +131,7 @@ fn draw_runs(scene: &Scene, area: &mut Rect, buf: &mut Buffer) {
     }
     scene.heading("runs", cut_top(area, 1), buf);
     for run in under_way {
-        let text = format!(" {}  {}", run.id, crate::command::progress_line(run));
+        let text = format!(" {}  {}", run.id, wording::run(run, wording::mean_rates(run)));
         put(scene.line(Tone::Plain, text), cut_top(area, 1), buf);
     }
 }

@@ -1,0 +1,105 @@
+//! Knobs, changes and runs in words: the same in answers of the command line and on the dashboard.
+
+use crate::units;
+use rheostat_api::{Change, Outcome, Range, Run, RunState, RunVerdict, Verdict};
+use std::time::Duration;
+
+/// The values a knob takes: `1..64 threads`, `sharded|lock_free`.
+pub fn range(range: &Range, unit: &str) -> String {
+    match range {
+        Range::Integer { min, max } => format!("{min}..{max} {unit}").trim_end().to_owned(),
+        Range::Choice { choices } => choices.join("|"),
+    }
+}
+
+/// `pipeline.words.count.workers: 1 -> 8, applied in 1.2ms`.
+pub fn change(change: &Change) -> String {
+    let took = units::latency(Duration::from_micros(change.took_us).as_secs_f64());
+    let Change { resource, knob, from, to, .. } = change;
+    match change.outcome {
+        Outcome::Applied => format!("{resource}.{knob}: {from} -> {to}, applied in {took}"),
+        Outcome::Settling => format!("{resource}.{knob}: {from} -> {to}, in force, still settling after {took}"),
+        Outcome::Failed => {
+            let why = change.why.as_deref().unwrap_or("the resource gave no reason");
+            format!("{resource}.{knob}: stays {from}, {to} failed: {why}")
+        }
+    }
+}
+
+/// What a change did, once measured: `better, 1.31x [1.18, 1.46]`.
+pub fn effect(change: &Change) -> Option<String> {
+    let effect = change.effect.as_ref()?;
+    let word = match effect.verdict {
+        Verdict::Better => "better",
+        Verdict::Worse => "worse",
+        Verdict::Same => "same",
+        Verdict::Inconclusive => "inconclusive",
+    };
+    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
+}
+
+/// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  1.9M records/s  4s left`.
+pub fn run(run: &Run, rates: Option<(f64, f64)>) -> String {
+    if run.state == RunState::Queued {
+        return format!("{}  queued: the runs before it are measured first", run.name);
+    }
+    let progress = &run.progress;
+    let mut parts = vec![run.name.clone(), progress.phase.clone()];
+    parts.push(format!("{} records", units::count(progress.items as f64)));
+    if progress.bytes > 0 {
+        let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", units::bytes(total as f64)));
+        parts.push(format!("{}{of}", units::bytes(progress.bytes as f64)));
+    }
+    if let Some((items, bytes)) = rates {
+        if progress.bytes > 0 {
+            parts.push(units::bytes_rate(bytes));
+        }
+        parts.push(format!("{} records/s", units::count(items)));
+    }
+    parts.push(match progress.left_s {
+        Some(left) => format!("{} left", units::elapsed(left.ceil())),
+        None => units::elapsed(progress.elapsed_s),
+    });
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}
+
+/// Items and bytes per second since the run started.
+pub fn mean_rates(run: &Run) -> Option<(f64, f64)> {
+    let progress = &run.progress;
+    let seconds = progress.elapsed_s;
+    (seconds > 0.0).then(|| (progress.items as f64 / seconds, progress.bytes as f64 / seconds))
+}
+
+/// A verdict in words.
+pub fn verdict(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Pass => "pass",
+        RunVerdict::Incorrect => "incorrect: a check failed",
+        RunVerdict::Failed => "failed a threshold",
+        RunVerdict::Inconclusive => "inconclusive",
+        RunVerdict::Cancelled => "cancelled",
+        RunVerdict::Error => "could not be run to its end",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sketch;
+
+    #[test]
+    fn a_change_says_how_it_ended_and_what_it_did() {
+        let [measured, refused] = sketch::changes().try_into().unwrap();
+        assert_eq!(change(&measured), "pipeline.words.count.workers: 1 -> 2, applied in 1.24ms");
+        assert_eq!(effect(&measured).as_deref(), Some("better, 1.31x [1.18, 1.46]"));
+        assert_eq!(change(&refused), "scheduler.main.threads: stays 2, 4 failed: the pool could not start a thread");
+        assert_eq!(effect(&refused), None);
+    }
+
+    #[test]
+    fn ranges_are_short() {
+        assert_eq!(range(&Range::Integer { min: 1, max: 64 }, "threads"), "1..64 threads");
+        assert_eq!(range(&Range::Choice { choices: vec!["a".into(), "b".into()] }, ""), "a|b");
+    }
+}
