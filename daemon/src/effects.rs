@@ -33,7 +33,8 @@ pub(crate) struct Effects {
 }
 
 struct Pending {
-    change: Change,
+    /// Those made in one second share their effect: nothing can tell them apart.
+    changes: Vec<Change>,
     subject: Subject,
     before: Vec<f64>,
     /// The second in which it was made.
@@ -90,6 +91,11 @@ impl Effects {
         let mut done = Vec::new();
         for change in std::mem::take(&mut self.fresh) {
             let Some(subject) = Subject::of(&change.address) else { continue };
+            let together = |pending: &&mut Pending| pending.step == now && pending.subject.address == subject.address;
+            if let Some(pending) = self.pending.iter_mut().find(together) {
+                pending.changes.push(change);
+                continue;
+            }
             let interrupted = self.pending.extract_if(.., |pending| pending.subject.address == subject.address);
             done.extend(interrupted.map(|pending| (pending, now - 1)));
             // The newest second holds the change itself; earlier ones may hold the one before it.
@@ -97,7 +103,7 @@ impl Effects {
                 self.turned_at.get(&subject.address).map_or(now, |at| now.saturating_sub(at + DISCARDED + 1));
             let before = history.rates(&subject.address, subject.family, now - 1, undisturbed.min(WINDOW));
             self.turned_at.insert(subject.address.clone(), now);
-            self.pending.push(Pending { change, subject, before, step: now });
+            self.pending.push(Pending { changes: vec![change], subject, before, step: now });
         }
         let ended = self.pending.extract_if(.., |pending| now >= pending.step + DISCARDED + WINDOW);
         done.extend(ended.map(|pending| (pending, now)));
@@ -106,8 +112,10 @@ impl Effects {
             let seconds = end.saturating_sub(pending.step + DISCARDED);
             let after = history.rates(&pending.subject.address, pending.subject.family, end, seconds.min(WINDOW));
             if let Some(effect) = compare(pending.subject.family, &pending.before, &after) {
-                self.measured.insert(pending.change.id, effect.clone());
-                measured.push((pending.change, effect));
+                for change in pending.changes {
+                    self.measured.insert(change.id, effect.clone());
+                    measured.push((change, effect.clone()));
+                }
             }
         }
         while self.measured.len() > KEPT {
@@ -213,9 +221,9 @@ mod tests {
             let mut reading = Reading { at: Moment(second * 1_000_000_000), samples: Vec::new() };
             reading.total(&families::PIPELINE_SOURCE_BYTES, &[], bytes);
             history.step(second * 1000, std::iter::once((&address, &reading)));
-            if [12, 18, 20, 30].contains(&second) {
+            for id in [12, 18, 20, 30, 3000].into_iter().filter(|id| [second, second * 100].contains(id)) {
                 effects.heard(&Change {
-                    id: second,
+                    id,
                     at: SystemTime::now(),
                     actor: Actor::Process,
                     address: "pipeline.words.count".parse().unwrap(),
@@ -230,7 +238,7 @@ mod tests {
                 .extend(effects.step(&history).into_iter().map(|(change, effect)| (second, change.id, effect.verdict)));
         }
         // The second and the third came so soon after another that no undisturbed second was left to compare with.
-        assert_eq!(measured, [(18, 12, Verdict::Inconclusive), (42, 30, Verdict::Same)]);
+        assert_eq!(measured, [(18, 12, Verdict::Inconclusive), (42, 30, Verdict::Same), (42, 3000, Verdict::Same)]);
         assert_eq!(effects.of(12).unwrap().ratio, 1.5);
     }
 }
