@@ -75,7 +75,8 @@ impl Host {
                 Level::ThreadCached => pool::Level::ThreadCached,
             };
             let pool = Pool::new(&config.name, level, PoolLimits { bytes_max: config.bytes_max })?;
-            pools.insert(Address::new(Kind::Pool, &config.name)?, pool);
+            registry.add(pool.clone())?;
+            pools.insert(pool.address().clone(), pool);
         }
         let mut host = Self { registry, maps, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {

@@ -3,15 +3,16 @@
 use super::fault::Fault;
 use super::raw::*;
 use super::*;
+use rheostat_runtime::map::MapLimits;
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
+use rheostat_runtime::pool::PoolLimits;
 use rheostat_runtime::queue::HOSTED_CAPACITY_MAX;
 use serde_spanned::Spanned;
 use std::ops::{Range, RangeInclusive};
 
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9746);
 const POOL: &str = "batches";
-const POOL_BYTES_MAX: i64 = 128 << 20;
 /// More threads than this help nobody and cost a stack each.
 const THREADS_MAX: i64 = 256;
 
@@ -194,7 +195,12 @@ impl Check<'_> {
                 Some(RawBackend::LockFree) => Backend::LockFree,
                 Some(RawBackend::Sharded) | None => Backend::Sharded,
             },
-            entries_max: check.number(&format!("map.{name}.entries_max"), raw.entries_max, 4 << 20, 1..=1 << 32),
+            entries_max: check.number(
+                &format!("map.{name}.entries_max"),
+                raw.entries_max,
+                MapLimits::default().entries_max as i64,
+                1..=1 << 32,
+            ),
             name: name.to_owned(),
         });
         let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {
@@ -214,7 +220,7 @@ impl Check<'_> {
             bytes_max: check.number(
                 &format!("pool.{name}.bytes_max"),
                 raw.bytes_max,
-                POOL_BYTES_MAX,
+                PoolLimits::default().bytes_max as i64,
                 1 << 20..=1 << 40,
             ),
             name: name.to_owned(),
@@ -226,7 +232,11 @@ impl Check<'_> {
         // A pipeline that names no pool gets this one, and the pool need not be written down for it.
         let unnamed = pipelines.values().any(|pipeline| pipeline.pool.is_none());
         if unnamed && pools.iter().all(|pool| pool.name != POOL) {
-            pools.push(Pool { name: POOL.into(), level: Level::ThreadCached, bytes_max: POOL_BYTES_MAX as usize });
+            pools.push(Pool {
+                name: POOL.into(),
+                level: Level::ThreadCached,
+                bytes_max: PoolLimits::default().bytes_max,
+            });
         }
         let known = Known {
             maps: maps.iter().map(|map| map.name.clone()).collect(),

@@ -10,7 +10,8 @@ fn resources_are_listed_and_looked_at() {
     let daemon = Place::new(SMALL).start(&[]);
     let resources = block_on(daemon.client().resources()).unwrap();
     let addresses: Vec<_> = resources.iter().map(|resource| resource.address.as_str()).collect();
-    let expected = ["map.words", "pipeline.words", "pipeline.words.count", "pipeline.words.split", "queue.jobs"];
+    let expected =
+        ["map.words", "pipeline.words", "pipeline.words.count", "pipeline.words.split", "pool.batches", "queue.jobs"];
     for address in expected {
         assert!(addresses.contains(&address), "{address} is not among {addresses:?}");
     }
