@@ -7,6 +7,7 @@ use crate::history::History;
 use crate::host::Host;
 use crate::journal::JournalFile;
 use crate::process;
+use crate::runs::Runs;
 use crate::sampler::Sampler;
 use crate::server::{Refusal, Traffic};
 use crate::wire;
@@ -31,6 +32,8 @@ pub(crate) struct App {
     pub history: Mutex<History>,
     /// The last exposition.
     pub exporter: Exporter,
+    /// Workload runs.
+    pub runs: Arc<Runs>,
     /// How busy the listeners are.
     pub traffic: Arc<Traffic>,
     /// Clients the stream takes.
@@ -54,7 +57,7 @@ struct Turned {
 
 impl App {
     /// Puts the parts together; from here on every change reaches the journal's file.
-    pub(crate) fn new(config: Config, host: Host, journal: JournalFile, effects: Effects) -> Self {
+    pub(crate) fn new(config: Config, host: Host, journal: JournalFile, effects: Effects, runs: Runs) -> Self {
         let journal = Arc::new(Mutex::new(journal));
         let turned = Arc::new(Turned::default());
         let effects = Arc::new(Mutex::new(effects));
@@ -75,6 +78,7 @@ impl App {
             sampler: Sampler::default(),
             exporter: Exporter::default(),
             traffic: Arc::default(),
+            runs: Arc::new(runs),
             streams_end: CancellationToken::new(),
             stopping: AtomicBool::new(false),
             document: OnceLock::new(),
@@ -144,6 +148,7 @@ impl App {
         reading.total(&families::CHANGES, &["settling"], self.turned.settling.load(Relaxed));
         reading.total(&families::CHANGES, &["failed"], self.turned.failed.load(Relaxed));
         reading.total(&families::JOURNAL_ERRORS, &[], self.journal.lock().errors());
+        self.runs.read(reading);
         self.traffic.read(reading);
         reading.total(&families::SERIES_REJECTED, &[], self.history.lock().rejected());
         reading.total(&families::SELF_TIME, &[], self.sampler.self_nanos());

@@ -6,6 +6,7 @@ use crate::effects::Effects;
 use crate::host::{Host, HostError};
 use crate::journal::JournalFile;
 use crate::lock::{Claim, LockError};
+use crate::runs::Runs;
 use crate::sampler;
 use crate::server::{self, Door, Guard, Listener, Manners, Permits, Token, Traffic};
 use crate::wire;
@@ -80,7 +81,7 @@ pub struct Daemon {
     closing: CancellationToken,
     tracker: TaskTracker,
     runtime: tokio::runtime::Runtime,
-    sampler: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
     claim: Claim,
 }
 
@@ -106,7 +107,10 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
 
     let host = Host::start(&config.resources)?;
     host.registry.journal().resume(resumed.into_iter().filter_map(wire::change_of));
-    let app = Arc::new(App::new(config, host, journal, effects));
+    let results = config.state_dir.join("results");
+    let runs = Runs::open(Arc::clone(&host.registry), results.clone(), config.limits.runs_queued)
+        .map_err(state("use the results in", &results))?;
+    let app = Arc::new(App::new(config, host, journal, effects, runs));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -115,18 +119,21 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
-    let sampled = Arc::clone(&app);
-    let sampler = std::thread::Builder::new()
-        .name("sampler".into())
-        .spawn(move || sampler::run(&sampled))
-        .map_err(StartError::Threads)?;
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.into()).spawn(work).map_err(StartError::Threads)
+    };
+    let (sampled, runs) = (Arc::clone(&app), Arc::clone(&app.runs));
+    let threads = vec![
+        spawn("sampler", Box::new(move || sampler::run(&sampled)))?,
+        spawn("runs", Box::new(move || runs.work()))?,
+    ];
 
     let (closing, tracker) = (CancellationToken::new(), TaskTracker::new());
     let bound = Bound { socket: claim.listener().map_err(StartError::Threads)?, control, token, metrics };
     let guarded = runtime.enter();
     let (listeners, metrics) = open_doors(&app, bound, &closing, &tracker).map_err(StartError::Threads)?;
     drop(guarded);
-    Ok(Daemon { app, listeners, metrics, closing, tracker, runtime, sampler, claim })
+    Ok(Daemon { app, listeners, metrics, closing, tracker, runtime, threads, claim })
 }
 
 /// The listening sockets, bound but not yet served.
@@ -280,7 +287,9 @@ impl Daemon {
         let limit = self.app.config.stop_limit;
         let began = now();
         self.app.begin_stop();
-        let hung = self.app.host.stop(limit);
+        // Runs first: they end what they started themselves.
+        let mut hung: Vec<_> = self.app.runs.stop(limit).into_iter().collect();
+        hung.extend(self.app.host.stop(limit.saturating_sub(began.elapsed())));
         self.app.sampler.stop();
         self.app.streams_end.cancel();
         self.closing.cancel();
@@ -291,8 +300,10 @@ impl Daemon {
             tracing::warn!(connections = self.tracker.len(), "connections were still open at the end and were cut");
         }
         self.runtime.shutdown_background();
-        // A panic of the sampler is on the log already.
-        let _ = self.sampler.join();
+        if hung.is_empty() {
+            // A panic of one of them is on the log already.
+            self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        }
         drop(self.claim);
         Stopped { hung }
     }

@@ -7,6 +7,7 @@ use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
 use rheostat_runtime::pool::{self, Pool, PoolLimits};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
+use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use std::time::Duration;
 pub(crate) struct Host {
     /// All of them, by address.
     pub registry: Arc<Registry>,
-    maps: BTreeMap<Address, Arc<CounterMap>>,
     pipelines: Vec<Arc<Pipeline>>,
     started: Moment,
 }
@@ -39,6 +39,14 @@ pub enum HostError {
         name: String,
         /// What failed, and what to do.
         error: HostedQueueError,
+    },
+    /// A scheduler.
+    #[error("scheduler.{name}: {error}")]
+    Scheduler {
+        /// Its name.
+        name: String,
+        /// What failed, and what to do.
+        error: SchedulerError,
     },
     /// A name.
     #[error(transparent)]
@@ -78,10 +86,14 @@ impl Host {
             registry.add(pool.clone())?;
             pools.insert(pool.address().clone(), pool);
         }
-        let mut host = Self { registry, maps, pipelines: Vec::new(), started: now() };
+        for config in &resources.schedulers {
+            let scheduler = Scheduler::new(&config.name, config.threads)
+                .map_err(|error| HostError::Scheduler { name: config.name.clone(), error })?;
+            registry.add(scheduler)?;
+        }
+        let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
-            let pipeline = host
-                .spec(config, &pools)?
+            let pipeline = spec(config, &maps, &pools)?
                 .start()
                 .map_err(|error| HostError::Pipeline { name: config.name.clone(), error })?;
             for resource in pipeline.resources() {
@@ -90,42 +102,6 @@ impl Host {
             host.pipelines.push(pipeline);
         }
         Ok(host)
-    }
-
-    fn spec(&self, config: &config::Pipeline, pools: &BTreeMap<Address, Arc<Pool>>) -> Result<Spec, HostError> {
-        let (source, rate) = match &config.source {
-            config::Source::Files { patterns, base, repeat, bytes_per_second } => {
-                let files = text::Source::Files { patterns: patterns.clone(), base: base.clone(), repeat: *repeat };
-                (files, bytes_per_second.unwrap_or(0))
-            }
-            config::Source::Stdin => (text::Source::Reader(Box::new(std::io::stdin())), 0),
-        };
-        let stage = |stage: &config::Stage| {
-            let op = match &stage.op {
-                Op::Lines => text::Op::Lines,
-                Op::Words => text::Op::Words,
-                Op::Contains(part) => text::Op::Contains(part.clone()),
-                Op::Matches(regex) => text::Op::Matches(regex.clone()),
-                Op::Count { map } => text::Op::CountInto(Arc::clone(self.map(&Address::new(Kind::Map, map)?)?)),
-                Op::Write { path } => text::Op::WriteTo(path.clone()),
-            };
-            let config::Stage { workers, batch, capacity, .. } = *stage;
-            Ok(StageSpec { name: stage.name.clone(), op, options: StageOptions { workers, batch, capacity } })
-        };
-        let pool = Address::new(Kind::Pool, &config.pool)?;
-        Ok(Spec {
-            name: config.name.clone(),
-            source,
-            rate,
-            stages: config.stages.iter().map(stage).collect::<Result<_, HostError>>()?,
-            pool: Arc::clone(pools.get(&pool).ok_or(RegistryError::UnknownResource(pool))?),
-            limits: Limits::default(),
-        })
-    }
-
-    /// The map of counters of that address.
-    pub(crate) fn map(&self, address: &Address) -> Result<&Arc<CounterMap>, RegistryError> {
-        self.maps.get(address).ok_or_else(|| RegistryError::UnknownResource(address.clone()))
     }
 
     /// Stops intake, waits until what was taken in is done with or `limit` is over, and names what was not.
@@ -146,4 +122,42 @@ impl Host {
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+fn spec(
+    config: &config::Pipeline,
+    maps: &BTreeMap<Address, Arc<CounterMap>>,
+    pools: &BTreeMap<Address, Arc<Pool>>,
+) -> Result<Spec, HostError> {
+    let (source, rate) = match &config.source {
+        config::Source::Files { patterns, base, repeat, bytes_per_second } => {
+            let files = text::Source::Files { patterns: patterns.clone(), base: base.clone(), repeat: *repeat };
+            (files, bytes_per_second.unwrap_or(0))
+        }
+        config::Source::Stdin => (text::Source::Reader(Box::new(std::io::stdin())), 0),
+    };
+    let stage = |stage: &config::Stage| {
+        let op = match &stage.op {
+            Op::Lines => text::Op::Lines,
+            Op::Words => text::Op::Words,
+            Op::Contains(part) => text::Op::Contains(part.clone()),
+            Op::Matches(regex) => text::Op::Matches(regex.clone()),
+            Op::Count { map } => text::Op::CountInto(found(maps, Address::new(Kind::Map, map)?)?),
+            Op::Write { path } => text::Op::WriteTo(path.clone()),
+        };
+        let config::Stage { workers, batch, capacity, .. } = *stage;
+        Ok(StageSpec { name: stage.name.clone(), op, options: StageOptions { workers, batch, capacity } })
+    };
+    Ok(Spec {
+        name: config.name.clone(),
+        source,
+        rate,
+        stages: config.stages.iter().map(stage).collect::<Result<_, HostError>>()?,
+        pool: found(pools, Address::new(Kind::Pool, &config.pool)?)?,
+        limits: Limits::default(),
+    })
+}
+
+fn found<T>(known: &BTreeMap<Address, Arc<T>>, address: Address) -> Result<Arc<T>, RegistryError> {
+    known.get(&address).cloned().ok_or(RegistryError::UnknownResource(address))
 }

@@ -20,6 +20,7 @@ mod host;
 mod journal;
 mod lock;
 mod process;
+mod runs;
 mod sampler;
 mod server;
 mod signals;

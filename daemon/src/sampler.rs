@@ -158,7 +158,7 @@ fn take_look(app: &App, look: u64) {
             uptime_s: app.host.uptime().as_secs_f64(),
             host: app.describe(),
             resources: readings.iter().map(|(resource, reading)| sampler.brief(&**resource, reading)).collect(),
-            runs: Vec::new(),
+            runs: app.runs.list(),
             last_change: app.host.registry.journal().last_id(),
         };
         let mut line = serde_json::to_vec(&snapshot).unwrap_or_default();

@@ -8,13 +8,12 @@ use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
 use rheostat_runtime::pool::PoolLimits;
 use rheostat_runtime::queue::HOSTED_CAPACITY_MAX;
+use rheostat_runtime::scheduler;
 use serde_spanned::Spanned;
 use std::ops::{Range, RangeInclusive};
 
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9746);
 const POOL: &str = "batches";
-/// More threads than this help nobody and cost a stack each.
-const THREADS_MAX: i64 = 256;
 
 /// Collects faults while values are checked; a value at fault is replaced by its default and checking goes on.
 struct Check<'f> {
@@ -226,7 +225,12 @@ impl Check<'_> {
             name: name.to_owned(),
         });
         let schedulers = self.named(Kind::Scheduler, schedulers, |check, name, raw| Scheduler {
-            threads: check.number(&format!("scheduler.{name}.threads"), raw.threads, cores(), 1..=THREADS_MAX),
+            threads: check.number(
+                &format!("scheduler.{name}.threads"),
+                raw.threads,
+                cores(),
+                1..=scheduler::Scheduler::threads_max() as i64,
+            ),
             name: name.to_owned(),
         });
         // A pipeline that names no pool gets this one, and the pool need not be written down for it.

@@ -9,6 +9,7 @@ use rheostat_api::{Entries, Entry, Problem, Scan};
 use rheostat_runtime::map::{CounterMap, CursorError};
 use rheostat_runtime::observe::{Address, Kind};
 use serde::Deserialize;
+use std::any::Any;
 use std::sync::Arc;
 
 /// Entries at most in one answer.
@@ -106,8 +107,14 @@ pub(super) async fn scan(
     .await
 }
 
-fn map<'a>(app: &'a App, name: &str) -> Result<&'a CounterMap, Refusal> {
-    Ok(app.host.map(&Address::new(Kind::Map, name)?)?)
+/// A map of counters, whoever hosts it: the configuration or a run under way.
+fn map(app: &App, name: &str) -> Result<Arc<CounterMap>, Refusal> {
+    let resource: Arc<dyn Any + Send + Sync> = app.host.registry.get(&Address::new(Kind::Map, name)?)?;
+    let other = |_| {
+        let detail = format!("map.{name} does not hold counters, which is what can be read here");
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no-counters", detail)
+    };
+    resource.downcast().map_err(other)
 }
 
 fn bounded(what: &str, n: usize) -> Result<usize, Refusal> {

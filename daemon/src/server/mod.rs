@@ -14,6 +14,7 @@ mod metrics;
 mod patience;
 mod refusal;
 mod resources;
+mod runs;
 mod stream;
 mod token;
 mod traffic;
@@ -45,6 +46,12 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(changes::list))
         .routes(routes!(history::of))
         .routes(routes!(stream::attach))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::submit))
+        .routes(routes!(runs::check))
+        .routes(routes!(runs::one))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::result))
         .routes(routes!(maps::get))
         .routes(routes!(maps::top))
         .routes(routes!(maps::scan))

@@ -7,4 +7,5 @@ mod journal;
 mod life;
 mod metrics;
 mod rheostatd;
+mod runs;
 mod stream;
