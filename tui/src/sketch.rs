@@ -2,8 +2,8 @@
 
 use crate::family::*;
 use rheostat_api::{
-    Change, Effect, History, Host, Knob, KnobValue, Outcome, Progress, Quantiles, Range, Resource, Run, RunState,
-    Sample, Series, Snapshot, Verdict,
+    Change, Check, Effect, Event, History, Host, Item, Knob, KnobValue, OpResult, Outcome, Phase, Progress, Quantiles,
+    Range, Resource, Run, RunResult, RunState, RunVerdict, Sample, Series, Snapshot, Table, Threshold, Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -89,6 +89,66 @@ pub fn history(seconds: u64) -> History {
             start_ms: START_MS - seconds * 1000,
             points,
         }],
+    }
+}
+
+/// What a word count came to.
+pub fn result() -> RunResult {
+    let quantiles = Quantiles {
+        count: 8000,
+        sum: 1.9e9,
+        p50: Some(210_000.0),
+        p90: Some(400_000.0),
+        p99: Some(1_900_000.0),
+        p999: Some(2_500_000.0),
+        max: 3_000_000.0,
+    };
+    let op = |op: &str, count: u64, service| OpResult {
+        target: "words".into(),
+        op: op.into(),
+        count,
+        per_s: count as f64 / 4.0,
+        hits: count,
+        service,
+        sample_1_in: 64,
+    };
+    let measured = Phase {
+        name: "count".into(),
+        role: "measure".into(),
+        duration_ns: 4_000_000_000,
+        items: 7_600_000,
+        items_per_s: 1_900_000.0,
+        bytes: 856_000_000,
+        bytes_per_s: BYTES_PER_S,
+        ops: vec![op("split", 512_000, Some(quantiles)), op("count", 7_600_000, None)],
+        events: vec![Event {
+            at_ns: 1_000_000_000,
+            knob: "pipeline.words.count.workers".into(),
+            from: KnobValue::Integer(1),
+            to: KnobValue::Integer(4),
+            took_ns: 120_000,
+            error: None,
+        }],
+    };
+    let rows = [("the", 912_345), ("of\u{1b}[2J", 611_002)].map(|(key, value)| Item { key: key.into(), value });
+    RunResult {
+        format: 1,
+        run: "01J0".into(),
+        name: "wordcount".into(),
+        sha256: "ab".into(),
+        seed: 1,
+        verdict: RunVerdict::Failed,
+        env: BTreeMap::new(),
+        phases: vec![measured],
+        checks: vec![Check {
+            name: "oracle".into(),
+            pass: true,
+            compared: 41_203,
+            detail: "as one thread counts them".into(),
+        }],
+        thresholds: vec![Threshold { expr: "throughput >= 300".into(), value: Some(214.0), verdict: "fail".into() }],
+        tables: vec![Table { title: "top words".into(), rows: rows.into() }],
+        notes: vec!["2 files refused".into()],
     }
 }
 

@@ -38,7 +38,7 @@ pub fn effect(change: &Change) -> Option<String> {
     Some(format!("{word}, {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
 }
 
-/// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  1.9M records/s  4s left`.
+/// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  4s left`.
 pub fn run(run: &Run, rates: Option<(f64, f64)>) -> String {
     if run.state == RunState::Queued {
         return format!("{}  queued: the runs before it are measured first", run.name);
@@ -50,12 +50,11 @@ pub fn run(run: &Run, rates: Option<(f64, f64)>) -> String {
         let of = progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", units::bytes(total as f64)));
         parts.push(format!("{}{of}", units::bytes(progress.bytes as f64)));
     }
-    if let Some((items, bytes)) = rates {
-        if progress.bytes > 0 {
-            parts.push(units::bytes_rate(bytes));
-        }
-        parts.push(format!("{} records/s", units::count(items)));
-    }
+    // One rate, so that the line fits a terminal of 80 columns.
+    parts.extend(rates.map(|(items, bytes)| match progress.bytes {
+        0 => format!("{} records/s", units::count(items)),
+        _ => units::bytes_rate(bytes),
+    }));
     parts.push(match progress.left_s {
         Some(left) => format!("{} left", units::elapsed(left.ceil())),
         None => units::elapsed(progress.elapsed_s),
