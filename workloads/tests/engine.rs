@@ -126,6 +126,9 @@ fn maps_lose_no_update_on_either_backend() {
         assert!(get.sample_1_in == 64 && timed.count > get.count / 100 && timed.count < get.count / 40, "{get:?}");
         assert!(timed.p50 <= timed.p99 && timed.p99.unwrap() <= timed.max, "{timed:?}");
         assert_eq!(phase(&result, "load").items, 1000);
+        // A tenth of what changes keys removes them, and inserts and updates put them back: most updates hit.
+        let update = mixed.ops.iter().find(|row| row.op == "update").unwrap();
+        assert!(update.hits < update.count && update.hits > update.count / 2, "{update:?}");
         assert!(result.notes.iter().any(|note| note.contains("generator_ns_per_op")), "{:?}", result.notes);
     }
 }
@@ -481,6 +484,36 @@ expr = "bandwidth > 100kB/s and wc.filter.hit_ratio < 50% and wc.end_to_end.coun
     assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
     let (warm, measure) = (phase(&result, "warm"), phase(&result, "measure"));
     assert!(warm.bytes > 0 && measure.bytes > 0 && measure.bytes < 3 * warm.bytes, "{warm:?} {measure:?}");
+}
+
+#[test]
+fn what_passes_the_filters_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+format = 1
+name = "write"
+[data.text]
+files = "in.txt"
+[target.errors]
+kind = "pipeline"
+from = "text"
+stage = [{ op = "lines" }, { op = "filter", regex = "(?i)error" }, { op = "write", path = "out.txt" }]
+[[phase]]
+name = "write"
+duration = "200ms"
+group = [{ target = "errors" }]
+[check]
+conservation = true
+"#;
+    std::fs::write(folder.path().join("in.txt"), "fine\nan error\nERROR\nfine\nerrors, all of them").unwrap();
+    // Paths start at the folder of the workload file.
+    let file = folder.path().join("w.toml");
+    let workload = Workload::parse(file.to_str().unwrap(), text, &Overrides::default()).unwrap();
+    let result = run(&workload);
+    assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
+    let written = std::fs::read_to_string(folder.path().join("out.txt")).unwrap();
+    assert_eq!(written, "an error\nERROR\nerrors, all of them\n");
+    assert!(result.notes.iter().any(|note| note.contains("came to the end of its input before")), "{:?}", result.notes);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) struct Flow {
 pub(super) struct FlowFigures {
     /// Bytes the source handed over.
     pub bytes: u64,
-    /// From the source to the end of the last stage, by batch.
+    /// From the source to the end of the last stage, by record.
     pub latency: Snapshot,
     /// Records longer than the record limit, cut in pieces.
     pub cut: u64,

@@ -52,7 +52,7 @@ pub(super) trait Loaded: Send {
     fn remove(&self, key: &[u8], book: &mut MapBook) -> bool;
 }
 
-/// Counters: `insert` sets to 0, `update` adds one.
+/// Counters: `insert` sets to 1, `update` adds one. So an update that comes to 1 has found nothing there.
 pub(super) struct Counters(pub Arc<CounterMap>);
 
 impl Loaded for Counters {
@@ -65,10 +65,10 @@ impl Loaded for Counters {
     }
 
     fn insert(&self, key: &[u8], (): (), book: &mut MapBook) -> bool {
-        match self.0.insert(key, 0) {
+        match self.0.insert(key, 1) {
             Ok(replaced) => {
                 book.acknowledged += 1;
-                book.net -= i128::from(replaced.unwrap_or(0));
+                book.net += 1 - i128::from(replaced.unwrap_or(0));
                 replaced.is_some()
             }
             Err(_) => refused(book),

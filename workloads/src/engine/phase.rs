@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Operations of which one is timed, on average.
 const SAMPLE_1_IN: u64 = 64;
 /// Time between two looks at how far a phase is.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a phase that ends by count may stand still before it is taken for stuck.
 const STUCK: Duration = Duration::from_secs(1);
 /// How long what is on its way may take to come out after a cancel.
@@ -145,11 +145,8 @@ impl Runner<'_> {
         let phase = &self.workload.phases[index];
         let mut crews = self.crews(cast, phase, index)?;
         self.note_crews(phase, &crews);
-        let pipelines: Vec<String> = phase
-            .groups
-            .iter()
-            .filter_map(|group| if let Work::Pipeline { target } = &group.work { Some(target.clone()) } else { None })
-            .collect();
+        let pipelines: Vec<String> =
+            phase.groups.iter().filter_map(|group| group.work.pipeline().map(str::to_owned)).collect();
         let mut before = Vec::new();
         for name in &pipelines {
             if let Some(target) = self.workload.target(name)
@@ -162,6 +159,7 @@ impl Runner<'_> {
             }
         }
         let gathered = self.work(cast, phase, index, &mut crews, &pipelines, &before)?;
+        self.note_idle(cast, phase, &pipelines);
         self.drain(cast, index, &pipelines, gathered.ending);
         let ending = gathered.ending;
         self.report_phase(phase, &crews, &pipelines, gathered);
@@ -532,8 +530,8 @@ impl Runner<'_> {
                 let service = quantiles(&stage.service);
                 ops.push(op_result(name, &stage.name, stage.in_items, stage.out_items, seconds, service, 1));
             }
-            let (batches, latency) = (flow.latency.count(), quantiles(&flow.latency));
-            ops.push(op_result(name, END_TO_END, batches, batches, seconds, latency, 1));
+            let (records, latency) = (flow.latency.count(), quantiles(&flow.latency));
+            ops.push(op_result(name, END_TO_END, records, records, seconds, latency, 1));
         }
         self.items += items;
         self.bytes += bytes;
@@ -549,6 +547,20 @@ impl Runner<'_> {
             ops,
             events,
         });
+    }
+
+    /// A pipeline whose input ended before its time has rates that average in doing nothing.
+    fn note_idle(&mut self, cast: &Cast<'_>, phase: &Phase, pipelines: &[String]) {
+        let has_ended = |name: &&String| cast.flow(name).and_then(|flow| flow.own()).is_some_and(|own| own.has_ended());
+        for name in pipelines.iter().filter(has_ended) {
+            if let Extent::Duration(_) = phase.extent {
+                self.notes.push(format!(
+                    "`{name}` came to the end of its input before phase `{}` did: its rates include doing nothing; \
+                     set `repeat`, or leave the `duration` out",
+                    phase.name
+                ));
+            }
+        }
     }
 
     fn note_ending(&mut self, phase: &Phase, ending: Ending, made: usize) {

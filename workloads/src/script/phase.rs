@@ -164,6 +164,14 @@ impl Work {
             Work::RoundTrip { send, recv } | Work::Echo { recv, send } => vec![send, recv],
         }
     }
+
+    /// The pipeline that runs, if this is one.
+    pub fn pipeline(&self) -> Option<&str> {
+        match self {
+            Work::Pipeline { target } => Some(target),
+            _ => None,
+        }
+    }
 }
 
 /// A knob turned once or many times during a phase.
@@ -199,19 +207,20 @@ impl std::fmt::Display for KnobName {
 pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, targets: &Targets) -> Vec<Option<Phase>> {
     root.require("phase", "the phases, in order: [[phase]] with a name and a group");
     let mut names = BTreeSet::new();
-    let mut ended = BTreeMap::new();
+    let mut ended = BTreeMap::<String, String>::new();
     let sections = root.tables("phase", limits::PHASES_MAX, |n| format!("[[phase]] {n}"));
     let read = |section| {
         let phase = read(section, walk, targets, &mut names)?;
         let (phase, span) = phase;
-        for group in &phase.groups {
-            let Work::Pipeline { target } = &group.work else { continue };
-            if let Some(before) = ended.get(target) {
-                let message = format!("`{target}` has come to the end of its input in phase `{before}`");
-                walk.fault(span.clone(), message);
-            }
-            if phase.extent == Extent::Input {
-                ended.insert(target.clone(), phase.name.clone());
+        let pipelines: BTreeSet<_> = phase.groups.iter().filter_map(|group| group.work.pipeline()).collect();
+        for target in pipelines {
+            match ended.get(target) {
+                Some(before) => {
+                    let message = format!("`{target}` has come to the end of its input in phase `{before}`");
+                    walk.fault(span.clone(), message);
+                }
+                None if phase.extent == Extent::Input => _ = ended.insert(target.to_owned(), phase.name.clone()),
+                None => {}
             }
         }
         Some(phase)
