@@ -75,7 +75,7 @@ families! {
     MAP_ENTRIES = Gauge Items "rheostat_map_entries" [] "Entries in the map.";
     MAP_ENTRIES_LIMIT = Gauge Items "rheostat_map_entries_limit" [] "Entries the map takes before it refuses new keys.";
     MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long.";
-    MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; 0 for ever on a backend without locks.";
+    MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent on a backend whose locks cannot be seen.";
     MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
     MAP_BACKEND = Gauge Count "rheostat_map_backend" ["backend"] "1 for the backend in force.";
 }
