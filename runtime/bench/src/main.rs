@@ -1,10 +1,11 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- counters|words [PATH]|all`. Figures of a shared machine move; what counts
+//! `cargo run --release -p rheostat-bench -- counters|queue [CASE]|words [PATH]|all`. Figures of a shared machine move; what counts
 //! are the ratios, with their spread. Every table prints what proves that the work was equal.
 
 mod counters;
 mod measure;
+mod queue;
 mod words;
 
 use mimalloc::MiMalloc;
@@ -13,9 +14,10 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str = "usage: rheostat-bench counters | words [PATH..] | all
+const USAGE: &str = "usage: rheostat-bench counters | queue [CASE] | words [PATH..] | all
 
   counters      what an increment and a histogram record cost, by threads
+  queue CASE    the ring beside crossbeam's queues; CASE picks one, such as 'pair' or '1P1C bulk 64'
   words PATH    word count of the files below PATH: hosted pipeline, rayon by hand, one plain thread;
                 without PATH, 128 MB made from the repository's own text
   all           each of them";
@@ -27,9 +29,11 @@ fn main() -> ExitCode {
     measure::describe_machine();
     match case.as_str() {
         "counters" => counters::run(),
+        "queue" => queue::run(rest.first().map(String::as_str)),
         "words" => words::run(&rest),
         "all" => {
             counters::run();
+            queue::run(None);
             words::run(&rest);
         }
         _ => {

@@ -472,11 +472,11 @@ impl<T> Ring<T> {
 
     /// Wakes every consumer that sleeps in a pop, so that it looks again whether to give up.
     pub fn wake_consumers(&self) {
-        self.item_waits.wake(usize::MAX, &Awaited(&self.tail.word));
+        self.item_waits.wake_all(&Awaited(&self.tail.word));
     }
 
     fn wake_producers(&self) {
-        self.room_waits.wake(usize::MAX, &Awaited(&self.head));
+        self.room_waits.wake_all(&Awaited(&self.head));
     }
 
     /// How many items the ring lets in before pushes are refused.
@@ -592,7 +592,7 @@ impl<T> Ring<T> {
 
     #[cold]
     fn wake_consumer(&self) {
-        self.item_waits.wake(1, &Awaited(&self.tail.word));
+        self.item_waits.wake_one(&Awaited(&self.tail.word));
     }
 
     /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop that
@@ -600,7 +600,7 @@ impl<T> Ring<T> {
     #[cold]
     fn wake_producer(&self, head: usize) {
         if self.length(self.tail.word.load(Relaxed), head) < self.limit() as isize {
-            self.room_waits.wake(1, &Awaited(&self.head));
+            self.room_waits.wake_one(&Awaited(&self.head));
         }
     }
 
@@ -622,14 +622,15 @@ impl<T> Ring<T> {
     /// Room for a push at `ticket`: enough for `wanted` as far as known, or else as much as there is (I5).
     #[inline(always)]
     fn room_at(&self, ticket: usize, wanted: usize) -> usize {
-        let limit = self.limit() as isize;
-        let room = limit - self.length(ticket, self.tail.head_seen.load(Relaxed));
-        if room >= wanted as isize {
-            return room as usize;
+        // A `ticket` that is out of date can lie before `head`: that is no room, and its CAS will fail.
+        let room = |head| self.limit() as isize - self.length(ticket, head).max(0);
+        let known = room(self.tail.head_seen.load(Relaxed));
+        if known >= wanted as isize {
+            return known as usize;
         }
         let head = self.head.load(Relaxed) & TICKET;
         self.tail.head_seen.store(head, Relaxed);
-        (limit - self.length(ticket, head)).max(0) as usize
+        room(head).max(0) as usize
     }
 
     /// Items between two positions; negative when `tail` is older than `head`.

@@ -28,7 +28,7 @@ impl<'a, F: Flag + Copy> Wait<'a, F> {
         if give_up() || self.is_over() {
             // What we were woken for is still there for somebody else.
             if self.woken {
-                self.parking.wake(1, &self.flag);
+                self.parking.wake_one(&self.flag);
             }
             return false;
         }

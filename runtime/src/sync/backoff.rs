@@ -1,12 +1,14 @@
 //! Waiting a little: spin, then yield, then be told that it is time to park.
 
-#[cfg(not(any(rt_loom, rt_shuttle)))]
-use super::hint;
-use super::thread;
+use super::{hint, thread};
+
+const MODELLED: bool = cfg!(any(rt_loom, rt_shuttle));
 
 /// Grows from a few pauses to yields of the time slice. Make a new one for each wait.
 ///
-/// Under a model every step is a yield, and parking is due at once: a model explores schedules, not durations.
+/// Under a model every step is a yield, and parking is due at once: a model explores schedules, not durations. Loom
+/// would never come to the end of two threads that yield to each other while the third is not chosen: from the second
+/// wait in a row on, it follows the path that it is on without trying others.
 #[derive(Debug, Default)]
 pub struct Backoff {
     step: u32,
@@ -14,10 +16,8 @@ pub struct Backoff {
 
 impl Backoff {
     /// 2^0 ..= 2^6 pauses: some microseconds together, the span in which a thread that runs gets its step done.
-    #[cfg(not(any(rt_loom, rt_shuttle)))]
     const SPIN_STEPS: u32 = 6;
-    /// Then four yields (half a microsecond each when nobody else wants the core) before parking pays.
-    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    /// Then a few yields (half a microsecond each when nobody else wants the core) before parking pays.
     const YIELD_STEPS: u32 = 10;
 
     /// Starts at the shortest wait.
@@ -28,42 +28,42 @@ impl Backoff {
     /// After a lost race, where somebody else made progress: never yields.
     #[inline]
     pub fn spin(&mut self) {
-        #[cfg(not(any(rt_loom, rt_shuttle)))]
-        {
-            let step = self.step.min(Self::SPIN_STEPS);
-            for _ in 0..1_u32 << step {
-                hint::spin_loop();
-            }
-            self.step = step + 1;
+        if MODELLED {
+            self.give_way();
+        } else {
+            Self::pause(self.step.min(Self::SPIN_STEPS));
         }
-        #[cfg(any(rt_loom, rt_shuttle))]
-        thread::yield_now();
+        self.step = self.step.saturating_add(1);
     }
 
     /// While somebody else has to move first: spins, then yields.
     #[inline]
     pub fn snooze(&mut self) {
-        #[cfg(not(any(rt_loom, rt_shuttle)))]
-        {
-            if self.step <= Self::SPIN_STEPS {
-                for _ in 0..1_u32 << self.step {
-                    hint::spin_loop();
-                }
-            } else {
-                thread::yield_now();
-            }
-            self.step = (self.step + 1).min(Self::YIELD_STEPS);
+        if MODELLED || self.step > Self::SPIN_STEPS {
+            self.give_way();
+        } else {
+            Self::pause(self.step);
         }
-        #[cfg(any(rt_loom, rt_shuttle))]
-        thread::yield_now();
+        self.step = self.step.saturating_add(1);
     }
 
     /// True when waiting longer is better done parked.
     #[inline]
     pub fn is_completed(&self) -> bool {
-        #[cfg(not(any(rt_loom, rt_shuttle)))]
-        return self.step >= Self::YIELD_STEPS;
-        #[cfg(any(rt_loom, rt_shuttle))]
-        true
+        MODELLED || self.step > Self::YIELD_STEPS
+    }
+
+    fn give_way(&self) {
+        #[cfg(rt_loom)]
+        if self.step >= 1 {
+            loom::skip_branch();
+        }
+        thread::yield_now();
+    }
+
+    fn pause(step: u32) {
+        for _ in 0..1_u32 << step {
+            hint::spin_loop();
+        }
     }
 }

@@ -8,12 +8,14 @@
 //! compare-exchange anyway, and pays nothing.
 //!
 //! Writers: everything in the ledger under its lock; the flag is raised and lowered under that lock only.
-//! I1  `waiting + wakes` is the number of threads with an entry, asleep on it or not.
+//! I1  `waiting + wakes` is the number of entries of this `round`, asleep or not. A wake of all begins a new round:
+//!     entries of older ones are free to go, and count no more.
 //! I2  The flag is up exactly while `waiting > 0`, at every release of the lock.
-//! I3  A wake is anonymous: whoever is in `wait`, or gets there, takes it. A notifier signals threads asleep on
-//!     the condition variable before any wake can be left for threads still on their way to it; so while
-//!     `wakes > 0`, at least as many threads are awake inside as there are wakes, or none is asleep.
-//! I4  One that drops its entry without waiting takes nothing while others wait: their wake stays theirs.
+//! I3  A single wake is anonymous: who waits, or gets there, takes it, and so it is for waiters of which each can do
+//!     what another can. A wake of all is not: one that came later, or went round, must not take it from one who was
+//!     there. Hence the rounds.
+//! I4  A wake is followed by a signal, and nobody falls asleep while there is one to take: so it is never left with
+//!     only sleepers. One that drops its entry without waiting takes nothing while others wait.
 //! O1  (`Event`) waiter: flag up, unlock, SeqCst fence, reads the condition. Notifier: writes the condition,
 //!     SeqCst fence, reads the flag. Waiter's fence first in the order of fences: the notifier sees the flag
 //!     and wakes. Notifier's first: the waiter sees the condition and does not sleep.
@@ -48,6 +50,7 @@ pub struct Parking {
 struct Ledger {
     waiting: usize,
     wakes: usize,
+    round: u64,
 }
 
 impl Ledger {
@@ -72,22 +75,33 @@ impl Parking {
         if ledger.waiting == 1 {
             flag.raise();
         }
+        let round = ledger.round;
         drop(ledger);
-        Entry { parking: self, flag }
+        Entry { parking: self, flag, round }
     }
 
-    /// Wakes up to `how_many` of those that wait.
-    pub fn wake(&self, how_many: usize, flag: &impl Flag) {
+    /// Wakes one of those that wait, if any does.
+    pub fn wake_one(&self, flag: &impl Flag) {
         let mut ledger = self.ledger.lock();
-        let woken = how_many.min(ledger.waiting);
-        ledger.stop_waiting(woken, flag);
-        ledger.wakes += woken;
-        drop(ledger);
-        // Signalled after the unlock so that the woken do not run into the lock; one that got there by itself in
-        // between has taken a wake, and the signal finds nobody or somebody that looks and sleeps again.
-        if woken == 1 {
+        if ledger.waiting > 0 {
+            ledger.stop_waiting(1, flag);
+            ledger.wakes += 1;
+            // Signalled after the unlock so that the woken does not run into the lock. One that got there by itself in
+            // between has taken the wake, and the signal finds nobody, or somebody that looks and sleeps again.
+            drop(ledger);
             self.woken.notify_one();
-        } else if woken > 1 {
+        }
+    }
+
+    /// Wakes everybody that waits.
+    pub fn wake_all(&self, flag: &impl Flag) {
+        let mut ledger = self.ledger.lock();
+        let waiting = ledger.waiting;
+        if waiting + ledger.wakes > 0 {
+            ledger.stop_waiting(waiting, flag);
+            ledger.wakes = 0;
+            ledger.round += 1;
+            drop(ledger);
             self.woken.notify_all();
         }
     }
@@ -105,6 +119,7 @@ impl fmt::Debug for Parking {
 pub struct Entry<'a, F: Flag> {
     parking: &'a Parking,
     flag: F,
+    round: u64,
 }
 
 impl<F: Flag> Entry<'_, F> {
@@ -114,6 +129,9 @@ impl<F: Flag> Entry<'_, F> {
         let entry = ManuallyDrop::new(self); // The wait itself takes the announcement back.
         let mut ledger = entry.parking.ledger.lock();
         loop {
+            if ledger.round != entry.round {
+                return true;
+            }
             if ledger.wakes > 0 {
                 ledger.wakes -= 1;
                 return true;
@@ -124,7 +142,7 @@ impl<F: Flag> Entry<'_, F> {
                     let left = deadline.saturating_duration_since(Instant::now());
                     let timed_out = left.is_zero() || entry.parking.woken.wait_for(&mut ledger, left).timed_out();
                     // A wake that came with the last tick is not lost: it is taken before time counts.
-                    if timed_out && ledger.wakes == 0 {
+                    if timed_out && ledger.wakes == 0 && ledger.round == entry.round {
                         ledger.stop_waiting(1, &entry.flag);
                         return false;
                     }
@@ -137,7 +155,9 @@ impl<F: Flag> Entry<'_, F> {
 impl<F: Flag> Drop for Entry<'_, F> {
     fn drop(&mut self) {
         let mut ledger = self.parking.ledger.lock();
-        if ledger.waiting > 0 {
+        if ledger.round != self.round {
+            // Free to go already.
+        } else if ledger.waiting > 0 {
             ledger.stop_waiting(1, &self.flag); // I4
         } else {
             ledger.wakes -= 1;
@@ -191,26 +211,27 @@ impl Event {
         entry
     }
 
-    /// Wakes one waiter, if there is any. A woken waiter that does not act on what it was woken for must notify
-    /// another in its place.
+    /// Wakes one waiter, if there is any: for waiters of which each can do what another can. A woken one that does not
+    /// act on what it was woken for must notify another in its place.
     #[inline]
     pub fn notify_one(&self) {
-        self.notify(1);
+        if self.is_awaited() {
+            self.parking.wake_one(&&self.announced);
+        }
     }
 
     /// Wakes everybody who waits.
     #[inline]
     pub fn notify_all(&self) {
-        self.notify(usize::MAX);
+        if self.is_awaited() {
+            self.parking.wake_all(&&self.announced);
+        }
     }
 
-    /// Wakes up to `how_many` waiters.
     #[inline]
-    pub fn notify(&self, how_many: usize) {
+    fn is_awaited(&self) -> bool {
         fence(Ordering::SeqCst); // O1, the notifier's.
-        if self.announced.load(Ordering::Relaxed) {
-            self.parking.wake(how_many, &&self.announced);
-        }
+        self.announced.load(Ordering::Relaxed)
     }
 
     /// Sleeps until `condition` holds, or for `timeout`; says whether it held at the end. `condition` may be called any

@@ -31,14 +31,14 @@ mod backend {
 #[cfg(rt_loom)]
 mod backend {
     pub use loom::sync::{Arc, atomic};
-    pub use loom::{hint, thread, thread_local};
+    pub use loom::{hint, thread};
     pub use std::sync::{OnceLock, Weak};
 }
 
 #[cfg(all(rt_shuttle, not(rt_loom)))]
 mod backend {
     pub use shuttle::sync::{Arc, Weak, atomic};
-    pub use shuttle::{hint, thread, thread_local};
+    pub use shuttle::{hint, thread};
     pub use std::sync::OnceLock;
 }
 
