@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 
 /// Scrapes under way at once; more are refused, they would get the same text.
 const SCRAPES: usize = 16;
-/// Time for answers under way to leave, after everything else has stopped.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for answers under way to leave, after everything else has stopped; a client that has not finished asking by
+/// then is cut off.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why a daemon did not start. Whatever had been started by then is stopped again.
 #[derive(Debug, thiserror::Error)]
@@ -294,8 +295,7 @@ impl Daemon {
         self.app.streams_end.cancel();
         self.closing.cancel();
         self.tracker.close();
-        let left = limit.saturating_sub(began.elapsed()).max(LAST_WORDS);
-        let told = self.runtime.block_on(async { tokio::time::timeout(left, self.tracker.wait()).await });
+        let told = self.runtime.block_on(async { tokio::time::timeout(LAST_WORDS, self.tracker.wait()).await });
         if told.is_err() {
             tracing::warn!(connections = self.tracker.len(), "connections were still open at the end and were cut");
         }

@@ -246,10 +246,22 @@ impl Check<'_> {
             maps: maps.iter().map(|map| map.name.clone()).collect(),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
         };
-        let mut checked = Vec::new();
+        let mut checked: Vec<Pipeline> = Vec::new();
         for (name, raw) in pipelines {
             self.name(Kind::Pipeline, &name);
-            checked.push(self.pipeline(base, &known, name, raw));
+            let at = name.span();
+            let pipeline = self.pipeline(base, &known, name, raw);
+            let reads_stdin = |pipeline: &Pipeline| pipeline.source == Source::Stdin;
+            if reads_stdin(&pipeline)
+                && let Some(other) = checked.iter().find(|other| reads_stdin(other))
+            {
+                let message = format!(
+                    "pipeline.{} and pipeline.{} both read standard input; only one can",
+                    other.name, pipeline.name
+                );
+                self.missing(at, message);
+            }
+            checked.push(pipeline);
         }
         Resources { maps, queues, pools, schedulers, pipelines: checked }
     }

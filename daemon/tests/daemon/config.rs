@@ -76,6 +76,17 @@ fn what_a_pipeline_refers_to_must_exist() {
 }
 
 #[test]
+fn standard_input_feeds_one_pipeline() {
+    let pipeline = |name: &str| {
+        format!(
+            "[pipeline.{name}]\nsource = {{ stdin = true }}\n[[pipeline.{name}.stage]]\nname = \"s\"\nop = \"lines\"\n"
+        )
+    };
+    let fault = fault(&format!("{}{}", pipeline("a"), pipeline("b")));
+    assert!(fault.starts_with("r.toml:6:11: pipeline.a and pipeline.b both read"), "{fault}");
+}
+
+#[test]
 fn text_that_is_no_toml_says_where() {
     let faults = faults("[limits]\nheaders = \n");
     assert!(faults[0].starts_with("r.toml:2:"), "{faults:?}");

@@ -101,3 +101,52 @@ fn nobody_listening_to_its_log_is_no_reason_to_die() {
     });
     assert_eq!(code.unwrap().code(), Some(0));
 }
+
+#[test]
+fn what_hangs_is_named_and_a_second_signal_ends_it_at_once() {
+    // A source that never ends and that nobody can interrupt: standard input held open.
+    let text =
+        "[pipeline.stuck]\nsource = { stdin = true }\n[[pipeline.stuck.stage]]\nname = \"cut\"\nop = \"lines\"\n";
+    for second in [false, true] {
+        let limit = if second { 60_000 } else { 300 };
+        let place = Place::new(&format!("{text}[stop]\nlimit_ms = {limit}\n"));
+        let mut daemon = place.start(&[]);
+        daemon.signal(Signal::TERM);
+        if second {
+            until("it to be stopping", || daemon.said().contains("stopping"));
+            daemon.signal(Signal::INT);
+            assert_eq!(daemon.wait().code(), Some(130));
+        } else {
+            assert_eq!(daemon.wait().code(), Some(1));
+            until("what hung to be named", || daemon.said().contains("something left: pipeline.stuck"));
+        }
+    }
+}
+
+#[test]
+fn out_of_descriptors_it_backs_off_and_recovers() {
+    let place = Place::new("");
+    let daemon = place.start(&[]);
+    let limit = |most: &str| {
+        let pid = daemon.pid().to_string();
+        let done = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:")]).status();
+        done.expect("prlimit of util-linux").success()
+    };
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    assert!(limit(&(open + 3).to_string()));
+    let held: Vec<_> = (0..20).map(|_| daemon.connect().unwrap()).collect();
+    until("it to say so", || daemon.said().contains("could not be accepted"));
+    let cpu = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        let fields: Vec<u64> =
+            stat.split(") ").nth(1).unwrap().split(' ').skip(11).take(2).map(|n| n.parse().unwrap()).collect();
+        fields[0] + fields[1]
+    };
+    let before = cpu();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    // In hundredths of a second: a loop that spins would use all of it.
+    assert!(cpu() - before < 30, "{} ticks of a second", cpu() - before);
+    drop(held);
+    until("it to serve again", || daemon.get("/v1/readyz").is_ok_and(|answer| answer.status == 200));
+    daemon.said();
+}

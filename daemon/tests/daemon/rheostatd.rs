@@ -69,7 +69,14 @@ impl Place {
 
     /// Starts a daemon and waits until it is ready.
     pub fn start(&self, args: &[&str]) -> Rheostatd {
-        let mut child = self.command().args(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, saying) = (child.stderr.take().unwrap(), Arc::clone(&said));
         std::thread::spawn(move || {
