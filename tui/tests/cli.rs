@@ -91,6 +91,7 @@ fn mistakes_of_usage_are_exit_2_and_say_what_is_right() {
 #[cfg(feature = "embedded")]
 mod embedded {
     use super::*;
+    use std::io::{BufRead, BufReader};
     use std::process::Stdio;
 
     /// The binary in a place where no daemon is, so that it hosts its own.
@@ -144,5 +145,78 @@ mod embedded {
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{err}");
         assert!(!err.contains("panicked"), "{err}");
+    }
+
+    #[test]
+    fn a_wrong_workload_is_refused_before_anything_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("wrong.toml");
+        std::fs::write(&file, "format = 1\nnmae = \"typo\"\n").unwrap();
+        let (code, _, err) = run(alone(folder.path()).arg("check").arg(&file));
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("wrong.toml") && err.contains("nmae"), "the file and the key are named: {err}");
+    }
+
+    /// A workload that ships with the repository.
+    fn script(name: &str) -> String {
+        format!("{}/../workloads/scripts/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn a_run_counts_what_it_was_given_and_exits_by_its_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text.txt");
+        std::fs::write(&text, "The cat. The dog!\nthe END\n".repeat(1000)).unwrap();
+        let run_it = |arguments: &[&str]| {
+            let mut command = alone(folder.path());
+            command.args(["run", &script("wordcount"), "--input"]).arg(&text).args(arguments);
+            run(&mut command)
+        };
+        let (code, out, err) = run_it(&["--json"]);
+        assert_eq!(code, 0, "{err}");
+        let result: rheostat_api::RunResult = serde_json::from_str(&out).unwrap();
+        let rows: Vec<_> = result.tables[0].rows.iter().map(|row| (row.key.as_str(), row.value)).collect();
+        assert_eq!(rows, [("the", 3000), ("cat", 1000), ("dog", 1000), ("end", 1000)]);
+        let (code, out, err) = run_it(&[]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("3 000") && out.ends_with("verdict: pass\n"), "{out}");
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_counted_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        let binary = folder.path().join("binary");
+        std::fs::write(&binary, [0, 159, 146, 150, 0]).unwrap();
+        for input in [&empty, &binary] {
+            let mut command = alone(folder.path());
+            let (code, _, err) = run(command.args(["run", &script("wordcount"), "--input"]).arg(input));
+            assert_eq!(code, 1, "{err}");
+            assert!(err.contains(&input.display().to_string()), "{err}");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_is_cancelled_and_still_reports() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("rheostat"))
+            .args(["run", &script("map-mixed"), "-D", "duration=60s"])
+            .env_remove("RHEOSTAT_SOCKET")
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A line of progress says that it is under way.
+        let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(progress.any(|line| line.unwrap().contains(" records")), "it never got under way");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(6), "{out}");
+        assert!(out.ends_with("verdict: cancelled\n"), "{out}");
     }
 }

@@ -17,7 +17,9 @@ pub struct Progress {
 impl Progress {
     /// Shows nothing yet.
     pub fn new() -> Self {
-        Self { terminal: io::stderr().is_terminal(), shown: None, rates: Rates::default() }
+        let terminal = io::stderr().is_terminal();
+        // A run that ends within its first second leaves no line in a log.
+        Self { terminal, shown: (!terminal).then(Instant::now), rates: Rates::default() }
     }
 
     /// Shows the run as it stands, if it is time to.

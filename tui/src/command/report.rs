@@ -30,7 +30,7 @@ fn findings(result: &RunResult) -> Vec<String> {
         format!("check {}: {word}, {} compared; {}", check.name, units::grouped(check.compared as f64), check.detail)
     });
     let thresholds = result.thresholds.iter().map(|threshold| {
-        let value = units::or_unknown(threshold.value, |value| format!("{value}"));
+        let value = units::or_unknown(threshold.value, units::count);
         format!("threshold {}: {}, measured {value}", threshold.expr, threshold.verdict)
     });
     let notes = result.notes.iter().map(|note| format!("note: {note}"));
