@@ -208,11 +208,11 @@ impl Runner<'_> {
     fn remarks(&self, cast: &Cast<'_>, target: &Target, refused: u64) -> String {
         let Some(flow) = cast.flow(&target.name) else { return String::new() };
         let figures = flow.figures();
-        let errors: u64 = figures.stages.iter().map(|stage| stage.errors).sum();
         let parts = [
             (refused, "files left out as unreadable or binary"),
+            (refused.abs_diff(figures.refused), "files left out by only one of the two"),
             (figures.cut, "lines cut"),
-            (errors, "records set aside"),
+            (figures.dead_letters, "records set aside"),
         ];
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect()
     }

@@ -5,8 +5,8 @@ use super::cast::Cast;
 use crate::catalogue;
 use crate::script::{Origin, PipelineTarget, StageOp, Target, Workload};
 use rheostat_runtime::observe::families::{
-    PIPELINE_CUT, PIPELINE_INPUT_BYTES, PIPELINE_LATENCY, PIPELINE_SOURCE_BYTES, STAGE_ERRORS, STAGE_IN_ITEMS,
-    STAGE_OUT_ITEMS, STAGE_SERVICE,
+    PIPELINE_CUT, PIPELINE_DEAD_LETTERS, PIPELINE_INPUT_BYTES, PIPELINE_LATENCY, PIPELINE_REFUSED_FILES,
+    PIPELINE_SOURCE_BYTES, STAGE_ERRORS, STAGE_IN_ITEMS, STAGE_OUT_ITEMS, STAGE_SERVICE,
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Registry, Resource, Snapshot};
 use rheostat_runtime::pipeline::text::{Op, Source, Spec, StageSpec};
@@ -35,6 +35,10 @@ pub(super) struct FlowFigures {
     pub latency: Snapshot,
     /// Records longer than the record limit, cut in pieces.
     pub cut: u64,
+    /// Inputs it could not read or took for binary.
+    pub refused: u64,
+    /// Records set aside.
+    pub dead_letters: u64,
     /// By stage.
     pub stages: Vec<StageFigures>,
 }
@@ -70,6 +74,8 @@ impl FlowFigures {
             bytes: self.bytes.saturating_sub(earlier.bytes),
             latency: self.latency.since(&earlier.latency),
             cut: self.cut.saturating_sub(earlier.cut),
+            refused: self.refused.saturating_sub(earlier.refused),
+            dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
             stages: stages.collect(),
         }
     }
@@ -158,6 +164,8 @@ impl Flow {
             bytes: reading.total_of(&PIPELINE_SOURCE_BYTES).unwrap_or(0),
             latency: spread_of(&reading, &PIPELINE_LATENCY),
             cut: reading.total_of(&PIPELINE_CUT).unwrap_or(0),
+            refused: reading.total_of(&PIPELINE_REFUSED_FILES).unwrap_or(0),
+            dead_letters: reading.total_of(&PIPELINE_DEAD_LETTERS).unwrap_or(0),
             stages,
         }
     }

@@ -295,20 +295,16 @@ impl<'r> Runner<'r> {
         const SHOWN: usize = 5;
         for (name, flow) in cast.flows() {
             let Some(own) = flow.own() else { continue };
-            let refused = own.refused_inputs();
-            for why in refused.iter().take(SHOWN) {
+            let figures = flow.figures();
+            for why in own.refused_inputs().iter().take(SHOWN) {
                 self.notes.push(format!("`{name}` left out {why}"));
             }
-            if refused.len() > SHOWN {
-                self.notes.push(format!("`{name}` left out {} more inputs", refused.len() - SHOWN));
+            if figures.refused > SHOWN as u64 {
+                self.notes.push(format!("`{name}` left out {} more inputs", figures.refused - SHOWN as u64));
             }
-            let letters = own.dead_letters();
-            if let Some(letter) = letters.last() {
-                self.notes.push(format!(
-                    "`{name}` set records aside, {} of the latest are kept; the last: {}",
-                    letters.len(),
-                    letter.why
-                ));
+            if let Some(letter) = own.dead_letters().last() {
+                self.notes
+                    .push(format!("`{name}` set {} records aside; the last: {}", figures.dead_letters, letter.why));
             }
         }
     }
