@@ -362,6 +362,7 @@ impl<T> Ring<T> {
     ///
     /// # Errors
     /// The ring is closed, before or while waiting; the item comes back.
+    #[inline]
     pub fn push(&self, item: T) -> Result<(), Closed<T>> {
         self.push_within(item, None).map_err(|error| Closed(error.into_inner()))
     }
@@ -397,6 +398,7 @@ impl<T> Ring<T> {
     ///
     /// # Errors
     /// The ring is closed and drained.
+    #[inline]
     pub fn pop(&self) -> Result<T, Closed> {
         self.pop_until(|| false, None).map_err(|_| Closed(()))
     }
@@ -416,7 +418,16 @@ impl<T> Ring<T> {
     ///
     /// # Errors
     /// [`PopError::Empty`] when it gave up, [`PopError::Closed`] when the ring is closed and drained.
+    #[inline]
     pub fn pop_until(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
+        match self.try_pop() {
+            Err(PopError::Empty) => self.pop_late(give_up, timeout),
+            at_once => at_once,
+        }
+    }
+
+    #[cold]
+    fn pop_late(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
         let mut wait = self.wait_for_item(timeout);
         loop {
             match self.try_pop() {
@@ -540,7 +551,16 @@ impl<T> Ring<T> {
         ((word & TICKET).wrapping_sub(self.shape.start) / STRIDE) as u64
     }
 
-    fn push_within(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
+    #[inline]
+    fn push_within(&self, item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
+        match self.try_push(item) {
+            Err(PushError::Full(item)) => self.push_late(item, timeout),
+            at_once => at_once,
+        }
+    }
+
+    #[cold]
+    fn push_late(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
         let mut wait = self.wait_for_room(timeout);
         loop {
             match self.try_push(item) {
