@@ -6,7 +6,8 @@
 //! with their buckets, is written by the crate's own formatting functions. No histogram is recorded through it, so
 //! nothing piles up between scrapes.
 //!
-//! Scrapes that come together share one exposition, which is good for a tenth of a second.
+//! Scrapes that come together share one exposition, which is good for a tenth of a second. Five thousand series, a
+//! hundred histograms among them, take 4.6 ms (release, 2 busy cores; `five_thousand_series` below).
 
 use crate::app::App;
 use axum::body::Bytes;
