@@ -2,7 +2,7 @@
 
 use rheostat_runtime::observe::families::*;
 use rheostat_runtime::observe::{Actor, Address, Family, Measure, Reading, Registry, RegistryError, TurnError, Value};
-use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, Reason, Refused, StageOptions};
+use rheostat_runtime::pipeline::{Emit, Limits, Pipeline, PipelineError, Reason, Refused, StageOptions};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -342,5 +342,23 @@ fn workers_that_left_are_gone() {
     }
     assert_eq!(named(), 1);
     pipeline.stop();
+    assert!(pipeline.wait(LONG));
+}
+
+#[test]
+fn stages_are_listed_in_the_order_of_the_flow() {
+    let pass = |n: &mut u8, out: &mut Emit<'_, '_, u8>| {
+        out.push(*n);
+        Ok(())
+    };
+    let pipeline = Pipeline::source("flow", 0..10u8)
+        .stage("zeta", options(1, 1, 1), pass)
+        .stage("alpha", options(1, 1, 1), pass)
+        .sink("middle", options(1, 1, 1), |_| Ok(()))
+        .start()
+        .unwrap();
+    let registry = host(&pipeline);
+    let listed: Vec<_> = registry.all().iter().map(|resource| resource.address().to_string()).collect();
+    assert_eq!(listed, ["pipeline.flow", "pipeline.flow.zeta", "pipeline.flow.alpha", "pipeline.flow.middle"]);
     assert!(pipeline.wait(LONG));
 }

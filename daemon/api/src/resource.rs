@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Resources {
-    /// Ordered by address.
+    /// Ordered by address; stages follow their pipeline in the order of its flow.
     pub resources: Vec<Resource>,
 }
 

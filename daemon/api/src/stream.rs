@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub uptime_s: f64,
     /// The host itself.
     pub host: Host,
-    /// Every resource, ordered by address.
+    /// Every resource, ordered by address; stages follow their pipeline in the order of its flow.
     pub resources: Vec<Resource>,
     /// Runs queued, running and lately finished.
     pub runs: Vec<Run>,

@@ -112,6 +112,11 @@ impl Address {
         self.stage.as_deref()
     }
 
+    /// The address without its stage: the pipeline's for a stage, its own for everything else.
+    pub fn of_whole(&self) -> Self {
+        Self { stage: None, ..self.clone() }
+    }
+
     /// The address as metric labels: `{map="words"}`, `{pipeline="words",stage="count"}`.
     pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let stage = self.stage.as_deref().map(|stage| (Kind::Stage.as_str(), stage));

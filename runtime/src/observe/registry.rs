@@ -12,6 +12,11 @@ pub trait Resource: Any + Send + Sync {
     /// What it is called; fixed for its life.
     fn address(&self) -> &Address;
 
+    /// Its place among those it is listed with: a stage's in the flow of its pipeline, from 0.
+    fn position(&self) -> usize {
+        0
+    }
+
     /// Says everything its families declare. Never blocks the resource's hot path, never resets a counter.
     fn read(&self, reading: &mut Reading);
 
@@ -84,9 +89,15 @@ impl Registry {
         self.resources.read().get(address).cloned().ok_or_else(|| RegistryError::UnknownResource(address.clone()))
     }
 
-    /// All resources, ordered by address.
+    /// All resources, ordered by address; stages follow their pipeline in the order of its flow.
     pub fn all(&self) -> Vec<Arc<dyn Resource>> {
-        self.resources.read().values().cloned().collect()
+        let mut all: Vec<_> = self.resources.read().values().cloned().collect();
+        // Stable, so that what has no place of its own stays where its address put it.
+        all.sort_by_cached_key(|resource| {
+            let address = resource.address();
+            (address.of_whole(), address.stage_name().is_some(), resource.position())
+        });
+        all
     }
 
     /// The journal of changes.

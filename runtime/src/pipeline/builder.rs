@@ -141,8 +141,7 @@ where
         let op = prototype.lock().clone();
         Box::new(ForEach(op)) as Box<dyn Op<Items<T>, Items<U>>>
     });
-    let (flow, limits) = (assembly.flow.clone(), assembly.limits.clone());
-    let stage = Stage::new(address, flow, input, output, make_op, Box::new(Items::default), limits);
+    let stage = Stage::new(assembly, address, input, output, make_op, Box::new(Items::default));
     assembly.stages.push((stage, options.workers));
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::flow::{Flow, Reason};
 use super::op::Op;
 use super::outbox::Outbox;
 use super::port::Port;
+use super::running::Assembly;
 use super::state_clock::{State, StateClock};
 use super::{Limits, PipelineError};
 use crate::observe::families::*;
@@ -44,6 +45,8 @@ type Factory<T> = Box<dyn Fn() -> T + Send + Sync>;
 /// One stage, generic over what it takes and what it makes.
 pub(super) struct Stage<I: Batch, O: Batch> {
     address: Address,
+    /// In the flow, from 0.
+    position: usize,
     flow: Arc<Flow>,
     input: Arc<Port<I>>,
     output: Option<Arc<Port<O>>>,
@@ -72,18 +75,20 @@ pub(super) trait AnyStage: Resource {
 }
 
 impl<I: Batch, O: Batch> Stage<I, O> {
+    /// The stage that follows those of `assembly`.
     pub fn new(
+        assembly: &Assembly,
         address: Address,
-        flow: Arc<Flow>,
         input: Arc<Port<I>>,
         output: Option<Arc<Port<O>>>,
         make_op: Factory<Box<dyn Op<I, O>>>,
         make_batch: Factory<O>,
-        limits: Limits,
     ) -> Arc<Self> {
+        let limits = assembly.limits.clone();
         Arc::new_cyclic(|this| Self {
             address,
-            flow,
+            position: assembly.stages.len(),
+            flow: assembly.flow.clone(),
             input,
             output,
             make_op,
@@ -303,6 +308,10 @@ fn whole(min: usize, max: usize) -> Range {
 impl<I: Batch, O: Batch> Resource for Stage<I, O> {
     fn address(&self) -> &Address {
         &self.address
+    }
+
+    fn position(&self) -> usize {
+        self.position
     }
 
     fn read(&self, reading: &mut Reading) {

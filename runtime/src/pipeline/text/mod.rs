@@ -122,11 +122,10 @@ impl Spec {
                 .map_err(|why| PipelineError::Op { stage: address.to_string(), why })?;
             let pool = self.pool.clone();
             let make_batch = Box::new(move || Records::with_room(&pool, BLOCK_BYTES));
-            let (flow, limits) = (assembly.flow.clone(), assembly.limits.clone());
             if assembly.stages.iter().any(|(other, _)| other.address() == address) {
                 return Err(PipelineError::Shape(format!("there are two stages `{address}`; rename one")));
             }
-            let made = Stage::new(address.clone(), flow, input.clone(), output, make_op, make_batch, limits);
+            let made = Stage::new(&assembly, address.clone(), input.clone(), output, make_op, make_batch);
             assembly.stages.push((made, stage.options.workers));
         }
         let Some((_, port)) = ports.into_iter().next() else { return Pipeline::start(assembly) };
