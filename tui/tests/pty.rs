@@ -99,6 +99,15 @@ impl Session {
         }
     }
 
+    /// Waits for what was written before the end, which may still be on its way to the screen.
+    fn wait_for_last_words(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.text().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "`{words}` is not among the last words:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The terminal is as the shell left it.
     fn assert_restored(&self) {
         let begun = Instant::now();
@@ -224,9 +233,8 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = start_child(folder.path(), "own");
     assert_eq!(session.wait_for_end(), 101);
+    session.wait_for_last_words("the dashboard stumbled");
     session.assert_restored();
-    let text = session.text();
-    assert!(text.contains("the dashboard stumbled"), "told where it can be read: {text}");
 }
 
 #[test]
@@ -236,9 +244,9 @@ fn a_panic_of_another_thread_is_told_afterwards() {
     session.wait_for_text("still drawn");
     assert!(!session.text().contains("stumbled"), "not over the screen: {}", session.text());
     assert_eq!(session.wait_for_end(), 0);
+    session.wait_for_last_words("while the dashboard was shown");
+    session.wait_for_last_words("a worker stumbled");
     session.assert_restored();
-    let text = session.text();
-    assert!(text.contains("while the dashboard was shown") && text.contains("a worker stumbled"), "{text}");
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn checks_bite() {
 
     let words = catalogue::script("wordcount").unwrap().replace("from = \"text\"", "from = \"text\"\nrate = \"2MB/s\"");
     let result = tampered(&words, |registry| {
-        let map = downcast::<CounterMap>(registry, Kind::Map, "words");
+        let map = downcast::<CounterMap>(registry, Kind::Map, "counts");
         map.filter(|map| map.len() > 10).is_some_and(|map| map.add(b"the", 1).is_ok())
     });
     let oracle = check(&result, "oracle");
@@ -378,12 +378,12 @@ fn inputs_that_are_not_there_are_named() {
 #[test]
 fn a_taken_address_is_refused_and_left_alone() {
     let context = context();
-    let words = CounterMap::new("words", Backend::Sharded, MapLimits::default()).unwrap();
+    let words = CounterMap::new("counts", Backend::Sharded, MapLimits::default()).unwrap();
     words.add(b"mine", 7).unwrap();
     context.registry.add(words.clone()).unwrap();
     let error = engine::run(&script("wordcount", &[], &[]), &context).unwrap_err();
     assert!(matches!(error, RunError::Taken { .. }), "{error}");
-    assert!(error.to_string().contains("use = \"map.words\""), "{error}");
+    assert!(error.to_string().contains("use = \"map.counts\""), "{error}");
     assert_eq!((words.get(b"mine"), context.registry.all().len()), (Some(7), 1));
 }
 

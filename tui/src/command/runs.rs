@@ -10,6 +10,7 @@ use crate::wording;
 use clap::Args;
 use rheostat_api::{Client, Run, RunState, RunVerdict, Submission};
 use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,9 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 /// A run is asked how it is this soon at first, so that a short one ends promptly, and four times a second later.
 const POLL_FIRST: Duration = Duration::from_millis(20);
 const POLL_LATER: Duration = Duration::from_millis(250);
+
+/// Bytes a workload file may have; a daemon takes no more by default either.
+const WORKLOAD_BYTES_MAX: u64 = 8 << 20;
 
 /// A workload and what the command line adds to it.
 #[derive(Debug, Args)]
@@ -43,13 +47,29 @@ fn variable(text: &str) -> Result<(String, String), String> {
 impl Workload {
     /// Reads the file and looks at the inputs, so that a wrong path is named here and not by a daemon elsewhere.
     fn submission(&self) -> Result<Submission, Failure> {
-        let text = std::fs::read_to_string(&self.file).map_err(|error| {
+        let text = read_capped(&self.file).map_err(|error| {
             Failure::usage(format!("the workload {} cannot be read", self.file.display())).because(error)
         })?;
         let inputs = self.input.iter().map(|path| readable(path)).collect::<Result<_, _>>()?;
-        let file = self.file.display().to_string();
+        // Absolute, since paths in a workload start at its folder and the daemon has a folder of its own.
+        let file = absolute(&self.file)?.display().to_string();
         Ok(Submission { file, text, inputs, vars: self.define.iter().cloned().collect() })
     }
+}
+
+/// Reads a workload file, refusing what no workload is: a device that never ends, or more than a daemon takes.
+fn read_capped(path: &Path) -> io::Result<String> {
+    // Before opening: a pipe would wait for somebody to write to it.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut text = String::new();
+    let read = File::open(path)?.take(WORKLOAD_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > WORKLOAD_BYTES_MAX {
+        let why = format!("it is longer than {} MiB, the most a workload may be", WORKLOAD_BYTES_MAX >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
 }
 
 /// The absolute form of an input that can be read, or of a pattern, which the daemon expands.
