@@ -1,6 +1,7 @@
 //! Interleaved repetitions, and the tables that are made of them.
 
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// One contender of a case: a name, and a repetition that returns a figure and the count that proves its work.
 pub struct Contender<'a> {
@@ -52,9 +53,10 @@ fn spread(figures: &[f64]) -> (f64, f64, f64) {
 
 /// Pins the calling thread to one core, wrapping past the last.
 pub fn pin(core: usize) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Counted once: a thread that is pinned already, or made by one, is told that there is one core.
+    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut set = rustix::thread::CpuSet::new();
-    set.set(core % cores);
+    set.set(core % *CORES);
     // Where it is not allowed the figures are noisier, not wrong.
     _ = rustix::thread::sched_setaffinity(None, &set);
 }

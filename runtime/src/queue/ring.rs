@@ -40,11 +40,11 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use super::wait::Wait;
+use super::wait::{Wait, Waits};
 use super::{CapacityError, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
-use crate::sync::{Backoff, CachePadded, Flag, Parking, UnsafeCell};
+use crate::sync::{Backoff, CachePadded, Flag, UnsafeCell};
 
 /// The most slots that a ring can have: 16 Mi.
 pub const CAPACITY_MAX: usize = 1 << 24;
@@ -86,9 +86,9 @@ pub struct Ring<T> {
     head: CachePadded<AtomicUsize>,
     shape: CachePadded<Shape<T>>,
     /// Consumers asleep.
-    item_waits: CachePadded<Parking>,
+    item_waits: CachePadded<Waits>,
     /// Producers asleep.
-    room_waits: CachePadded<Parking>,
+    room_waits: CachePadded<Waits>,
 }
 
 /// The producers' line.
@@ -203,8 +203,8 @@ impl<T> Ring<T> {
                 limit: AtomicUsize::new(limit),
                 closing: AtomicBool::new(false),
             }),
-            item_waits: CachePadded::new(Parking::new()),
-            room_waits: CachePadded::new(Parking::new()),
+            item_waits: CachePadded::new(Waits::new()),
+            room_waits: CachePadded::new(Waits::new()),
         })
     }
 
@@ -483,11 +483,11 @@ impl<T> Ring<T> {
 
     /// Wakes every consumer that sleeps in a pop, so that it looks again whether to give up.
     pub fn wake_consumers(&self) {
-        self.item_waits.wake_all(&Awaited(&self.tail.word));
+        self.item_waits.parking.wake_all(&Awaited(&self.tail.word));
     }
 
     fn wake_producers(&self) {
-        self.room_waits.wake_all(&Awaited(&self.head));
+        self.room_waits.parking.wake_all(&Awaited(&self.head));
     }
 
     /// How many items the ring lets in before pushes are refused.
@@ -612,7 +612,7 @@ impl<T> Ring<T> {
 
     #[cold]
     fn wake_consumer(&self) {
-        self.item_waits.wake_one(&Awaited(&self.tail.word));
+        self.item_waits.parking.wake_one(&Awaited(&self.tail.word));
     }
 
     /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop that
@@ -620,7 +620,7 @@ impl<T> Ring<T> {
     #[cold]
     fn wake_producer(&self, head: usize) {
         if self.length(self.tail.word.load(Relaxed), head) < self.limit() as isize {
-            self.room_waits.wake_one(&Awaited(&self.head));
+            self.room_waits.parking.wake_one(&Awaited(&self.head));
         }
     }
 

@@ -1,8 +1,9 @@
-//! Waiting a little: spin, then yield, then be told that it is time to park.
+//! Waiting a little: spin, then yield.
 
 use super::{hint, thread};
 
-const MODELLED: bool = cfg!(any(rt_loom, rt_shuttle));
+/// True when the crate is compiled for a model checker.
+pub const MODELLED: bool = cfg!(any(rt_loom, rt_shuttle));
 
 /// Grows from a few pauses to yields of the time slice. Make a new one for each wait.
 ///
@@ -17,12 +18,15 @@ pub struct Backoff {
 impl Backoff {
     /// 2^0 ..= 2^6 pauses: some microseconds together, the span in which a thread that runs gets its step done.
     const SPIN_STEPS: u32 = 6;
-    /// Then a few yields (half a microsecond each when nobody else wants the core) before parking pays.
-    const YIELD_STEPS: u32 = 10;
 
     /// Starts at the shortest wait.
     pub const fn new() -> Self {
         Self { step: 0 }
+    }
+
+    /// Starts at a wait of 2^`step` pauses.
+    pub const fn after(step: u32) -> Self {
+        Self { step: if MODELLED { 0 } else { step } }
     }
 
     /// After a lost race, where somebody else made progress: never yields.
@@ -47,10 +51,10 @@ impl Backoff {
         self.step = self.step.saturating_add(1);
     }
 
-    /// True when waiting longer is better done parked.
+    /// True after that many yields, when waiting longer may be better done parked.
     #[inline]
-    pub fn is_completed(&self) -> bool {
-        MODELLED || self.step > Self::YIELD_STEPS
+    pub fn has_yielded(&self, times: u32) -> bool {
+        MODELLED || self.step > Self::SPIN_STEPS + times
     }
 
     fn give_way(&self) {

@@ -15,7 +15,7 @@ mod cell;
 mod event;
 mod lock;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, MODELLED};
 pub use cell::UnsafeCell;
 pub use event::{Entry, Event, Flag, Parking};
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
