@@ -152,6 +152,9 @@ impl App {
         self.traffic.read(reading);
         reading.total(&families::SERIES_REJECTED, &[], self.history.lock().rejected());
         reading.total(&families::SELF_TIME, &[], self.sampler.self_nanos());
+        for (name, limit) in self.config.limits.named() {
+            reading.level(&families::LIMIT, &[name], limit as f64);
+        }
     }
 
     /// The OpenAPI document, as JSON.

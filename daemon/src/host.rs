@@ -58,7 +58,7 @@ pub enum HostError {
 
 impl Host {
     /// Builds and starts everything configured. What was started before something failed is abandoned.
-    pub(crate) fn start(resources: &Resources) -> Result<Self, HostError> {
+    pub(crate) fn start(resources: &Resources, knobs: &Limits) -> Result<Self, HostError> {
         let registry = Arc::new(Registry::new());
         let mut maps = BTreeMap::new();
         for config in &resources.maps {
@@ -93,7 +93,7 @@ impl Host {
         }
         let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
-            let pipeline = spec(config, &maps, &pools)?
+            let pipeline = spec(config, &maps, &pools, knobs)?
                 .start()
                 .map_err(|error| HostError::Pipeline { name: config.name.clone(), error })?;
             for resource in pipeline.resources() {
@@ -128,6 +128,7 @@ fn spec(
     config: &config::Pipeline,
     maps: &BTreeMap<Address, Arc<CounterMap>>,
     pools: &BTreeMap<Address, Arc<Pool>>,
+    knobs: &Limits,
 ) -> Result<Spec, HostError> {
     let (source, rate) = match &config.source {
         config::Source::Files { patterns, base, repeat, bytes_per_second } => {
@@ -154,7 +155,7 @@ fn spec(
         rate,
         stages: config.stages.iter().map(stage).collect::<Result<_, HostError>>()?,
         pool: found(pools, Address::new(Kind::Pool, &config.pool)?)?,
-        limits: Limits::default(),
+        limits: knobs.clone(),
     })
 }
 

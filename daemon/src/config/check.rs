@@ -20,6 +20,8 @@ struct Check<'f> {
     faults: &'f mut Vec<Fault>,
     /// Nothing had to be cut out for its form; else what is missing may only seem so.
     whole: bool,
+    /// How far the knobs of hosted pipelines go.
+    knobs: pipeline::Limits,
 }
 
 pub(super) fn check(
@@ -29,7 +31,9 @@ pub(super) fn check(
     overrides: &Overrides,
     faults: &mut Vec<Fault>,
 ) -> Config {
-    let mut check = Check { whole: faults.is_empty(), faults };
+    let mut check = Check { whole: faults.is_empty(), faults, knobs: pipeline::Limits::default() };
+    let limits = check.limits(raw.limits);
+    check.knobs = limits.knobs.clone();
     let state_dir = overrides.state_dir.clone().unwrap_or_else(|| match raw.state.dir {
         Some(dir) => base.join(dir.into_inner()),
         None => default_state_dir(),
@@ -53,7 +57,7 @@ pub(super) fn check(
                 .map_or_else(|| state_dir.join("token"), |file| base.join(file.into_inner())),
         },
         metrics: check.loopback("metrics.listen", metrics, Some(METRICS)),
-        limits: check.limits(raw.limits),
+        limits,
         stop_limit: check.millis("stop.limit_ms", raw.stop.limit_ms, 10_000, 100..=3_600_000),
         state_dir,
         resources: check.resources(base, raw.map, raw.queue, raw.pool, raw.scheduler, raw.pipeline),
@@ -154,6 +158,7 @@ impl Check<'_> {
     fn limits(&mut self, raw: RawLimits) -> Limits {
         let connections = self.number("limits.connections", raw.connections, 256, 2..=65_536);
         let reserved = raw.connections_reserved;
+        let knobs = pipeline::Limits::default();
         Limits {
             // hyper's buffers are 8 KiB at least.
             header_bytes: self.number("limits.header_bytes", raw.header_bytes, 16 << 10, 8 << 10..=1 << 20),
@@ -177,6 +182,11 @@ impl Check<'_> {
             streams: self.number("limits.streams", raw.streams, 32, 1..=4096),
             runs_queued: self.number("limits.runs_queued", raw.runs_queued, 4, 0..=1024),
             history_series: self.number("limits.history_series", raw.history_series, 1024, 0..=65_536),
+            knobs: pipeline::Limits {
+                workers_max: self.stage_number("limits.workers", raw.workers, knobs.workers_max, 1024),
+                batch_max: self.stage_number("limits.batch", raw.batch, knobs.batch_max, 1 << 20),
+                capacity_max: self.stage_number("limits.capacity", raw.capacity, knobs.capacity_max, 1 << 16),
+            },
         }
     }
 
@@ -411,7 +421,12 @@ impl Check<'_> {
         if let Some(missing) = missing {
             self.missing(at, format!("pipeline.{pipeline}.{name}: {missing}"));
         }
-        let (default, limits) = (StageOptions::default(), pipeline::Limits::default());
+        let (default, limits) = (StageOptions::default(), self.knobs.clone());
+        let default = StageOptions {
+            workers: default.workers.min(limits.workers_max),
+            batch: default.batch.min(limits.batch_max),
+            capacity: default.capacity.min(limits.capacity_max),
+        };
         Stage {
             workers: self.stage_number(&key("workers"), raw.workers, default.workers, limits.workers_max),
             batch: self.stage_number(&key("batch"), raw.batch, default.batch, limits.batch_max),

@@ -12,6 +12,7 @@ mod reader;
 
 pub use fault::{Fault, Faults};
 
+use rheostat_runtime::pipeline;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,6 +109,30 @@ pub struct Limits {
     pub runs_queued: usize,
     /// Series kept in history, 12 KiB each.
     pub history_series: usize,
+    /// Workers, records of a batch and batches in a queue of one stage: how far its knobs go.
+    pub knobs: pipeline::Limits,
+}
+
+impl Limits {
+    /// Every limit by its name in the configuration, in the unit of that name.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 14] {
+        [
+            ("header_bytes", self.header_bytes as u64),
+            ("headers", self.headers as u64),
+            ("header_timeout_ms", self.header_timeout.as_millis() as u64),
+            ("body_bytes", self.body_bytes as u64),
+            ("upload_bytes", self.upload_bytes as u64),
+            ("request_timeout_ms", self.request_timeout.as_millis() as u64),
+            ("connections", self.connections as u64),
+            ("connections_reserved", self.connections_reserved as u64),
+            ("streams", self.streams as u64),
+            ("runs_queued", self.runs_queued as u64),
+            ("history_series", self.history_series as u64),
+            ("workers", self.knobs.workers_max as u64),
+            ("batch", self.knobs.batch_max as u64),
+            ("capacity", self.knobs.capacity_max as u64),
+        ]
+    }
 }
 
 /// The resources to host.

@@ -119,6 +119,7 @@ families! {
     SERIES = Gauge Count "rheostat_telemetry_series" [] "Series in the last exposition.";
     SERIES_REJECTED = Counter Count "rheostat_telemetry_series_rejected_total" [] "Series left out of history because its limit was reached.";
     SCRAPE_TIME = Gauge Seconds "rheostat_telemetry_scrape_seconds" [] "How long the last exposition took to make.";
+    LIMIT = Gauge Count "rheostat_limit" ["limit"] "The host's limits, by their names in the configuration and in the units of those names.";
     SELF_TIME = Counter Seconds "rheostat_telemetry_self_seconds_total" [] "Time the host spent on reading, keeping and exposing figures.";
     PRESSURE_SUPPORTED = Gauge Count "rheostat_pressure_supported" [] "1 where the kernel reports pressure; without it the pressure families are absent.";
     PRESSURE_WAITING = Counter Seconds "rheostat_pressure_waiting_seconds_total" ["resource"] "Time in which some task of the machine waited for cpu, memory or io.";
