@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 const WINDOW: u64 = 10;
 /// Seconds after a change that belong to neither side.
 const DISCARDED: u64 = 2;
-/// Fewer seconds than this on a side say nothing.
-const LEAST: usize = 4;
+/// Fewer seconds than this on a side have no interval worth the name, and so no effect is told.
+const LEAST: usize = 3;
 /// Ratios this close to 1 make no difference.
 const MARGIN: f64 = 0.03;
 /// Effects kept, as many as changes are.
@@ -125,18 +125,20 @@ impl Effects {
     }
 }
 
-/// Compares two windows; `None` when nothing flowed in one of them, so that there is no ratio to speak of.
+/// Compares two windows; `None` when nothing flowed in one of them, or for too short a time, so that there is no
+/// ratio to speak of.
 fn compare(family: &Family, before: &[f64], after: &[f64]) -> Option<Effect> {
     let (before, after) = (Window::of(before)?, Window::of(after)?);
+    if before.seconds.min(after.seconds) < LEAST {
+        return None;
+    }
     let ratio = after.mean / before.mean;
     // The variance of a mean's logarithm is that of the mean over its square.
     let (v, w) = (before.relative_variance(), after.relative_variance());
-    let enough = before.seconds >= LEAST && after.seconds >= LEAST;
     let freedom = (v + w).powi(2) / (v * v / (before.seconds as f64 - 1.0) + w * w / (after.seconds as f64 - 1.0));
-    let reach = if enough && v + w > 0.0 { student(freedom) * (v + w).sqrt() } else { 0.0 };
+    let reach = if v + w > 0.0 { student(freedom) * (v + w).sqrt() } else { 0.0 };
     let (lo, hi) = (ratio * (-reach).exp(), ratio * reach.exp());
     let verdict = match () {
-        () if !enough => Verdict::Inconclusive,
         () if lo > 1.0 + MARGIN => Verdict::Better,
         () if hi < 1.0 - MARGIN => Verdict::Worse,
         () if lo >= 1.0 - MARGIN && hi <= 1.0 + MARGIN => Verdict::Same,
@@ -194,7 +196,7 @@ mod tests {
         assert_eq!(verdict(&doubled, &steady), Some(Verdict::Worse));
         assert_eq!(verdict(&steady, &steady), Some(Verdict::Same));
         assert_eq!(verdict(&steady, &noisy), Some(Verdict::Inconclusive));
-        assert_eq!(verdict(&steady, &doubled[..3]), Some(Verdict::Inconclusive), "three seconds say nothing");
+        assert_eq!(verdict(&steady, &doubled[..2]), None, "two seconds say nothing");
         assert_eq!(verdict(&[0.0; 6], &steady), None);
         assert_eq!(verdict(&[], &steady), None);
         assert_eq!(verdict(&[50.0; 6], &[75.0; 6]), Some(Verdict::Better), "no variance at all");
@@ -238,7 +240,7 @@ mod tests {
                 .extend(effects.step(&history).into_iter().map(|(change, effect)| (second, change.id, effect.verdict)));
         }
         // The second and the third came so soon after another that no undisturbed second was left to compare with.
-        assert_eq!(measured, [(18, 12, Verdict::Inconclusive), (42, 30, Verdict::Same), (42, 3000, Verdict::Same)]);
+        assert_eq!(measured, [(18, 12, Verdict::Better), (42, 30, Verdict::Same), (42, 3000, Verdict::Same)]);
         assert_eq!(effects.of(12).unwrap().ratio, 1.5);
     }
 }

@@ -33,7 +33,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Checks a configuration and prints what would be in force, every default included.
-    Check(Settings),
+    Check {
+        /// Configuration file; the same as --config.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        settings: Settings,
+    },
 }
 
 #[derive(Args)]
@@ -69,10 +75,12 @@ impl Settings {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Command::Check(settings)) => settings.load().map(|config| match write!(std::io::stdout(), "{config}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        }),
+        Some(Command::Check { file, settings }) => Settings { config: file.or(settings.config), ..settings }
+            .load()
+            .map(|config| match write!(std::io::stdout(), "{config}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }),
         None => cli.settings.load().map(serve),
     };
     outcome.unwrap_or_else(|code| code)

@@ -77,11 +77,24 @@ fn word_counts_equal_the_oracle_at_any_number_of_workers() {
         let oracle = check(&result, "oracle");
         assert!(oracle.pass && oracle.compared > 900, "{oracle:?}");
         assert!(oracle.detail.contains("1 files left out"), "{oracle:?}");
+        assert!(result.notes.iter().any(|note| note.contains("replaced 5 sequences")), "{:?}", result.notes);
         let counted = phase(&result, "count");
         assert!(counted.bytes > 4 << 20 && counted.items > 500_000, "{counted:?}");
         let table = &result.tables[0];
         assert!(table.rows.len() == 20 && table.rows.is_sorted_by(|a, b| a.value >= b.value), "{table:?}");
     }
+}
+
+#[test]
+fn a_word_no_map_takes_is_set_aside_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(70_000);
+    std::fs::write(folder.path().join("long.txt"), format!("one two {long} two\n")).unwrap();
+    let result = run(&script("wordcount", &[], &[folder.path()]));
+    assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
+    let oracle = check(&result, "oracle");
+    assert!(oracle.compared == 2 && oracle.detail.contains("1 keys longer than 65536 bytes"), "{oracle:?}");
+    assert!(result.notes.iter().any(|note| note.contains("set 1 records aside")), "{:?}", result.notes);
 }
 
 #[test]

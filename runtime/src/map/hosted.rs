@@ -43,7 +43,7 @@ impl Default for MapLimits {
 #[non_exhaustive]
 pub enum MapError {
     /// The key is longer than the limit.
-    #[error("{map} takes keys of at most {max} bytes, not {bytes}: shorten the key or raise key_bytes_max")]
+    #[error("{map} takes keys of at most {max} bytes, not {bytes}: shorten the key")]
     KeyTooLong {
         /// The map.
         map: String,

@@ -6,7 +6,7 @@ use crate::catalogue;
 use crate::script::{Origin, PipelineTarget, StageOp, Target, Workload};
 use rheostat_runtime::observe::families::{
     PIPELINE_CUT, PIPELINE_DEAD_LETTERS, PIPELINE_INPUT_BYTES, PIPELINE_LATENCY, PIPELINE_REFUSED_FILES,
-    PIPELINE_SOURCE_BYTES, STAGE_ERRORS, STAGE_IN_ITEMS, STAGE_OUT_ITEMS, STAGE_SERVICE,
+    PIPELINE_REPLACED, PIPELINE_SOURCE_BYTES, STAGE_ERRORS, STAGE_IN_ITEMS, STAGE_OUT_ITEMS, STAGE_SERVICE,
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Registry, Resource, Snapshot};
 use rheostat_runtime::pipeline::text::{Op, Source, Spec, StageSpec};
@@ -18,7 +18,7 @@ use std::io::{self, Read};
 /// A running pipeline.
 pub(super) struct Flow {
     pipeline: Arc<dyn Resource>,
-    /// In the order of the script; in that of addresses for one of the host's.
+    /// In the order of the flow.
     stages: Vec<Arc<dyn Resource>>,
     /// Absent for one of the host's: its life is not ours.
     own: Option<Arc<Pipeline>>,
@@ -39,6 +39,8 @@ pub(super) struct FlowFigures {
     pub refused: u64,
     /// Records set aside.
     pub dead_letters: u64,
+    /// Invalid UTF-8 sequences replaced.
+    pub replaced: u64,
     /// By stage.
     pub stages: Vec<StageFigures>,
 }
@@ -76,6 +78,7 @@ impl FlowFigures {
             cut: self.cut.saturating_sub(earlier.cut),
             refused: self.refused.saturating_sub(earlier.refused),
             dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
+            replaced: self.replaced.saturating_sub(earlier.replaced),
             stages: stages.collect(),
         }
     }
@@ -166,6 +169,7 @@ impl Flow {
             cut: reading.total_of(&PIPELINE_CUT).unwrap_or(0),
             refused: reading.total_of(&PIPELINE_REFUSED_FILES).unwrap_or(0),
             dead_letters: reading.total_of(&PIPELINE_DEAD_LETTERS).unwrap_or(0),
+            replaced: reading.total_of(&PIPELINE_REPLACED).unwrap_or(0),
             stages,
         }
     }

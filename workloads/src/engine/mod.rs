@@ -302,6 +302,11 @@ impl<'r> Runner<'r> {
             if figures.refused > SHOWN as u64 {
                 self.notes.push(format!("`{name}` left out {} more inputs", figures.refused - SHOWN as u64));
             }
+            if figures.replaced > 0 {
+                let replaced = figures.replaced;
+                self.notes
+                    .push(format!("`{name}` replaced {replaced} sequences that are not UTF-8; they separate words"));
+            }
             if let Some(letter) = own.dead_letters().last() {
                 self.notes
                     .push(format!("`{name}` set {} records aside; the last: {}", figures.dead_letters, letter.why));
