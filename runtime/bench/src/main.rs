@@ -28,13 +28,13 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     measure::describe_machine();
     match case.as_str() {
-        "counters" => counters::run(),
-        "queue" => queue::run(rest.first().map(String::as_str)),
-        "words" => words::run(&rest),
+        "counters" => unpinned(counters::run),
+        "queue" => unpinned(|| queue::run(rest.first().map(String::as_str))),
+        "words" => unpinned(|| words::run(&rest)),
         "all" => {
-            counters::run();
-            queue::run(None);
-            words::run(&rest);
+            unpinned(counters::run);
+            unpinned(|| queue::run(None));
+            unpinned(|| words::run(&rest));
         }
         _ => {
             eprintln!("{USAGE}");
@@ -42,4 +42,11 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Runs a case on a thread of its own: cases pin the thread they are on, and what comes next would inherit that.
+fn unpinned(case: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(case);
+    });
 }
