@@ -37,7 +37,14 @@ impl Whereabouts {
                 })?;
                 Endpoint::Tcp { url: url.to_owned(), token: token.trim().to_owned() }
             }
-            Some(path) => Endpoint::Unix(PathBuf::from(path)),
+            Some(name) => match name.split_once("://") {
+                Some((scheme, _)) => {
+                    return Err(Failure::usage(format!("no daemon is spoken to over {scheme}://"))
+                        .advise("name a socket by its path, or a daemon on TCP as http://127.0.0.1:PORT"));
+                }
+                // As messages spell it.
+                None => Endpoint::Unix(PathBuf::from(name.strip_prefix("unix:").unwrap_or(name))),
+            },
         };
         Ok(Self { endpoint, named: true })
     }

@@ -106,6 +106,16 @@ impl From<ClientError> for Failure {
                     .because(why)
                     .advise("start one with `rheostatd`, or name its socket with --socket PATH")
             }
+            ClientError::Denied { endpoint, why, owner } => {
+                Failure::new(Exit::Unreachable, format!("the socket {endpoint} belongs to another user"))
+                    .because(why)
+                    .advise(format!(
+                        "only {owner} and root may use it; run as one of them, or name another with --socket"
+                    ))
+            }
+            ClientError::Refused(problem) if problem.status == 401 => {
+                Failure::usage(problem.detail).advise("set RHEOSTAT_TOKEN to the content of the daemon's token file")
+            }
             ClientError::Refused(problem) => {
                 // 4xx is about what was asked; 409, 429 and 5xx are about the state the daemon is in.
                 let exit = match problem.status {

@@ -6,9 +6,11 @@ use crate::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
@@ -67,6 +69,16 @@ pub enum ClientError {
         endpoint: String,
         /// What the system said.
         why: String,
+    },
+    /// The socket is another user's.
+    #[error("{endpoint} is not open to this user: {why}; only {owner} and root may use it")]
+    Denied {
+        /// The socket.
+        endpoint: String,
+        /// What the system said.
+        why: String,
+        /// Whose it is.
+        owner: String,
     },
     /// The daemon refused.
     #[error("{}", .0.detail)]
@@ -239,6 +251,9 @@ impl Client {
 
     fn failed(&self, error: &reqwest::Error) -> ClientError {
         let (endpoint, why) = (self.endpoint.to_string(), chain(error));
+        if let (Endpoint::Unix(path), true) = (&self.endpoint, is_denied(error)) {
+            return ClientError::Denied { endpoint, why, owner: owner(path) };
+        }
         if error.is_connect() {
             ClientError::Unreachable { endpoint, why }
         } else {
@@ -262,15 +277,26 @@ async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Clien
     })))
 }
 
-/// The causes of an error, the deepest last: reqwest's own text hides what the system said.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+/// Whether the system let nobody like this user in.
+fn is_denied(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |&cause| cause.source());
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    })
+}
+
+/// Whose a socket is, or where it lies out of sight, whose the innermost folder is that can be seen.
+fn owner(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let seen = path.ancestors().find_map(|place| std::fs::metadata(place).ok());
+    seen.map_or_else(|| "its owner".to_owned(), |meta| format!("uid {}", meta.uid()))
+}
+
+/// The causes of an error, the deepest last. Where there are any, the error's own text is left out: reqwest's only
+/// repeats the address, at a length that pushes what the system said out of sight.
+fn chain(error: &dyn Error) -> String {
+    let causes: Vec<_> = iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.
