@@ -1,6 +1,7 @@
 //! A turn of a knob, spelled as everywhere: `ADDRESS.KNOB=VALUE`.
 
-use rheostat_api::KnobValue;
+use crate::wording;
+use rheostat_api::{Knob, KnobValue, Range};
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,6 +14,21 @@ pub struct Turn {
     pub knob: String,
     /// The value it is turned to.
     pub to: KnobValue,
+}
+
+impl Turn {
+    /// Whether that knob takes the value.
+    ///
+    /// # Errors
+    /// A sentence that says what it takes.
+    pub fn check(&self, knob: &Knob) -> Result<(), String> {
+        let fits = match (&knob.range, &self.to) {
+            (Range::Integer { min, max }, KnobValue::Integer(to)) => (min..=max).contains(&to),
+            (Range::Choice { choices }, to) => choices.contains(&to.to_string()),
+            (Range::Integer { .. }, KnobValue::Choice(_)) => false,
+        };
+        if fits { Ok(()) } else { Err(format!("it takes {}", wording::range(&knob.range, &knob.unit))) }
+    }
 }
 
 impl FromStr for Turn {
@@ -47,6 +63,24 @@ mod tests {
         assert_eq!(turn.to, KnobValue::Integer(8));
         assert_eq!("map.words.backend=sharded".parse::<Turn>().unwrap().to, KnobValue::Choice("sharded".into()));
         assert_eq!("a.b=-1".parse::<Turn>().unwrap().to, KnobValue::Integer(-1));
+    }
+
+    #[test]
+    fn a_knob_takes_only_what_lies_in_its_range() {
+        let taken = |range: Range, to: &str| {
+            let knob =
+                Knob { name: "k".into(), value: KnobValue::parse(to), range, unit: String::new(), help: "".into() };
+            format!("a.k={to}").parse::<Turn>().unwrap().check(&knob)
+        };
+        let number = Range::Integer { min: 1, max: 64 };
+        let word = Range::Choice { choices: vec!["sharded".into(), "7".into()] };
+        for (range, to) in [(&number, "1"), (&number, "64"), (&word, "sharded"), (&word, "7")] {
+            assert_eq!(taken(range.clone(), to), Ok(()), "{to}");
+        }
+        for (range, to) in [(&number, "0"), (&number, "65"), (&number, "many"), (&word, "locked"), (&word, "8")] {
+            let refusal = taken(range.clone(), to).unwrap_err();
+            assert!(refusal.contains(&wording::range(range, "")), "{to}: {refusal}");
+        }
     }
 
     #[test]

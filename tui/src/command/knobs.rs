@@ -78,15 +78,21 @@ fn show(resource: &Resource, answer: &mut Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `rheostat set ADDRESS.KNOB=VALUE...`, in the order given; the first that fails ends it.
+/// `rheostat set ADDRESS.KNOB=VALUE...`, in the order given. None is turned unless all can be; the first that fails
+/// all the same ends it.
 pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result<Exit, Failure> {
-    let mut exit = Exit::Pass;
+    let resources = client.resources().await?;
     for turn in turns {
-        let mut changes = client.turn(&turn.address, &turn.knob, turn.to.clone()).await?;
+        let (_, knob) = find_knob(&resources, &format!("{}.{}", turn.address, turn.knob))?;
+        turn.check(knob).map_err(|fault| Failure::usage(format!("{turn}: {fault}")).advise("nothing was turned"))?;
+    }
+    for (index, turn) in turns.iter().enumerate() {
+        let mut changes = match client.turn(&turn.address, &turn.knob, turn.to.clone()).await {
+            Ok(changes) => changes,
+            Err(error) if index == 0 => return Err(error.into()),
+            Err(error) => return Err(halfway(turn, &turns[..index]).because(error)),
+        };
         for change in &mut changes {
-            if change.outcome == Outcome::Failed {
-                exit = Exit::Error;
-            }
             if answer.is_json() {
                 answer.object(change)?;
             } else {
@@ -95,9 +101,14 @@ pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result
             }
         }
         answer.flush()?;
-        if exit != Exit::Pass {
-            break;
+        if changes.iter().any(|change| change.outcome == Outcome::Failed) {
+            return if index == 0 { Ok(Exit::Error) } else { Err(halfway(turn, &turns[..index])) };
         }
     }
-    Ok(exit)
+    Ok(Exit::Pass)
+}
+
+fn halfway(failed: &Turn, done: &[Turn]) -> Failure {
+    let done: Vec<_> = done.iter().map(Turn::to_string).collect();
+    Failure::new(Exit::Error, format!("{failed} could not be turned; already in force: {}", done.join(", ")))
 }

@@ -3,7 +3,7 @@
 use crate::scrub::scrubbed;
 use crate::{units, wording};
 use comfy_table::{CellAlignment, Table, presets};
-use rheostat_api::{Event, OpResult, Phase, RunResult};
+use rheostat_api::{Event, OpResult, Phase, RunResult, Threshold};
 use std::time::Duration;
 
 /// The whole report: what ran, tables of what was measured, and what is to be made of it.
@@ -30,7 +30,7 @@ fn findings(result: &RunResult) -> Vec<String> {
         format!("check {}: {word}, {} compared; {}", check.name, units::grouped(check.compared as f64), check.detail)
     });
     let thresholds = result.thresholds.iter().map(|threshold| {
-        let value = units::or_unknown(threshold.value, units::count);
+        let value = units::or_unknown(threshold.value, measured(threshold));
         format!("threshold {}: {}, measured {value}", threshold.expr, threshold.verdict)
     });
     let notes = result.notes.iter().map(|note| format!("note: {note}"));
@@ -74,6 +74,48 @@ fn event(event: &Event) -> Vec<String> {
     vec![nanoseconds(event.at_ns as f64), event.knob.clone(), event.from.to_string(), event.to.to_string(), took]
 }
 
+/// How the value of a threshold is written. It is that of the first condition if all hold, else of one that does not;
+/// where those could be of different kinds, only the bare number is sure to be right.
+fn measured(threshold: &Threshold) -> fn(f64) -> String {
+    let first_decides = threshold.verdict == "pass";
+    let conditions = threshold.expr.split(" and ").take(if first_decides { 1 } else { usize::MAX });
+    let mut kinds = conditions.map(|condition| {
+        let path = condition.split(['<', '>', '=', '!']).next().unwrap_or_default().trim();
+        kind(path.rsplit('.').next().unwrap_or_default())
+    });
+    let first = kinds.next().unwrap_or(Kind::Number);
+    match first {
+        _ if kinds.any(|other| other != first) => units::count,
+        Kind::Number => units::count,
+        Kind::Rate => units::rate,
+        Kind::BytesRate => units::bytes_rate,
+        Kind::Share => units::percent,
+        Kind::Time => nanoseconds,
+    }
+}
+
+/// What a metric measures.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Number,
+    Rate,
+    BytesRate,
+    Share,
+    Time,
+}
+
+/// The kind of a metric by the last word of its path.
+fn kind(figure: &str) -> Kind {
+    match figure {
+        "throughput" => Kind::Rate,
+        "bandwidth" => Kind::BytesRate,
+        "hit_ratio" => Kind::Share,
+        "duration" | "took" | "max" => Kind::Time,
+        _ if figure.strip_prefix('p').is_some_and(|rank| rank.starts_with(|c: char| c.is_ascii_digit())) => Kind::Time,
+        _ => Kind::Number,
+    }
+}
+
 fn nanoseconds(number: f64) -> String {
     units::latency(Duration::from_nanos(number.max(0.0) as u64).as_secs_f64())
 }
@@ -103,6 +145,23 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Option<S
 mod tests {
     use super::*;
     use crate::sketch;
+
+    #[test]
+    fn the_value_of_a_threshold_has_the_unit_of_its_metric() {
+        for (expr, verdict, value, shown) in [
+            ("kv.get.p99 < 1us", "fail", 4860.0, "4.86us"),
+            ("throughput >= 1M/s", "pass", 1_900_000.0, "1.9M/s"),
+            ("bandwidth>=1MB/s", "pass", 214e6, "214 MB/s"),
+            ("kv.get.hit_ratio > 0.5", "pass", 0.61, "61%"),
+            ("events.made >= 100", "pass", 120.0, "120"),
+            ("kv.get.p50 < 1us and kv.get.max < 1ms", "fail", 2e6, "2ms"),
+            ("events.took < 1ms and throughput > 1", "pass", 5000.0, "5us"),
+            ("events.took < 1ms and throughput > 1", "fail", 5000.0, "5k"),
+        ] {
+            let threshold = Threshold { expr: expr.into(), value: Some(value), verdict: verdict.into() };
+            assert_eq!(measured(&threshold)(value), shown, "{expr} {verdict}");
+        }
+    }
 
     #[test]
     fn a_report_says_what_was_measured_and_what_to_make_of_it() {
