@@ -37,6 +37,8 @@ pub enum Tone {
     Trend,
     /// The mark of a change.
     Mark,
+    /// A column of a trend that a mark is on.
+    Marked,
 }
 
 /// Signs.
@@ -104,7 +106,7 @@ static UNICODE: Signs = Signs {
 static ASCII: Signs = Signs {
     cursor: ">",
     path: ">",
-    good: ".",
+    good: "o",
     warn: "^",
     bad: "!",
     live: "+",
@@ -159,7 +161,14 @@ impl Theme {
             Tone::Quiet => plain.add_modifier(Modifier::DIM),
             Tone::Head | Tone::Warn | Tone::Mark => plain.add_modifier(Modifier::BOLD),
             Tone::Selected => plain.add_modifier(Modifier::REVERSED),
-            Tone::Bad => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            Tone::Bad if self.colours == Colours::None => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            // With colours, underlining bad news would only be noise.
+            Tone::Bad => plain.add_modifier(Modifier::BOLD),
+            // Underlined too, to be seen in the selected row, which is reversed as a whole.
+            Tone::Marked if self.colours == Colours::None => {
+                plain.add_modifier(Modifier::REVERSED | Modifier::UNDERLINED)
+            }
+            Tone::Marked => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
         };
         let (sixteen, okabe_ito) = match tone {
             Tone::Plain | Tone::Quiet | Tone::Head | Tone::Selected => return emphasis,
@@ -168,13 +177,12 @@ impl Theme {
             Tone::Bad => (Color::Red, Color::Rgb(213, 94, 0)),
             Tone::Idle => (Color::DarkGray, Color::Rgb(127, 127, 127)),
             Tone::Trend => (Color::Cyan, Color::Rgb(86, 180, 233)),
-            Tone::Mark => (Color::Magenta, Color::Rgb(204, 121, 167)),
+            Tone::Mark | Tone::Marked => (Color::Magenta, Color::Rgb(204, 121, 167)),
         };
         match self.colours {
             Colours::None => emphasis,
-            // With colours, underlining bad news would only be noise.
-            Colours::Sixteen => emphasis.remove_modifier(Modifier::UNDERLINED).fg(sixteen),
-            Colours::True => emphasis.remove_modifier(Modifier::UNDERLINED).fg(okabe_ito),
+            Colours::Sixteen => emphasis.fg(sixteen),
+            Colours::True => emphasis.fg(okabe_ito),
         }
     }
 }
@@ -204,7 +212,9 @@ mod tests {
     #[test]
     fn without_colours_there_are_none() {
         let theme = Theme::new(Colours::None, false);
-        for tone in [Tone::Good, Tone::Warn, Tone::Bad, Tone::Idle, Tone::Trend, Tone::Mark, Tone::Selected] {
+        for tone in
+            [Tone::Good, Tone::Warn, Tone::Bad, Tone::Idle, Tone::Trend, Tone::Mark, Tone::Marked, Tone::Selected]
+        {
             assert_eq!(theme.style(tone).fg, None, "{tone:?}");
         }
     }

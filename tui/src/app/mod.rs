@@ -15,6 +15,7 @@ pub use trend::Trend;
 
 use crate::family;
 use rheostat_api::{Change, Entry, Knob, Resource};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Data older than this is shown as stale: eight snapshots did not come.
@@ -223,9 +224,11 @@ impl App {
         &self.changes
     }
 
-    /// The seconds since 1970 in which a knob was turned: the marks on every chart.
-    pub fn marks(&self) -> impl Iterator<Item = u64> {
-        self.changes.iter().map(|change| change.at_ms / Trend::STEP_MS)
+    /// The marks on the chart of a resource: the seconds since 1970 in which a knob of it was turned, or one of the
+    /// pipeline it belongs to, where every stage feels what happens to another.
+    pub fn marks(&self, address: &str) -> BTreeSet<u64> {
+        let turned = self.changes.iter().filter(|change| flow(&change.resource) == flow(address));
+        turned.map(|change| change.at_ms / Trend::STEP_MS).collect()
     }
 
     /// The greatest entries of that map, if they have been fetched.
@@ -323,4 +326,10 @@ impl App {
     fn cursor_mut(&mut self) -> &mut Cursor {
         if self.detail.is_some() { &mut self.detail_cursor } else { &mut self.cursors[self.screen as usize] }
     }
+}
+
+/// What a resource shares its records with: `pipeline.words` for it and all of its stages, else only itself.
+fn flow(address: &str) -> &str {
+    let name = address.strip_prefix("pipeline.").and_then(|rest| rest.split('.').next());
+    name.map_or(address, |name| &address[.."pipeline.".len() + name.len()])
 }

@@ -97,7 +97,13 @@ impl App {
             self.notice = None;
         }
         match &self.mode {
-            Mode::Browse => self.browse(input::action(BROWSE, key)?, key),
+            Mode::Browse => match input::action(BROWSE, key) {
+                Some(action) => self.browse(action, key),
+                None => {
+                    self.miss(key);
+                    None
+                }
+            },
             Mode::Help(_) => self.help(input::action(BROWSE, key)),
             Mode::Filter | Mode::Palette(_) => self.typing(key),
             Mode::Staging(_) => self.staging(input::action(STAGING, key)?, key),
@@ -255,6 +261,18 @@ impl App {
         None
     }
 
+    /// Says of a digit whose screen is still to come that it is.
+    fn miss(&mut self, key: KeyEvent) {
+        let to_come = match key.code {
+            KeyCode::Char('6') => "6 Tries",
+            KeyCode::Char('7') => "7 Tune",
+            KeyCode::Char('9') => "9 Workloads",
+            KeyCode::Char('0') => "0 Doctor",
+            _ => return,
+        };
+        self.tell(format!("{to_come} is not there yet"), true);
+    }
+
     fn show(&mut self, screen: Screen) {
         self.screen = screen;
         self.detail = None;
@@ -392,6 +410,13 @@ mod tests {
     }
 
     #[test]
+    fn a_digit_without_a_screen_says_so_and_stays() {
+        let mut app = app();
+        press(&mut app, "46");
+        assert_eq!((app.screen(), app.notice().unwrap().text.as_str()), (Screen::Maps, "6 Tries is not there yet"));
+    }
+
+    #[test]
     fn tab_goes_round_the_knobs_of_a_row() {
         let mut app = app();
         press(&mut app, "2j");
@@ -492,8 +517,17 @@ mod tests {
         assert_eq!(app.changes().iter().map(|change| change.id).collect::<Vec<_>>(), [1, 2]);
         app.update(Msg::Changes(sketch::changes()));
         assert_eq!((app.changes().len(), &app.changes()[0].effect), (2, &effect));
-        let marks: Vec<_> = app.marks().collect();
-        assert_eq!(marks, [sketch::START_MS / 1000 + 4, sketch::START_MS / 1000 + 6]);
+        let [on_count, on_scheduler] = [4, 6].map(|second| vec![sketch::START_MS / 1000 + second]);
+        for (address, marks) in [
+            ("pipeline.words.count", &on_count),
+            ("pipeline.words.split", &on_count),
+            ("pipeline.words", &on_count),
+            ("scheduler.main", &on_scheduler),
+            ("pipeline.words2", &vec![]),
+            ("map.words", &vec![]),
+        ] {
+            assert!(app.marks(address).iter().eq(marks), "{address}: {:?}", app.marks(address));
+        }
         let mut reborn = sketch::snapshot(0);
         (reborn.host.pid, reborn.last_change) = (1, 0);
         app.update(Msg::Snapshot(Box::new(reborn)));

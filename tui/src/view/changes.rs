@@ -40,7 +40,7 @@ static COLUMNS: &[Column<Change>] = &[
         cell: |scene, row, _| scene.line(Tone::Plain, format!("{} {} {}", row.from, scene.theme.signs.to, row.to)),
     },
     Column { head: "TOOK", width: 7, right: true, from: 66, cell: |scene, row, _| scene.line(Tone::Plain, took(row)) },
-    Column { head: "RESULT", width: 10, right: false, from: 40, cell: |scene, row, _| Line::from(result(scene, row)) },
+    Column { head: "RESULT", width: 14, right: false, from: 50, cell: |scene, row, _| Line::from(result(scene, row)) },
     Column {
         head: "EFFECT",
         width: 40,
@@ -101,7 +101,7 @@ fn result(scene: &Scene, change: &Change) -> Span<'static> {
         (_, Some(Verdict::Better)) => (Tone::Good, signs.good, "better"),
         (_, Some(Verdict::Worse)) => (Tone::Warn, signs.warn, "worse"),
         (_, Some(Verdict::Same)) => (Tone::Good, signs.good, "same"),
-        (_, Some(Verdict::Inconclusive)) => (Tone::Quiet, signs.good, "unclear"),
+        (_, Some(Verdict::Inconclusive)) => (Tone::Quiet, signs.good, "inconclusive"),
         (Outcome::Settling, None) => (Tone::Warn, signs.waiting, "settling"),
         (Outcome::Applied, None) => (Tone::Good, signs.good, "applied"),
     };

@@ -23,20 +23,18 @@ struct Point {
 }
 
 /// The last seconds that fit, right-aligned: the newest is always the last column.
-fn points(scene: &Scene, trend: &Trend, width: u16) -> Vec<Point> {
-    trend
-        .last(usize::from(width))
-        .map(|(second, value)| Point { value, marked: scene.marks.binary_search(&second).is_ok() })
-        .collect()
+fn points(scene: &Scene, address: &str, trend: &Trend, width: u16) -> Vec<Point> {
+    let marks = scene.app.marks(address);
+    trend.last(usize::from(width)).map(|(second, value)| Point { value, marked: marks.contains(&second) }).collect()
 }
 
 fn greatest(points: &[Point]) -> f64 {
     points.iter().filter_map(|point| point.value).fold(0.0, f64::max)
 }
 
-/// A trend in one row.
-pub fn spark(scene: &Scene, trend: Option<&Trend>, width: u16) -> Line<'static> {
-    let points = trend.map_or_else(Vec::new, |trend| points(scene, trend, width));
+/// The trend of a resource in one row. There is no room beside the data, so a mark is a style of the column it is on.
+pub fn spark(scene: &Scene, address: &str, width: u16) -> Line<'static> {
+    let points = scene.look().trend(address).map_or_else(Vec::new, |trend| points(scene, address, trend, width));
     let max = greatest(&points);
     let mut line = Line::from(" ".repeat(usize::from(width).saturating_sub(points.len())));
     let signs = scene.theme.signs;
@@ -44,12 +42,12 @@ pub fn spark(scene: &Scene, trend: Option<&Trend>, width: u16) -> Line<'static> 
         let columns: String = same
             .iter()
             .map(|point| match point.value {
-                _ if point.marked => signs.mark,
+                None if point.marked => signs.mark,
                 None => " ",
                 Some(value) => signs.heights[level(value, max, signs.heights.len()).saturating_sub(1)],
             })
             .collect();
-        line.push_span(scene.span(if same[0].marked { Tone::Mark } else { Tone::Trend }, columns));
+        line.push_span(scene.span(if same[0].marked { Tone::Marked } else { Tone::Trend }, columns));
     }
     line
 }
@@ -59,20 +57,15 @@ fn level(value: f64, max: f64, levels: usize) -> usize {
     if max > 0.0 { ((value / max * levels as f64).ceil() as usize).min(levels) } else { 0 }
 }
 
-/// A trend with a heading and a scale, as high as the area allows; nothing if that is too low.
-pub fn draw(
-    scene: &Scene,
-    title: &str,
-    trend: Option<&Trend>,
-    scale: fn(f64) -> String,
-    mut area: Rect,
-    buf: &mut Buffer,
-) {
-    let Some(trend) = trend.filter(|_| area.height >= ROWS_MIN && area.width > SCALE_WIDTH) else { return };
+/// The trend of a resource with a heading and a scale, as high as the area allows; nothing if that is too low.
+/// A mark stands above the data, and takes of it the top row at most.
+pub fn draw(scene: &Scene, title: &str, address: &str, scale: fn(f64) -> String, mut area: Rect, buf: &mut Buffer) {
+    let fits = area.height >= ROWS_MIN && area.width > SCALE_WIDTH;
+    let Some(trend) = scene.look().trend(address).filter(|_| fits) else { return };
     scene.heading(title, cut_top(&mut area, 1), buf);
     area.height = area.height.min(ROWS_MAX);
     let plot = Rect { x: area.x + SCALE_WIDTH, width: area.width - SCALE_WIDTH, ..area };
-    let points = points(scene, trend, plot.width);
+    let points = points(scene, address, trend, plot.width);
     let max = greatest(&points);
     let label = |value: f64| scene.line(Tone::Quiet, scale(value)).alignment(Alignment::Right);
     let gutter = Rect { width: SCALE_WIDTH - 1, ..area };
@@ -87,7 +80,7 @@ pub fn draw(
         for row in 0..plot.height {
             let from_bottom = usize::from(plot.height - 1 - row) * steps;
             let (tone, sign) = match reached.saturating_sub(from_bottom) {
-                _ if point.marked => (Tone::Mark, signs.mark),
+                eighths if point.marked && (row == 0 || eighths == 0) => (Tone::Mark, signs.mark),
                 0 => continue,
                 eighths => (Tone::Trend, signs.heights[eighths.min(steps) - 1]),
             };
@@ -100,8 +93,7 @@ pub fn draw(
 pub fn draw_below(scene: &Scene, resource: Option<&Resource>, mut area: Rect, buf: &mut Buffer) {
     if let (Some(resource), MEDIUM..) = (resource, area.width) {
         cut_top(&mut area, 1);
-        let trend = scene.look().trend(&resource.address);
-        draw(scene, &resource.address, trend, throughput(&resource.kind), area, buf);
+        draw(scene, &resource.address, &resource.address, throughput(&resource.kind), area, buf);
     }
 }
 

@@ -113,10 +113,9 @@ pub fn draw(scene: &Scene, resource: &Resource, mut area: Rect, buf: &mut Buffer
     let scale = chart::throughput(&resource.kind);
     let rate = or_unknown(scene.look().throughput(resource), scale);
     let title = format!("{}  ({})  {rate}", resource.address, resource.kind);
-    let trend = scene.look().trend(&resource.address);
-    if trend.is_some() && area.width >= MEDIUM && area.height > 12 {
+    if scene.look().trend(&resource.address).is_some() && area.width >= MEDIUM && area.height > 12 {
         let rows = if area.height > 30 { CHART_ROWS } else { CHART_ROWS_SMALL };
-        chart::draw(scene, &title, trend, scale, cut_top(&mut area, rows), buf);
+        chart::draw(scene, &title, &resource.address, scale, cut_top(&mut area, rows), buf);
     } else {
         scene.heading(&title, cut_top(&mut area, 1), buf);
     }

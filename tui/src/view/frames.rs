@@ -209,3 +209,24 @@ fn no_window_is_too_small() {
         }
     }
 }
+
+#[test]
+fn a_filter_without_a_match_says_so() {
+    assert!(frame(&after("/zzz\n"), &plain(), 80, 24).contains("no resource matches /zzz"));
+    assert!(frame(&after("8/zzz\n"), &plain(), 80, 24).contains("no change matches /zzz"));
+}
+
+#[test]
+fn a_mark_leaves_the_data_of_its_column_on_screen() {
+    let theme = plain();
+    let terminal = drawn(&after("2j"), &theme, 160, 50);
+    let buffer = terminal.backend().buffer();
+    let marked = |row: u16| {
+        let cells = (0..160).map(move |column| &buffer[(column, row)]);
+        cells.filter(|cell| cell.modifier.contains(Modifier::REVERSED | Modifier::UNDERLINED)).collect::<Vec<_>>()
+    };
+    for row in 3..6 {
+        assert_eq!(marked(row).len(), 1, "the trend of row {row} shows the one change of the pipeline");
+        assert!(theme.signs.heights.contains(&marked(row)[0].symbol()), "{}", marked(row)[0].symbol());
+    }
+}

@@ -36,9 +36,7 @@ const LIST: (u16, u16) = (40, 10);
 /// Draws the whole screen.
 pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
     let area = frame.area();
-    let mut marks: Vec<u64> = app.marks().collect();
-    marks.sort_unstable();
-    let scene = Scene { app, theme, marks };
+    let scene = Scene { app, theme };
     let buf = frame.buffer_mut();
     if area.width < LIST.0 || area.height < LIST.1 {
         summary::draw(&scene, area, buf);
@@ -51,6 +49,8 @@ pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
         frame::draw_waiting(&scene, body, buf);
     } else if let Some(resource) = app.detail() {
         detail::draw(&scene, resource, body, buf);
+    } else if let Some(text) = unmatched(app) {
+        put(scene.line(Tone::Quiet, text), Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body }, buf);
     } else {
         match app.screen() {
             Screen::Overview => overview::draw(&scene, body, buf),
@@ -66,12 +66,19 @@ pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
     }
 }
 
+/// What to say when the filter leaves nothing of what there is.
+fn unmatched(app: &App) -> Option<String> {
+    let (nothing, noun) = match app.screen() {
+        Screen::Changes => (app.listed_changes().is_empty() && !app.changes().is_empty(), "change"),
+        _ => (app.listed().is_empty(), "resource"),
+    };
+    (nothing && !app.filter().is_empty()).then(|| format!(" no {noun} matches /{}", app.filter()))
+}
+
 /// What is drawn, and how.
 struct Scene<'a> {
     app: &'a App,
     theme: &'a Theme,
-    /// The seconds in which a knob was turned, in order: every chart asks for each of its columns.
-    marks: Vec<u64>,
 }
 
 impl Scene<'_> {

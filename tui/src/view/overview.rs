@@ -34,7 +34,7 @@ static COLUMNS: &[Column<Resource>] = &[
         width: 0,
         right: false,
         from: MEDIUM,
-        cell: |scene, resource, width| chart::spark(scene, scene.look().trend(&resource.address), width),
+        cell: |scene, resource, width| chart::spark(scene, &resource.address, width),
     },
     Column { head: "NOW", width: 27, right: false, from: 62, cell: |scene, resource, _| now(scene, resource) },
 ];

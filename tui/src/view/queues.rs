@@ -90,7 +90,7 @@ static COLUMNS: &[Column<Resource>] = &[
         width: 0,
         right: false,
         from: FULL,
-        cell: |scene, row, width| chart::spark(scene, scene.look().trend(&row.address), width),
+        cell: |scene, row, width| chart::spark(scene, &row.address, width),
     },
 ];
 
