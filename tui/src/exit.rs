@@ -106,12 +106,10 @@ impl From<ClientError> for Failure {
                     .because(why)
                     .advise("start one with `rheostatd`, or name its socket with --socket PATH")
             }
-            ClientError::Denied { endpoint, why, owner } => {
+            ClientError::Denied { endpoint, why, users } => {
                 Failure::new(Exit::Unreachable, format!("the socket {endpoint} belongs to another user"))
                     .because(why)
-                    .advise(format!(
-                        "only {owner} and root may use it; run as one of them, or name another with --socket"
-                    ))
+                    .advise(format!("only {users} may use it; name a socket of your own with --socket PATH"))
             }
             ClientError::Refused(problem) if problem.status == 401 => {
                 Failure::usage(problem.detail).advise("set RHEOSTAT_TOKEN to the content of the daemon's token file")

@@ -71,14 +71,14 @@ pub enum ClientError {
         why: String,
     },
     /// The socket is another user's.
-    #[error("{endpoint} is not open to this user: {why}; only {owner} and root may use it")]
+    #[error("{endpoint} is not open to this user: {why}; only {users} may use it")]
     Denied {
         /// The socket.
         endpoint: String,
         /// What the system said.
         why: String,
-        /// Whose it is.
-        owner: String,
+        /// Who may use it.
+        users: String,
     },
     /// The daemon refused.
     #[error("{}", .0.detail)]
@@ -252,7 +252,7 @@ impl Client {
     fn failed(&self, error: &reqwest::Error) -> ClientError {
         let (endpoint, why) = (self.endpoint.to_string(), chain(error));
         if let (Endpoint::Unix(path), true) = (&self.endpoint, is_denied(error)) {
-            return ClientError::Denied { endpoint, why, owner: owner(path) };
+            return ClientError::Denied { endpoint, why, users: users(path) };
         }
         if error.is_connect() {
             ClientError::Unreachable { endpoint, why }
@@ -285,11 +285,15 @@ fn is_denied(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whose a socket is, or where it lies out of sight, whose the innermost folder is that can be seen.
-fn owner(path: &Path) -> String {
+/// Who may use a socket: its owner and root. Where it lies out of sight, the innermost folder that can be seen tells.
+fn users(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let seen = path.ancestors().find_map(|place| std::fs::metadata(place).ok());
-    seen.map_or_else(|| "its owner".to_owned(), |meta| format!("uid {}", meta.uid()))
+    match seen.map(|meta| meta.uid()) {
+        Some(0) => "root".to_owned(),
+        Some(uid) => format!("uid {uid} and root"),
+        None => "its owner and root".to_owned(),
+    }
 }
 
 /// The causes of an error, the deepest last. Where there are any, the error's own text is left out: reqwest's only

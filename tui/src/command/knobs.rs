@@ -84,7 +84,7 @@ pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result
     let resources = client.resources().await?;
     for turn in turns {
         let (_, knob) = find_knob(&resources, &format!("{}.{}", turn.address, turn.knob))?;
-        turn.check(knob).map_err(|fault| Failure::usage(format!("{turn}: {fault}")).advise("nothing was turned"))?;
+        turn.check(knob).map_err(|fault| Failure::usage(format!("{turn}: {fault}; nothing was turned")))?;
     }
     for (index, turn) in turns.iter().enumerate() {
         let mut changes = match client.turn(&turn.address, &turn.knob, turn.to.clone()).await {
