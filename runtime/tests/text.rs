@@ -158,6 +158,33 @@ fn a_repeating_source_goes_round_until_it_is_stopped() {
 }
 
 #[test]
+fn a_repeating_source_waits_for_files_that_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.txt");
+    std::fs::write(&file, "again\n").unwrap();
+    let map = words(Backend::Sharded);
+    let patterns = vec![file.to_str().unwrap().to_owned()];
+    let pipeline = word_count(Source::Files { patterns, base: ".".into(), repeat: true }, &map, 1);
+    std::fs::remove_file(&file).unwrap();
+    let refused = || total(&pipeline, 0, &PIPELINE_REFUSED_FILES);
+    while refused() == 0 {
+        std::thread::yield_now();
+    }
+    let (began, before) = (std::time::Instant::now(), refused());
+    while refused() < before + 3 {
+        std::thread::yield_now();
+    }
+    assert!(began.elapsed() > Duration::from_millis(150), "it spins");
+    std::fs::write(&file, "again\n").unwrap();
+    let items = total(&pipeline, 0, &PIPELINE_SOURCE_ITEMS);
+    while total(&pipeline, 0, &PIPELINE_SOURCE_ITEMS) == items {
+        std::thread::yield_now();
+    }
+    pipeline.stop();
+    assert!(pipeline.wait(LONG));
+}
+
+#[test]
 fn a_full_map_sets_counts_aside_and_says_so() {
     let limits = MapLimits { entries_max: 2, ..MapLimits::default() };
     let map = CounterMap::new("words", Backend::Sharded, limits).unwrap();

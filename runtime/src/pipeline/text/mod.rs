@@ -23,11 +23,12 @@ use super::stage::Stage;
 use super::{Limits, Op as Work, PipelineError, StageOptions};
 use crate::map::CounterMap;
 use crate::pool::Pool;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread};
 use records::BLOCK_BYTES;
 use source::{Chunk, Chunks, open_text, require_text};
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a text pipeline is made of.
 pub struct Spec {
@@ -168,6 +169,9 @@ fn make(op: &Op, intake: &Arc<Intake>) -> Result<Make, String> {
     })
 }
 
+/// A repeating source that finds nothing to read looks again this often.
+const GONE_LOOK: Duration = Duration::from_millis(100);
+
 /// The source's thread: reads chunks straight into blocks, and packs small files together.
 struct Feed {
     port: Arc<Port<Records>>,
@@ -180,6 +184,7 @@ struct Feed {
 impl Feed {
     fn files(mut self, files: &[Input], repeat: bool) {
         loop {
+            let handed_over = self.intake.total(Tally::Items);
             for file in files {
                 if self.flow.is_stopping() {
                     return self.hand_over();
@@ -192,6 +197,11 @@ impl Feed {
             self.intake.count(Tally::Laps, 1);
             if !repeat {
                 return self.hand_over();
+            }
+            let is_idle = self.batch.as_ref().is_none_or(Batch::is_empty);
+            if is_idle && self.intake.total(Tally::Items) == handed_over {
+                // Every file has gone, or is empty: look again, but not in a spin.
+                thread::sleep(GONE_LOOK);
             }
         }
     }
