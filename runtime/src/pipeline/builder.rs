@@ -150,12 +150,12 @@ where
 fn pump<T: Send + 'static>(records: impl Iterator<Item = T>, port: &Port<Items<T>>, intake: &Intake, flow: &Flow) {
     let mut batch = Items::default();
     for record in records {
-        if flow.is_stopping() {
-            break;
-        }
         batch.0.push(record);
         if batch.len() >= port.batch_limit() {
             hand_over(std::mem::take(&mut batch), port, intake);
+        }
+        if flow.is_stopping() {
+            break;
         }
     }
     // A value taken from the iterator counts as accepted, so it goes its way also when the source is stopped.

@@ -141,6 +141,8 @@ impl<I: Batch, O: Batch> Stage<I, O> {
         out: &mut Outbox<'_, O>,
     ) -> Result<Parcel<I>, PopError> {
         out.hand_on();
+        // Time held back here belongs to no batch's service.
+        out.take_held_back();
         self.count_handed_on(out);
         let clock = &*self.clocks[seat.index()];
         clock.enter(State::Idle, now().0);
