@@ -156,6 +156,37 @@ fn a_record_that_panics_or_is_refused_is_set_aside_whole() {
 }
 
 #[test]
+fn a_record_whose_drop_panics_costs_no_worker() {
+    struct Brittle(u64);
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            assert!(!self.0.is_multiple_of(10), "{} broke", self.0);
+        }
+    }
+    let kept = Arc::new(AtomicUsize::new(0));
+    let sink = kept.clone();
+    let pipeline = Pipeline::source("brittle", (1..=1_000u64).map(Brittle))
+        .stage("pass", options(1, 64, 4), |record: &mut Brittle, out| {
+            // Dropped again when the record is refused, and that panics too.
+            out.push(Brittle(record.0));
+            if record.0 % 100 == 50 { Err(Refused("half-way".into())) } else { Ok(()) }
+        })
+        .sink("keep", options(1, 64, 4), move |_| {
+            sink.fetch_add(1, Relaxed);
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    assert!(pipeline.wait(LONG), "a worker died and nobody noticed");
+    assert_eq!(kept.load(Relaxed), 990);
+    let letters = pipeline.dead_letters();
+    let count = |stage: &str, reason| letters.iter().filter(|l| l.stage == stage && l.reason == reason).count();
+    assert_eq!(count("pass", Reason::Refused), 10);
+    assert_eq!(count("pass", Reason::Panic), 110, "a hundred inputs and ten results taken back");
+    assert_eq!(count("keep", Reason::Panic), 90);
+}
+
+#[test]
 fn dead_letters_are_bounded_but_all_counted() {
     let pipeline = Pipeline::source("letters", 0..5_000u32)
         .sink("refuse", options(2, 100, 4), |n| Err(Refused(n.to_string())))
@@ -320,6 +351,8 @@ fn what_cannot_be_is_refused_by_name_and_range() {
         let max = Limits::default().workers_max;
         assert_eq!(refused, format!("{to} is out of range: workers takes a whole number from 1 to {max}"));
     }
+    let idle = turn(&registry, "pipeline.good.rate", 1).unwrap_err().to_string();
+    assert_eq!(idle, "pipeline.good has no knob `rate`; it has none", "nothing holds an iterator to a rate of bytes");
     let unknown = turn(&registry, "pipeline.good.keep.speed", 1).unwrap_err().to_string();
     assert_eq!(unknown, "pipeline.good.keep has no knob `speed`; it has workers, batch, capacity");
     assert!(pipeline.wait(LONG));

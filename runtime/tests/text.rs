@@ -208,6 +208,22 @@ fn an_output_that_is_full_loses_nothing_silently() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_the_output_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.txt");
+    std::fs::write(&out, "yesterday's results\n").unwrap();
+    let write = || stage("out", Op::WriteTo(out.clone()), 1);
+    let missing = start(files(&folder.path().join("typo.log")), vec![stage("lines", Op::Lines, 1), write()]);
+    assert!(matches!(missing.map(drop), Err(PipelineError::Source(_))));
+    std::fs::write(folder.path().join("in.txt"), "text").unwrap();
+    let twice = vec![stage("out", Op::Lines, 1), write()];
+    assert!(matches!(start(files(&folder.path().join("in.txt")), twice).map(drop), Err(PipelineError::Shape(_))));
+    let bad = vec![stage("find", Op::Matches("(".into()), 1), write()];
+    assert!(matches!(start(files(&folder.path().join("in.txt")), bad).map(drop), Err(PipelineError::Op { .. })));
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "yesterday's results\n");
+}
+
+#[test]
 fn what_is_no_text_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |path: &Path| start(files(path), vec![stage("split", Op::Words, 1)]).map(drop).unwrap_err();

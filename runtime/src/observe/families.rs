@@ -50,7 +50,7 @@ families! {
     STAGE_QUEUE_DEPTH = Gauge Items "rheostat_stage_queue_depth_items" [] "Records in the stage's queue: enqueued minus dequeued, dequeued read first.";
     STAGE_QUEUE_BATCHES = Gauge Count "rheostat_stage_queue_depth_batches" [] "Batches in the stage's queue.";
     STAGE_QUEUE_CAPACITY = Gauge Count "rheostat_stage_queue_capacity_batches" [] "Batches the stage's queue takes before those who push are held back.";
-    STAGE_QUEUE_WAIT = Histogram Seconds "rheostat_stage_queue_seconds" [] "Time a batch waited in the stage's queue.";
+    STAGE_QUEUE_WAIT = Histogram Seconds "rheostat_stage_queue_seconds" [] "Time from a batch being ready for the stage's queue until a worker took it, the wait for room included.";
     STAGE_SERVICE = Histogram Seconds "rheostat_stage_service_seconds" [] "Time a worker spent on a batch, without waiting to hand its results on.";
     STAGE_ERRORS = Counter Items "rheostat_stage_errors_total" ["reason"] "Records set aside, by reason: panic or refused.";
 }

@@ -22,7 +22,8 @@ pub trait Batch: Send + 'static {
         false
     }
 
-    /// Drops the records from `len` on: what a record that failed half-way had produced.
+    /// Drops the records from `len` on: what a record that failed half-way had produced. When the `Drop` of one of
+    /// them panics, that one is gone, and a further call goes on with the others.
     fn truncate(&mut self, len: usize);
 
     /// A record as bytes people can read, for dead letters; empty for containers that cannot say.
@@ -45,7 +46,10 @@ impl<T: Send + 'static> Batch for Items<T> {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+        // One at a time: `Vec::truncate` would abort the process at a second panic.
+        while self.0.len() > len {
+            drop(self.0.pop());
+        }
     }
 
     fn describe(&self, _index: usize) -> Vec<u8> {

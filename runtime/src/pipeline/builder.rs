@@ -171,7 +171,7 @@ pub(super) fn hand_over<B: Batch>(batch: B, port: &Port<B>, intake: &Intake) {
     intake.count(Tally::Bytes, batch.bytes() as u64);
     let at = now();
     if let Err(PushError::Full(parcel)) = port.try_push(Parcel { batch, born: at, queued: at }) {
-        intake.clock.enter(State::BackPressured, at.0);
+        intake.clock.enter(State::BackPressured, now().0);
         port.push(parcel);
         intake.clock.enter(State::Busy, now().0);
     }

@@ -7,6 +7,8 @@ use super::state_clock::{State, StateClock};
 use crate::observe::{Moment, now};
 use crate::queue::PushError;
 use crate::sync::Arc;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Collects what an op emits, and hands it on in batches of the size the next stage asks for.
@@ -16,7 +18,10 @@ pub struct Outbox<'w, O: Batch> {
     port: Option<&'w Port<O>>,
     make: &'w dyn Fn() -> O,
     batch: Option<O>,
+    /// When the oldest input of `batch` was born.
     born: Moment,
+    /// When the input being worked on was born.
+    input_born: Moment,
     /// Records of `batch` that stand: those behind belong to the record being worked on.
     mark: usize,
     flow: &'w Flow,
@@ -43,9 +48,10 @@ impl<'w, O: Batch> Outbox<'w, O> {
         stage: &'w str,
         clock: &'w StateClock,
     ) -> Self {
-        let (port, batch, born) = (port.map(|port| &**port), None, Moment::default());
+        let (port, batch) = (port.map(|port| &**port), None);
+        let (born, input_born) = (Moment::default(), Moment::default());
         let (mark, held_back, counts) = (0, Duration::ZERO, Counts::default());
-        Self { port, make, batch, born, mark, flow, stage, clock, held_back, counts }
+        Self { port, make, batch, born, input_born, mark, flow, stage, clock, held_back, counts }
     }
 
     /// The batch being filled.
@@ -69,8 +75,19 @@ impl<'w, O: Batch> Outbox<'w, O> {
 
     /// Drops what was emitted since the last boundary.
     pub(super) fn undo(&mut self) {
-        if let Some(batch) = &mut self.batch {
-            batch.truncate(self.mark);
+        if let Some(mut batch) = self.batch.take() {
+            self.discard(&mut batch, self.mark);
+            self.batch = Some(batch);
+        }
+    }
+
+    /// Drops the records of `batch` from `from` on. Their `Drop` is the user's and may panic, as an op may: that is
+    /// noted among the dead letters and the others are dropped all the same.
+    pub(super) fn discard<B: Batch>(&mut self, batch: &mut B, from: usize) {
+        while batch.len() > from {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| batch.truncate(from))) {
+                self.set_aside(Vec::new(), Reason::Panic, said(&*panic));
+            }
         }
     }
 
@@ -78,6 +95,7 @@ impl<'w, O: Batch> Outbox<'w, O> {
     pub(super) fn begin(&mut self, born: Moment) {
         let is_fresh = self.batch.as_ref().is_none_or(Batch::is_empty);
         self.born = if is_fresh { born } else { self.born.min(born) };
+        self.input_born = born;
     }
 
     /// Hands the batch on, full or not, waiting while the next queue is full.
@@ -85,10 +103,12 @@ impl<'w, O: Batch> Outbox<'w, O> {
         self.mark = 0;
         let Some(batch) = self.batch.take().filter(|batch| !batch.is_empty()) else { return };
         self.counts.handed_on += batch.len() as u64;
+        // What follows is made from the present input alone.
+        let born = std::mem::replace(&mut self.born, self.input_born);
         let Some(port) = self.port else { return };
         let queued = now();
-        let Err(PushError::Full(parcel)) = port.try_push(Parcel { batch, born: self.born, queued }) else { return };
-        self.clock.enter(State::BackPressured, queued.0);
+        let Err(PushError::Full(parcel)) = port.try_push(Parcel { batch, born, queued }) else { return };
+        self.clock.enter(State::BackPressured, now().0);
         port.push(parcel);
         let free = now();
         self.clock.enter(State::Busy, free.0);
@@ -110,5 +130,34 @@ impl<'w, O: Batch> Outbox<'w, O> {
 
     pub(super) fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
+    }
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Items;
+    use super::*;
+
+    #[test]
+    fn a_batch_is_as_old_as_the_oldest_input_in_it() {
+        let port = Arc::new(Port::<Items<u8>>::new(8, 8, 2).unwrap());
+        let (flow, clock) = (Flow::new(1), StateClock::default());
+        let mut out = Outbox::new(Some(&port), &Items::default, &flow, "stage", &clock);
+        for (born, emits) in [(1, 1), (100, 3), (200, 0), (300, 1)] {
+            out.begin(Moment(born));
+            for record in 0..emits {
+                out.batch_mut().0.push(record);
+                out.boundary();
+            }
+        }
+        out.hand_on();
+        let born: Vec<_> = std::iter::from_fn(|| port.try_pop().ok()).map(|parcel| parcel.born.0).collect();
+        assert_eq!(born, [1, 100, 300], "records of one input made those of another look old");
     }
 }

@@ -83,7 +83,8 @@ impl<B: Batch> Port<B> {
         self.ring.is_closed() && self.ring.is_empty()
     }
 
-    /// Records put in and taken out so far. Taken out is read first, so that the difference is never negative.
+    /// Records put in and taken out so far. Taken out is read first; even so it may be ahead by a push in flight, which
+    /// is counted once it has succeeded.
     pub fn items(&self) -> (u64, u64) {
         let dequeued = self.items.sum(DEQUEUED);
         (self.items.sum(ENQUEUED), dequeued)

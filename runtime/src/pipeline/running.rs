@@ -20,6 +20,7 @@ pub struct Pipeline {
     address: Address,
     flow: Arc<Flow>,
     intake: Arc<Intake>,
+    is_paced: bool,
     stages: Vec<Arc<dyn AnyStage>>,
 }
 
@@ -63,14 +64,14 @@ impl Pipeline {
 
     /// Starts what was put together, last stage first, so that whoever pushes finds somebody who pops.
     pub(super) fn start(assembly: Assembly) -> Result<Arc<Self>, PipelineError> {
-        let Assembly { address, flow, intake, stages, source, .. } = assembly;
+        let Assembly { address, flow, intake, is_paced, stages, source, .. } = assembly;
         let source = source.ok_or_else(|| PipelineError::Shape(format!("{address} has no source")))?;
         let Some((first, _)) = stages.first().cloned() else {
             return Err(PipelineError::Shape(format!("{address} has no stage; give it at least one")));
         };
         let end = EndOfSource { flow: flow.clone(), intake: intake.clone(), first };
         let parts = stages.iter().map(|(stage, _)| stage.clone()).collect();
-        let pipeline = Arc::new(Self { address, flow, intake, stages: parts });
+        let pipeline = Arc::new(Self { address, flow, intake, is_paced, stages: parts });
         // From here on an early return drops the pipeline, which abandons what has been started.
         for (stage, workers) in stages.iter().rev() {
             stage.start(*workers)?;
@@ -96,6 +97,8 @@ pub(super) struct Assembly {
     pub limits: Limits,
     pub flow: Arc<Flow>,
     pub intake: Arc<Intake>,
+    /// Whether the source keeps to the rate that `intake` holds.
+    pub is_paced: bool,
     /// Each with the workers it starts with.
     pub stages: Vec<(Arc<dyn AnyStage>, usize)>,
     pub source: Option<Box<dyn FnOnce() + Send>>,
@@ -107,7 +110,7 @@ impl Assembly {
         let address = Address::new(Kind::Pipeline, name)?;
         // The source is a part too.
         let flow = Arc::new(Flow::new(stages + 1));
-        Ok(Self { address, limits, flow, intake: Arc::default(), stages: Vec::new(), source: None })
+        Ok(Self { address, limits, flow, intake: Arc::default(), is_paced: false, stages: Vec::new(), source: None })
     }
 
     /// Checks a stage's name and options, and makes the queue in front of it.
@@ -180,6 +183,9 @@ impl Resource for Pipeline {
     }
 
     fn knobs(&self) -> Vec<Knob> {
+        if !self.is_paced {
+            return Vec::new();
+        }
         vec![Knob {
             name: RATE,
             value: Value::Integer(self.intake.rate() as i64),
@@ -189,8 +195,12 @@ impl Resource for Pipeline {
         }]
     }
 
-    fn turn(&self, _rate: &str, to: &Value) -> Result<Turned, TurnError> {
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
         let began = Instant::now();
+        if !self.is_paced {
+            let resource = self.address.to_string();
+            return Err(TurnError::UnknownKnob { resource, knob: knob.to_owned(), has: Vec::new() });
+        }
         let Value::Integer(rate) = *to else { unreachable!("the registry checked the type of the rate") };
         let from = Value::Integer(self.intake.set_rate(rate as u64) as i64);
         Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true })

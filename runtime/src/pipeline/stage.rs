@@ -10,7 +10,7 @@ use super::batch::{Batch, Parcel};
 use super::elastic::{ElasticSet, Seat};
 use super::flow::{Flow, Reason};
 use super::op::Op;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, said};
 use super::port::Port;
 use super::running::Assembly;
 use super::state_clock::{State, StateClock};
@@ -20,7 +20,6 @@ use crate::observe::{Address, Cells, Knob, Range, Reading, Resource, Spread, Tur
 use crate::queue::{CapacityError, PopError};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, CachePadded, Mutex, Weak, thread};
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -62,6 +61,8 @@ pub(super) struct Stage<I: Batch, O: Batch> {
     service: Spread,
     /// One turn of the workers at a time, so that the time a turn took is its own.
     turning: Mutex<()>,
+    /// The greatest time of each state that a reading told.
+    told: Mutex<[u64; State::ALL.len()]>,
     limits: Limits,
     this: Weak<Self>,
 }
@@ -101,6 +102,7 @@ impl<I: Batch, O: Batch> Stage<I, O> {
             queue_wait: Spread::new(),
             service: Spread::new(),
             turning: Mutex::new(()),
+            told: Mutex::new([0; State::ALL.len()]),
             limits,
             this: this.clone(),
         })
@@ -168,10 +170,12 @@ impl<I: Batch, O: Batch> Stage<I, O> {
                 Ok(Err(refused)) => (Reason::Refused, refused.0),
                 Err(panic) => (Reason::Panic, said(&*panic)),
             };
-            out.undo();
             out.set_aside(batch.describe(next), failed.0, failed.1);
+            out.undo();
             next += 1;
         }
+        out.discard(&mut batch, 0);
+        drop(batch);
         let ended = now();
         let service = ended.since(began).saturating_sub(out.take_held_back());
         self.service.record(service.as_nanos() as u64);
@@ -203,12 +207,17 @@ impl<I: Batch, O: Batch> Stage<I, O> {
         self.counters.add(REFUSALS, counts.refused);
     }
 
-    /// A worker has ended. The last one behind a drained queue ends the stage.
+    /// A worker has ended. The last one behind a drained queue ends the stage. A last one that went before died of a
+    /// fault of ours: nobody would ever drain the queue, so the pipeline is abandoned rather than left hanging.
     fn worker_ended(&self) {
         // AcqRel: the last to go has seen all that the others did before they went.
         let is_last = self.active.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_over = self.input.is_drained() || self.flow.is_abandoned();
-        if is_last && is_over && !self.ended.swap(true, Ordering::AcqRel) {
+        if is_last && !is_over {
+            self.flow.abandon();
+            self.input.close();
+        }
+        if is_last && !self.ended.swap(true, Ordering::AcqRel) {
             if let Some(output) = &self.output {
                 output.close();
             }
@@ -293,12 +302,6 @@ impl<I: Batch, O: Batch> Drop for Worker<I, O> {
     }
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
-}
-
 const WORKERS: &str = "workers";
 const BATCH: &str = "batch";
 const CAPACITY: &str = "capacity";
@@ -330,6 +333,13 @@ impl<I: Batch, O: Batch> Resource for Stage<I, O> {
         for clock in &self.clocks {
             clock.read(at).into_iter().zip(&mut totals).for_each(|(time, total)| *total += time);
         }
+        // A worker that read the clock just before us charges its state up to then only: never tell less than before.
+        let mut told = self.told.lock();
+        totals
+            .iter_mut()
+            .zip(&mut *told)
+            .for_each(|(total, told)| (*total, *told) = ((*total).max(*told), (*total).max(*told)));
+        drop(told);
         for (state, total) in State::ALL.into_iter().zip(totals) {
             reading.total(&STAGE_STATE, &[state.as_str()], total);
         }

@@ -72,7 +72,8 @@ impl StateClock {
         // The owner reads its own writes, so Relaxed loads are exact.
         let sequence = self.sequence.load(Ordering::Relaxed);
         let from = self.state.load(Ordering::Relaxed);
-        // Never backwards, so that no total shrinks when two cores' clocks differ.
+        // Never backwards, whatever two cores' clocks say. A reader whose clock was ahead of `at` may still have been
+        // told more than the next one will be; `Stage::read` sees to that.
         let since = self.since.load(Ordering::Relaxed);
         let at = at.max(since);
         self.sequence.store(sequence + 1, Ordering::Relaxed);

@@ -107,6 +107,7 @@ impl Spec {
     pub fn start(self) -> Result<Arc<Pipeline>, PipelineError> {
         let mut assembly = Assembly::new(&self.name, self.stages.len(), self.limits)?;
         assembly.intake.set_rate(self.rate);
+        assembly.is_paced = true;
         let last = self.stages.len().saturating_sub(1);
         for (index, stage) in self.stages.iter().enumerate() {
             if stage.op.keeps_all() && index != last {
@@ -116,6 +117,21 @@ impl Spec {
         }
         let ports = self.stages.iter().map(|stage| assembly.port::<Records>(&stage.name, &stage.options));
         let ports = ports.collect::<Result<Vec<_>, _>>()?;
+        // Looked at before any op is made: making one may empty an output file, and a start that fails leaves it be.
+        let files = match &self.source {
+            Source::Files { patterns, base, .. } => {
+                let files = list(patterns, base)?;
+                require_text(&files, &patterns.join(", "))?;
+                files
+            }
+            Source::Reader(_) => Vec::new(),
+        };
+        for (index, (address, _)) in ports.iter().enumerate() {
+            // None of them is in the assembly yet, so `Assembly::port` could not tell.
+            if ports[..index].iter().any(|(other, _)| other == address) {
+                return Err(PipelineError::Shape(format!("there are two stages `{address}`; rename one")));
+            }
+        }
         for (index, (address, input)) in ports.iter().enumerate() {
             let stage = &self.stages[index];
             let output = ports.get(index + 1).map(|(_, port)| port.clone());
@@ -123,9 +139,6 @@ impl Spec {
                 .map_err(|why| PipelineError::Op { stage: address.to_string(), why })?;
             let pool = self.pool.clone();
             let make_batch = Box::new(move || Records::with_room(&pool, BLOCK_BYTES));
-            if assembly.stages.iter().any(|(other, _)| other.address() == address) {
-                return Err(PipelineError::Shape(format!("there are two stages `{address}`; rename one")));
-            }
             let made = Stage::new(&assembly, address.clone(), input.clone(), output, make_op, make_batch);
             assembly.stages.push((made, stage.options.workers));
         }
@@ -133,9 +146,7 @@ impl Spec {
         let feed =
             Feed { port, intake: assembly.intake.clone(), flow: assembly.flow.clone(), pool: self.pool, batch: None };
         assembly.source = Some(match self.source {
-            Source::Files { patterns, base, repeat } => {
-                let files = list(&patterns, &base)?;
-                require_text(&files, &patterns.join(", "))?;
+            Source::Files { repeat, .. } => {
                 feed.intake.expect(files.iter().map(|file| file.bytes).sum());
                 Box::new(move || feed.files(&files, repeat))
             }
