@@ -152,7 +152,8 @@ impl Batch for Records {
 
     fn is_full(&self) -> bool {
         // An average record must still fit, lest each further one makes the block grow.
-        self.room() < BLOCK_BYTES / 16
+        // A block that grew for a long record is full whatever room the growing left.
+        self.filled >= BLOCK_BYTES || self.room() < BLOCK_BYTES / 16
     }
 
     fn describe(&self, index: usize) -> Vec<u8> {
@@ -183,5 +184,16 @@ mod tests {
         records.truncate(7);
         records.push(b"last");
         assert_eq!((records.len(), records.get(6), records.get(7)), (8, &words[6][..], &b"last"[..]));
+    }
+
+    #[test]
+    fn a_batch_of_long_records_fills_up() {
+        let mut records = empty(BLOCK_BYTES);
+        let long = vec![b'x'; BLOCK_BYTES * 3 / 4];
+        let pushed = (1..100).find(|_| {
+            records.push(&long);
+            records.is_full()
+        });
+        assert_eq!(pushed, Some(2), "a block that grew for a long record went on growing");
     }
 }

@@ -252,12 +252,33 @@ impl Chunks {
             None => {
                 *cut += 1;
                 let is_between = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric();
-                buffer[..filled].iter().rposition(is_between).map_or(filled, |end| end + 1)
+                match buffer[..filled].iter().rposition(is_between) {
+                    Some(end) => end + 1,
+                    None => cut_beyond_ascii(&buffer[..filled]),
+                }
             }
         };
         self.rest.splice(..0, buffer[end..filled].iter().copied());
         Ok(Chunk::Here(end))
     }
+}
+
+/// Where to cut text without an ASCII separator: behind the last character that is no part of a word, else between two
+/// characters, so that none is torn.
+fn cut_beyond_ascii(bytes: &[u8]) -> usize {
+    let (mut at, mut behind_separator, mut behind_character) = (0, 0, 0);
+    for chunk in bytes.utf8_chunks() {
+        let separators = chunk.valid().char_indices().filter(|(_, c)| !c.is_alphanumeric());
+        behind_separator = separators.map(|(start, c)| at + start + c.len_utf8()).last().unwrap_or(behind_separator);
+        at += chunk.valid().len();
+        behind_character = at;
+        at += chunk.invalid().len();
+        // An invalid sequence is replaced, which separates words; at the very end it may be half a character.
+        if !chunk.invalid().is_empty() && at < bytes.len() {
+            (behind_separator, behind_character) = (at, at);
+        }
+    }
+    [behind_separator, behind_character].into_iter().find(|&end| end > 0).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]
@@ -294,5 +315,22 @@ mod tests {
         assert_eq!(found.concat(), b"one two three four");
         assert!(found.iter().rev().skip(1).all(|chunk| chunk.ends_with(b" ")), "{found:?}");
         assert!(cut > 0);
+    }
+
+    #[test]
+    fn a_line_past_the_limit_is_cut_between_words_of_any_script() {
+        let cuts = |text: &[u8]| {
+            let (found, cut) = chunks(text, 16, 16);
+            assert_eq!(found.concat(), text);
+            assert!(cut > 0);
+            found.into_iter().map(|chunk| String::from_utf8_lossy(&chunk).into_owned()).collect::<Vec<_>>()
+        };
+        // Three bytes a character: none of them ends where the buffer does.
+        let stops = cuts("中文。".repeat(20).as_bytes());
+        assert!(stops.iter().all(|chunk| chunk.ends_with('。')), "{stops:?}");
+        let one_word = cuts("漢".repeat(50).as_bytes());
+        assert!(one_word.iter().all(|chunk| chunk.chars().all(|c| c == '漢')), "a character was torn: {one_word:?}");
+        let replaced = cuts(&[&b"caf\xc3\xa9\xff"[..]; 20].concat());
+        assert!(replaced.iter().all(|chunk| chunk.ends_with('\u{fffd}')), "{replaced:?}");
     }
 }

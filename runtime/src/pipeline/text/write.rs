@@ -23,10 +23,10 @@ impl Target {
         let mut written = 0;
         while written < bytes.len() {
             match file.write(&bytes[written..]) {
-                Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
-                Ok(n) => written += n,
+                Ok(n @ 1..) => written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
+                refused => {
+                    let error = refused.err().unwrap_or(ErrorKind::WriteZero.into());
                     // A line is in the file whole or not at all: what follows the last whole one is taken back.
                     let whole = memchr::memrchr(b'\n', &bytes[..written]).map_or(0, |end| end + 1);
                     if written > whole {
