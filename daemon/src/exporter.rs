@@ -81,7 +81,7 @@ struct Page {
 
 impl Page {
     fn add(&mut self, address: Option<&Address>, reading: Reading) {
-        for sample in reading.samples {
+        for sample in reading.samples.into_iter().filter(|sample| sample.family.what != What::Strip) {
             let own =
                 address.into_iter().flat_map(Address::labels).map(|(name, value)| Label::new(name, value.to_owned()));
             let further = std::iter::zip(sample.family.labels, &sample.labels);
@@ -112,7 +112,7 @@ impl Page {
                 match sample.measure {
                     Measure::Total(total) => recorder.register_counter(&key, &METADATA).absolute(total),
                     Measure::Level(level) => recorder.register_gauge(&key, &METADATA).set(level * family.scale()),
-                    Measure::Spread(_) => {}
+                    Measure::Spread(_) | Measure::Strip(_) => {}
                 }
             }
         }
@@ -135,7 +135,7 @@ fn write_family(text: &mut String, family: &Family, samples: Vec<(Vec<Label>, Sa
                 let value = *total as f64 * family.scale();
                 write_metric_line::<&str, f64>(text, family.name, None, &labels, None, value, None);
             }
-            Measure::Level(_) => {}
+            Measure::Level(_) | Measure::Strip(_) => {}
         }
     }
     text.push('\n');

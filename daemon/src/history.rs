@@ -163,10 +163,12 @@ impl Track {
         let lines = match sample.family.what {
             What::Histogram => vec![Line::new(Some(0.5)), Line::new(Some(0.99))],
             What::Counter | What::Gauge => vec![Line::new(None)],
+            // A line a part would be hundreds; what of a strip is worth remembering is a gauge of its own.
+            What::Strip => Vec::new(),
         };
         let last_coarse = match &sample.measure {
             Measure::Spread(spread) => (**spread).clone(),
-            Measure::Total(_) | Measure::Level(_) => Snapshot::default(),
+            Measure::Total(_) | Measure::Level(_) | Measure::Strip(_) => Snapshot::default(),
         };
         let mut track =
             Self { family: sample.family, seen: step, at, last: sample.measure.clone(), last_coarse, lines };

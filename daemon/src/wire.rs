@@ -23,17 +23,19 @@ pub(crate) fn resource(
     let samples = samples.iter().map(|sample| {
         let labels = sample.family.labels.iter().zip(&sample.labels);
         let scale = sample.family.scale();
-        let (value, quantiles) = match &sample.measure {
-            Measure::Total(total) => (Some(*total as f64 * scale), None),
+        let (value, quantiles, strip) = match &sample.measure {
+            Measure::Total(total) => (Some(*total as f64 * scale), None, None),
             // Gauges of seconds are kept in nanoseconds as counters are.
-            Measure::Level(level) => (Some(level * scale).filter(|value| value.is_finite()), None),
-            Measure::Spread(spread) => (None, Some(quantiles(sample, spread))),
+            Measure::Level(level) => (Some(level * scale).filter(|value| value.is_finite()), None, None),
+            Measure::Spread(spread) => (None, Some(quantiles(sample, spread)), None),
+            Measure::Strip(parts) => (None, None, Some(parts.iter().map(|&part| part as f64 * scale).collect())),
         };
         api::Sample {
             family: sample.family.name.to_owned(),
             labels: labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             value,
             quantiles,
+            strip,
         }
     });
     api::Resource {

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use rheostat_runtime::map::{Backend, BytesMap, CounterMap, Cursor, HostedMap, Map, MapError, MapLimits};
 use rheostat_runtime::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+    MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
-use rheostat_runtime::observe::{Measure, Reading, Resource, Value};
+use rheostat_runtime::observe::{Family, Measure, Reading, Resource, Value};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -566,6 +567,30 @@ fn waiting_for_a_lock_is_counted_and_timed() {
     let waits = map.lock_waits().unwrap();
     assert_eq!(waits.count(), 1);
     assert!(waits.sum() >= 1_000_000, "waited {} ns", waits.sum());
+}
+
+#[test]
+fn a_hot_key_shows_as_a_hot_shard() {
+    let map = CounterMap::new("tested", Backend::Sharded, MapLimits::default()).unwrap();
+    let strip = |reading: &Reading, family: &Family| {
+        let samples = reading.samples.iter().filter(|sample| sample.family == family);
+        samples.map(|sample| if let Measure::Strip(parts) = &sample.measure { parts.clone() } else { panic!() }).next()
+    };
+    assert_eq!(read(&*map).level_of(&MAP_SHARD_SKEW), None, "nothing happened yet");
+    for n in 0..100_000u32 {
+        map.add(&n.to_le_bytes(), 1).unwrap();
+    }
+    let even = read(&*map).level_of(&MAP_SHARD_SKEW).unwrap();
+    (0..100_000).for_each(|_| _ = map.add(b"hot", 1));
+    let reading = read(&*map);
+    let skew = reading.level_of(&MAP_SHARD_SKEW).unwrap();
+    assert!(even < 10.0 && skew > 60.0, "a third of all visits to one of 256 shards: {even}, then {skew}");
+    let operations = strip(&reading, &MAP_SHARD_OPS).unwrap();
+    let (hottest, all) = (*operations.iter().max().unwrap() as f64, operations.iter().sum::<u64>() as f64);
+    assert!((0.28..0.4).contains(&(hottest / all)), "{hottest} of {all}");
+    // Each key was looked for and put in, the hot one only looked for: 300 thousand visits, estimated from samples.
+    assert!((250e3..350e3).contains(&all), "{all}");
+    assert_eq!(strip(&reading, &MAP_SHARD_CONTENTIONS).unwrap().iter().sum::<u64>(), 0);
 }
 
 #[test]

@@ -72,6 +72,12 @@ names! {
     MAP_LOCK_CONTENTIONS = "rheostat_map_lock_contentions_total";
     /// How long they waited.
     MAP_LOCK_WAIT = "rheostat_map_lock_wait_seconds";
+    /// Operations by shard.
+    MAP_SHARD_OPS = "rheostat_map_shard_ops";
+    /// Acquisitions that had to wait, by shard.
+    MAP_SHARD_CONTENTIONS = "rheostat_map_shard_lock_contentions";
+    /// The busiest shard over the mean.
+    MAP_SHARD_SKEW = "rheostat_map_shard_skew_ratio";
     /// The backend in force.
     MAP_BACKEND = "rheostat_map_backend";
     /// Blocks handed out.

@@ -154,7 +154,7 @@ pub fn result() -> RunResult {
 
 fn sample(family: &str, labels: &[(&str, &str)], value: f64) -> Sample {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Sample { family: family.into(), labels, value: Some(value), quantiles: None }
+    Sample { family: family.into(), labels, value: Some(value), quantiles: None, strip: None }
 }
 
 fn spread(family: &str, p50: f64, p99: f64) -> Sample {
@@ -167,7 +167,7 @@ fn spread(family: &str, p50: f64, p99: f64) -> Sample {
         p999: Some(p99 * 2.0),
         max: p99 * 3.0,
     };
-    Sample { family: family.into(), labels: BTreeMap::new(), value: None, quantiles: Some(quantiles) }
+    Sample { family: family.into(), labels: BTreeMap::new(), value: None, quantiles: Some(quantiles), strip: None }
 }
 
 fn dial(name: &str, value: i64, min: i64, max: i64, unit: &str, help: &str) -> Knob {
@@ -229,17 +229,35 @@ fn stage(name: &str, workers: i64, s: f64) -> Resource {
     )
 }
 
+/// Shard 77 is hot.
+fn strip(family: &str, per_s: f64, s: f64) -> Sample {
+    let busy = |shard: usize| if shard == 77 { 6.0 } else { 0.6 + (shard % 7) as f64 / 7.0 };
+    let parts = (0..256).map(|shard| (busy(shard) * per_s * s / 256.0).floor()).collect();
+    Sample { family: family.into(), labels: BTreeMap::new(), value: None, quantiles: None, strip: Some(parts) }
+}
+
 fn map(s: f64) -> Resource {
+    let choices = ["sharded", "lock_free", "papaya"].map(String::from).to_vec();
+    let backend = Knob {
+        name: "backend".into(),
+        value: KnobValue::Choice("sharded".into()),
+        range: Range::Choice { choices },
+        unit: String::new(),
+        help: "Structure that holds the entries; all of them move, and none is lost.".into(),
+    };
     resource(
         "map.words",
         "map",
-        vec![],
+        vec![backend],
         vec![
             sample(MAP_OPS, &[("op", "update"), ("outcome", "hit")], 1_890_000.0 * s),
             sample(MAP_OPS, &[("op", "update"), ("outcome", "miss")], 10_000.0 * s),
             sample(MAP_ENTRIES, &[], 41_203.0),
             sample(MAP_LOCK_CONTENTIONS, &[], 1200.0 * s),
             spread(MAP_LOCK_WAIT, 900e-9, 14e-6),
+            strip(MAP_SHARD_OPS, 1_900_000.0, s),
+            strip(MAP_SHARD_CONTENTIONS, 1200.0, s),
+            sample(MAP_SHARD_SKEW, &[], 5.7),
             sample(MAP_BACKEND, &[("backend", "sharded")], 1.0),
         ],
     )

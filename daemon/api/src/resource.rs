@@ -47,6 +47,11 @@ impl Resource {
         self.samples.iter().find(|sample| sample.family == family)?.quantiles.as_ref()
     }
 
+    /// The totals of its parts under a strip family.
+    pub fn strip(&self, family: &str) -> Option<&[f64]> {
+        self.samples.iter().find(|sample| sample.family == family)?.strip.as_deref()
+    }
+
     /// The knob of that name.
     pub fn knob(&self, name: &str) -> Option<&Knob> {
         self.knobs.iter().find(|knob| knob.name == name)
@@ -115,7 +120,7 @@ pub enum Range {
     },
 }
 
-/// One number of a resource. Counters and gauges carry `value`, histograms `quantiles`.
+/// One number of a resource. Counters and gauges carry `value`, histograms `quantiles`, counters by part `strip`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Sample {
@@ -130,6 +135,9 @@ pub struct Sample {
     /// Summary of a histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantiles: Option<Quantiles>,
+    /// Totals of a structure's parts (shards, stripes) in their order, in base units. Not among the Prometheus series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strip: Option<Vec<f64>>,
 }
 
 /// A histogram in brief. `count` and `sum` are totals since the resource began; the quantiles are those of the last

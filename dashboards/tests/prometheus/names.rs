@@ -40,6 +40,7 @@ pub fn family_of(metric: &str) -> Option<&'static Family> {
             metric.strip_prefix(family.name).is_some_and(|part| ["_bucket", "_sum", "_count"].contains(&part))
         }
         What::Counter | What::Gauge => metric == family.name,
+        What::Strip => false,
     })
 }
 
@@ -96,7 +97,8 @@ fn every_family_has_a_panel() {
         .filter_map(|selector| family_of(&selector.metric))
         .map(|family| family.name)
         .collect();
-    let missing: Vec<_> = families::all().map(|family| family.name).filter(|name| !shown.contains(name)).collect();
+    let exported = families::all().filter(|family| family.what != What::Strip);
+    let missing: Vec<_> = exported.map(|family| family.name).filter(|name| !shown.contains(name)).collect();
     assert!(missing.is_empty(), "no panel shows {missing:?}");
 }
 

@@ -1,25 +1,67 @@
-//! Lock acquisitions that had to wait, and for how long. The clock starts after a try has failed.
+//! Where a map of shards is busy, and where it makes threads wait: operations by shard, lock acquisitions that had to
+//! wait, and for how long. Operations are sampled; the clock starts after a try has failed.
 
-use crate::observe::{Snapshot, Spread, now};
+use crate::observe::{Moment, SAMPLE_EVERY, Snapshot, Spread, is_sampled, now};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use dashmap::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-/// What waiting for a map's locks has cost.
-#[derive(Debug, Default)]
+/// The skew is that of a window between one and two of these long.
+const SKEW_WINDOW: Duration = Duration::from_secs(5);
+
+/// What each shard has done, and what waiting for their locks has cost.
+#[derive(Debug)]
 pub(super) struct Contention {
+    shards: Box<[Shard]>,
     waits: Spread,
+    window: Mutex<Window>,
+}
+
+/// Counts are Relaxed: they publish nothing.
+#[derive(Debug, Default)]
+struct Shard {
+    /// Estimated: a sampled operation counts for all those that were not.
+    operations: AtomicU64,
+    contentions: AtomicU64,
+}
+
+/// The operations of every shard at the start of the window before, and of the present one.
+#[derive(Debug)]
+struct Window {
+    before: Box<[u64]>,
+    present: Box<[u64]>,
+    since: Moment,
 }
 
 impl Contention {
-    pub(super) fn read<'a, T>(&self, lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
-        lock.try_read().unwrap_or_else(|| self.wait(|| lock.read()))
+    pub(super) fn new(shards: usize) -> Self {
+        let none = || vec![0; shards].into_boxed_slice();
+        let window = Window { before: none(), present: none(), since: now() };
+        let shards = (0..shards).map(|_| Shard::default()).collect();
+        Self { shards, waits: Spread::new(), window: Mutex::new(window) }
     }
 
-    pub(super) fn write<'a, T>(&self, lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
-        lock.try_write().unwrap_or_else(|| self.wait(|| lock.write()))
+    pub(super) fn read<'a, T>(&self, shard: usize, lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
+        self.sample(shard);
+        lock.try_read().unwrap_or_else(|| self.wait(shard, || lock.read()))
+    }
+
+    pub(super) fn write<'a, T>(&self, shard: usize, lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
+        self.sample(shard);
+        lock.try_write().unwrap_or_else(|| self.wait(shard, || lock.write()))
+    }
+
+    #[inline(always)]
+    fn sample(&self, shard: usize) {
+        if is_sampled() {
+            self.shards[shard].operations.fetch_add(SAMPLE_EVERY, Relaxed);
+        }
     }
 
     #[cold]
-    fn wait<G>(&self, acquire: impl FnOnce() -> G) -> G {
+    fn wait<G>(&self, shard: usize, acquire: impl FnOnce() -> G) -> G {
+        self.shards[shard].contentions.fetch_add(1, Relaxed);
         let start = now();
         let guard = acquire();
         self.waits.record(start.elapsed().as_nanos() as u64);
@@ -29,5 +71,28 @@ impl Contention {
     /// Every wait so far; their number is the number of contentions.
     pub(super) fn waits(&self) -> Snapshot {
         self.waits.snapshot()
+    }
+
+    /// Operations by shard, estimated.
+    pub(super) fn operations(&self) -> Box<[u64]> {
+        self.shards.iter().map(|shard| shard.operations.load(Relaxed)).collect()
+    }
+
+    /// Contended acquisitions by shard.
+    pub(super) fn contentions(&self) -> Box<[u64]> {
+        self.shards.iter().map(|shard| shard.contentions.load(Relaxed)).collect()
+    }
+
+    /// Operations of the busiest shard over the mean of all in the last seconds; `None` while there were none.
+    pub(super) fn skew(&self) -> Option<f64> {
+        let operations = self.operations();
+        let mut window = self.window.lock();
+        if window.since.elapsed() >= SKEW_WINDOW {
+            window.before = std::mem::replace(&mut window.present, operations.clone());
+            window.since = now();
+        }
+        let recent = operations.iter().zip(&window.before).map(|(now, then)| now - then);
+        let (busiest, sum) = recent.fold((0, 0), |(busiest, sum), n| (n.max(busiest), sum + n));
+        (sum > 0).then(|| busiest as f64 * self.shards.len() as f64 / sum as f64)
     }
 }

@@ -4,6 +4,7 @@ use super::counter::Counter;
 use super::{Backend, Cursor, Map, Page};
 use crate::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+    MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{Address, AddressError, Cells, Kind, Knob, Reading, Resource, TurnError, Turned, Value};
 use crate::sync::Arc;
@@ -365,6 +366,15 @@ impl<V: Hosted> Resource for HostedMap<V> {
         if let Some(waits) = self.map.lock_waits() {
             reading.total(&MAP_LOCK_CONTENTIONS, &[], waits.count());
             reading.spread(&MAP_LOCK_WAIT, &[], waits);
+        }
+        if let Some(operations) = self.map.shard_operations() {
+            reading.strip(&MAP_SHARD_OPS, &[], operations);
+        }
+        if let Some(contentions) = self.map.shard_contentions() {
+            reading.strip(&MAP_SHARD_CONTENTIONS, &[], contentions);
+        }
+        if let Some(skew) = self.map.shard_skew() {
+            reading.level(&MAP_SHARD_SKEW, &[], skew);
         }
         for backend in Backend::ALL {
             let in_force = backend == self.backend();

@@ -240,4 +240,20 @@ where
     pub fn lock_waits(&self) -> Option<Snapshot> {
         self.table.contention().map(|contention| contention.waits())
     }
+
+    /// Operations by shard so far, estimated from one in 64. `None` on a backend without shards that we can see.
+    pub fn shard_operations(&self) -> Option<Box<[u64]>> {
+        self.table.contention().map(|contention| contention.operations())
+    }
+
+    /// Lock acquisitions that had to wait, by shard. `None` as above.
+    pub fn shard_contentions(&self) -> Option<Box<[u64]>> {
+        self.table.contention().map(|contention| contention.contentions())
+    }
+
+    /// Operations of the busiest shard over the mean of all shards, in the last 5 to 10 seconds; 1 is even. `None`
+    /// as above, and while there were no operations.
+    pub fn shard_skew(&self) -> Option<f64> {
+        self.table.contention().and_then(|contention| contention.skew())
+    }
 }

@@ -45,7 +45,7 @@ fn position(hash: u64) -> u64 {
 impl<K: Hash + Eq, V> Sharded<K, V> {
     pub(super) fn new(hasher: Keyed) -> Self {
         let map = DashMap::with_hasher_and_shard_amount(hasher, SHARDS);
-        Self { map, contention: Contention::default() }
+        Self { map, contention: Contention::new(SHARDS) }
     }
 
     pub(super) fn contention(&self) -> &Contention {
@@ -66,7 +66,8 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hash(key);
-        let table = self.contention.read(&self.map.shards()[self.shard(hash)]);
+        let shard = self.shard(hash);
+        let table = self.contention.read(shard, &self.map.shards()[shard]);
         table
             .get(hash, |(known, _)| known.hash == hash && known.key.borrow() == key)
             .map(|(_, value)| look(value.get()))
@@ -75,7 +76,8 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     /// Puts the value in, whether the key was there or not; the value it replaced comes back.
     pub(super) fn put(&self, key: K, value: V) -> Option<V> {
         let hash = self.hash(&key);
-        let mut table = self.contention.write(&self.map.shards()[self.shard(hash)]);
+        let shard = self.shard(hash);
+        let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         match table.get_mut(hash, |(known, _)| known.hash == hash && known.key == key) {
             Some((_, slot)) => Some(std::mem::replace(slot.get_mut(), value)),
             None => {
@@ -88,7 +90,8 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     /// Puts the value in if the key is not there, else hands it back.
     pub(super) fn put_absent(&self, key: K, value: V) -> Result<(), V> {
         let hash = self.hash(&key);
-        let mut table = self.contention.write(&self.map.shards()[self.shard(hash)]);
+        let shard = self.shard(hash);
+        let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         if table.get(hash, |(known, _)| known.hash == hash && known.key == key).is_some() {
             return Err(value);
         }
@@ -103,7 +106,8 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hash(key);
-        let mut table = self.contention.write(&self.map.shards()[self.shard(hash)]);
+        let shard = self.shard(hash);
+        let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         let (_, slot) = table.get_mut(hash, |(known, _)| known.hash == hash && known.key.borrow() == key)?;
         let replaced = revise(slot.get()).map(|value| std::mem::replace(slot.get_mut(), value));
         // A value's own `Drop` runs once the shard is free again.
@@ -118,14 +122,15 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hash(key);
-        let mut table = self.contention.write(&self.map.shards()[self.shard(hash)]);
+        let shard = self.shard(hash);
+        let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         let taken = table.remove_entry(hash, |(known, _)| known.hash == hash && known.key.borrow() == key);
         drop(table);
         taken.map(|(_, value)| value.into_inner())
     }
 
     pub(super) fn len(&self) -> usize {
-        self.map.shards().iter().map(|shard| self.contention.read(shard).len()).sum()
+        self.map.shards().iter().enumerate().map(|(index, shard)| self.contention.read(index, shard).len()).sum()
     }
 
     /// Empties the map shard by shard and says how many entries that were.
@@ -133,8 +138,9 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         self.map
             .shards()
             .iter()
-            .map(|shard| {
-                let taken = std::mem::take(&mut *self.contention.write(shard));
+            .enumerate()
+            .map(|(index, shard)| {
+                let taken = std::mem::take(&mut *self.contention.write(index, shard));
                 taken.len()
             })
             .sum()
@@ -151,7 +157,7 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
 
     /// Shows every entry of a stripe with its position, under the shard's lock.
     pub(super) fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
-        let table = self.contention.read(&self.map.shards()[stripe]);
+        let table = self.contention.read(stripe, &self.map.shards()[stripe]);
         // SAFETY: the iterator is used up before `table`, whose read lock keeps the buckets as they are, is dropped.
         for bucket in unsafe { table.iter() } {
             // SAFETY: as above: a full bucket of a locked table, only shared references to which exist.

@@ -9,6 +9,9 @@ pub enum What {
     Gauge,
     /// A distribution; see [`Spread`](super::Spread).
     Histogram,
+    /// One counter for each part of a structure (a shard, a stripe). For screens and the API: as series it would be a
+    /// label of hundreds of values, so it is never exported.
+    Strip,
 }
 
 /// The unit of a family, which its name ends in (before `_total`).

@@ -22,6 +22,7 @@ mod journal;
 mod knob;
 mod reading;
 mod registry;
+mod sampling;
 mod spread;
 
 pub use address::{Address, AddressError, Kind};
@@ -33,4 +34,5 @@ pub use journal::{Actor, Change, Journal, Outcome};
 pub use knob::{Knob, Range, TurnError, Turned, Value};
 pub use reading::{Measure, Reading, Sample};
 pub use registry::{Registry, RegistryError, Resource};
+pub(crate) use sampling::{SAMPLE_EVERY, is_sampled};
 pub use spread::{Snapshot, Spread};

@@ -11,6 +11,8 @@ pub enum Measure {
     Level(f64),
     /// A histogram's buckets so far.
     Spread(Box<Snapshot>),
+    /// The totals so far of a structure's parts, in their order.
+    Strip(Box<[u64]>),
 }
 
 /// One number with its family and the labels beyond the resource's address.
@@ -53,6 +55,11 @@ impl Reading {
     /// Adds a histogram.
     pub fn spread(&mut self, family: &'static Family, labels: &[&'static str], spread: Snapshot) {
         self.push(family, labels, Measure::Spread(Box::new(spread)));
+    }
+
+    /// Adds the totals of a structure's parts.
+    pub fn strip(&mut self, family: &'static Family, labels: &[&'static str], parts: Box<[u64]>) {
+        self.push(family, labels, Measure::Strip(parts));
     }
 
     fn push(&mut self, family: &'static Family, labels: &[&'static str], measure: Measure) {

@@ -115,6 +115,16 @@ impl Look {
         (seconds > 0.0 && grown >= 0.0).then(|| grown / seconds)
     }
 
+    /// How fast each part of a structure counts under a strip family.
+    pub fn strip_rates(&self, address: &str, family: &str) -> Option<Vec<f64>> {
+        let (old, new) = (self.window.front()?, self.window.back()?);
+        let seconds = new.uptime_s - old.uptime_s;
+        let (before, after) = (find(old, address)?.strip(family)?, find(new, address)?.strip(family)?);
+        // Another number of parts is another structure: a hand-over lies between.
+        let comparable = seconds > 0.0 && before.len() == after.len();
+        comparable.then(|| before.iter().zip(after).map(|(old, new)| (new - old).max(0.0) / seconds).collect())
+    }
+
     /// How the workers behind a family of state seconds spent the window.
     pub fn shares(&self, address: &str, family: &str) -> Option<Shares> {
         let state = |is| self.rate_where(address, family, "state", is);

@@ -30,12 +30,13 @@ enum Edit {
 const DIGITS_MAX: usize = 20;
 
 impl Staging {
-    /// Stages the value in force.
+    /// Stages the number in force, to be changed, or the choice after the one in force.
     pub fn new(address: &str, knob: &Knob) -> Self {
         let to = match (&knob.range, &knob.value) {
             (Range::Choice { choices }, value) => {
                 let word = value.to_string();
-                Edit::Choice(choices.iter().position(|choice| *choice == word).unwrap_or(0))
+                let in_force = choices.iter().position(|choice| *choice == word);
+                Edit::Choice(in_force.map_or(0, |index| (index + 1) % choices.len()))
             }
             (Range::Integer { .. }, value) => Edit::Number(value.to_string()),
         };
@@ -169,8 +170,12 @@ mod tests {
             help: String::new(),
         };
         let mut staging = Staging::new("map.words", &knob);
+        let sharded = Some(KnobValue::Choice("sharded".into()));
+        assert_eq!((staging.value(), staging.fault()), (sharded.clone(), None), "one key stages the other choice");
         staging.step(1);
-        assert_eq!(staging.value(), Some(KnobValue::Choice("sharded".into())));
+        assert_eq!(staging.fault().as_deref(), Some("already in force"));
+        staging.step(1);
+        assert_eq!(staging.value(), sharded);
         staging.digit('7');
         assert_eq!(staging.text(), "sharded");
         let empty = Knob { range: Range::Choice { choices: vec![] }, ..knob };

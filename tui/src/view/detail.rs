@@ -2,7 +2,7 @@
 //! are seen here.
 
 use super::table::Column;
-use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, put, table};
+use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, heat, put, table};
 use crate::app::Mode;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -119,6 +119,9 @@ pub fn draw(scene: &Scene, resource: &Resource, mut area: Rect, buf: &mut Buffer
     } else {
         scene.heading(&title, cut_top(&mut area, 1), buf);
     }
+    if area.height > CHART_ROWS {
+        heat::draw(scene, Some(resource), &mut area, buf);
+    }
     if let Some(entries) = scene.app.top(&resource.address) {
         let rows = (area.height / 2).min(entries.len() as u16 + 1);
         draw_top(scene, entries, cut_bottom(&mut area, rows), buf);
@@ -168,7 +171,9 @@ fn value(sample: &Sample) -> String {
         (Some(value), _) if value.fract() == 0.0 => units::grouped(value),
         (Some(value), _) => format!("{value:.3}"),
         (None, Some(spread)) => format!("n {}", units::grouped(spread.count as f64)),
-        (None, None) => units::UNKNOWN.to_owned(),
+        (None, None) => {
+            sample.strip.as_ref().map_or(units::UNKNOWN.to_owned(), |parts| format!("{} parts", parts.len()))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::pipelines::quantile;
 use super::table::Column;
-use super::{FULL, Scene, chart, table};
+use super::{FULL, Scene, chart, heat, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, UNKNOWN, or_unknown};
@@ -79,7 +79,8 @@ static COLUMNS: &[Column<Resource>] = &[
 
 /// Draws the screen.
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
-    let left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
+    let mut left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
+    heat::draw(scene, scene.app.subject(), &mut left, buf);
     chart::draw_below(scene, scene.app.subject(), left, buf);
 }
 

@@ -6,6 +6,7 @@ mod changes;
 mod chart;
 mod detail;
 mod frame;
+mod heat;
 mod help;
 mod maps;
 mod overview;

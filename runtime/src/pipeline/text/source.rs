@@ -268,8 +268,8 @@ impl Chunks {
 fn cut_beyond_ascii(bytes: &[u8]) -> usize {
     let (mut at, mut behind_separator, mut behind_character) = (0, 0, 0);
     for chunk in bytes.utf8_chunks() {
-        let separators = chunk.valid().char_indices().filter(|(_, c)| !c.is_alphanumeric());
-        behind_separator = separators.map(|(start, c)| at + start + c.len_utf8()).last().unwrap_or(behind_separator);
+        let last = chunk.valid().char_indices().rfind(|(_, c)| !c.is_alphanumeric());
+        behind_separator = last.map_or(behind_separator, |(start, c)| at + start + c.len_utf8());
         at += chunk.valid().len();
         behind_character = at;
         at += chunk.invalid().len();
