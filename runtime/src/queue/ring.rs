@@ -28,7 +28,7 @@
 //!     wakes after its `seq` store, taking the same lock: before the sleeper entered, which then sees the item, or
 //!     after, and wakes it. Or the CAS comes before the flag: then the sleeper reads a `tail` at or past the
 //!     ticket, and does not sleep unless somebody claimed it. The order of one word is enough; no fence is needed.
-//!     Producers sleep on `head` in the same way.
+//!     Producers sleep on `head` in the same way, and tasks as threads do: a task sleeps when its poll returns.
 //! O4  `limit` is Relaxed: it guards no data. Who turns it takes the sleepers' lock after, so none misses it.
 //! O5  `closing` store Release before, and load Acquire after, `CLOSED` on `tail`: a hint that keeps pops on an
 //!     empty ring off the producers' line. Nothing is decided by it.
@@ -40,7 +40,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use super::wait::{Wait, Waits};
+use super::wait::{Wait, Waits, wait_async};
 use super::{CapacityError, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
@@ -383,7 +383,7 @@ impl<T> Ring<T> {
         let mut wait = self.wait_for_room(None);
         while !items.is_empty() {
             if self.push_bulk(items) > 0 {
-                self.pass_room_on(&wait);
+                self.pass_room_on(wait.was_announced());
                 wait = self.wait_for_room(None);
             } else if self.is_closed() {
                 return Err(Closed(()));
@@ -432,7 +432,7 @@ impl<T> Ring<T> {
         loop {
             match self.try_pop() {
                 Ok(item) => {
-                    self.pass_item_on(&wait);
+                    self.pass_item_on(wait.was_announced());
                     return Ok(item);
                 }
                 Err(PopError::Empty) if wait.pause(|| self.has_no_item(), &give_up) => {}
@@ -457,7 +457,7 @@ impl<T> Ring<T> {
         loop {
             let popped = self.pop_bulk(out, max);
             if popped > 0 || max == 0 {
-                self.pass_item_on(&wait);
+                self.pass_item_on(wait.was_announced());
                 return Ok(popped);
             }
             match self.nothing_at(self.head.load(Relaxed) & TICKET) {
@@ -465,6 +465,88 @@ impl<T> Ring<T> {
                 error => return Err(error),
             }
         }
+    }
+
+    /// Pushes, waiting for room without holding the thread, on any executor.
+    ///
+    /// A future dropped before it is done has not pushed, and drops its item; it takes no wake-up with it that another
+    /// producer needs. [`push_all_async`](Self::push_all_async) leaves what was not pushed with the caller. A future that
+    /// never has to wait never yields: it is for the caller to give other tasks a turn.
+    ///
+    /// # Errors
+    /// The ring is closed, before or while waiting; the item comes back.
+    pub async fn push_async(&self, item: T) -> Result<(), Closed<T>> {
+        let mut item = Some(item);
+        let attempt = || match self.try_push(item.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err(PushError::Closed(back)) => Some(Err(Closed(back))),
+            Err(PushError::Full(back)) => {
+                item = Some(back);
+                None
+            }
+        };
+        let room = Awaited(&self.head);
+        let (pushed, announced) = wait_async(&self.room_waits, room, attempt, || self.has_no_room()).await;
+        self.pass_room_on(announced);
+        pushed
+    }
+
+    /// Pushes all of `items`, in runs, waiting for room as [`push_async`](Self::push_async) does. Dropped before it is
+    /// done it has taken from the front of `items` what was pushed, and nothing else.
+    ///
+    /// # Errors
+    /// The ring is closed; what was not pushed stays in `items`.
+    pub async fn push_all_async(&self, items: &mut Vec<T>) -> Result<(), Closed> {
+        while !items.is_empty() {
+            let attempt = || match self.push_bulk(items) {
+                0 if self.is_closed() => Some(Err(Closed(()))),
+                0 => None,
+                _ => Some(Ok(())),
+            };
+            let room = Awaited(&self.head);
+            let (pushed, announced) = wait_async(&self.room_waits, room, attempt, || self.has_no_room()).await;
+            self.pass_room_on(announced);
+            pushed?;
+        }
+        Ok(())
+    }
+
+    /// Pops, waiting for an item without holding the thread, on any executor.
+    ///
+    /// A future dropped before it is done has popped nothing, and takes no wake-up with it that another consumer needs.
+    /// One that never has to wait never yields.
+    ///
+    /// # Errors
+    /// The ring is closed and drained.
+    pub async fn pop_async(&self) -> Result<T, Closed> {
+        let attempt = || match self.try_pop() {
+            Err(PopError::Empty) => None,
+            Err(PopError::Closed) => Some(Err(Closed(()))),
+            Ok(item) => Some(Ok(item)),
+        };
+        let item = Awaited(&self.tail.word);
+        let (popped, announced) = wait_async(&self.item_waits, item, attempt, || self.has_no_item()).await;
+        self.pass_item_on(announced);
+        popped
+    }
+
+    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_async`](Self::pop_async) does. Returns
+    /// how many: at least one, unless `max` is 0.
+    ///
+    /// # Errors
+    /// The ring is closed and drained.
+    pub async fn pop_bulk_async(&self, out: &mut Vec<T>, max: usize) -> Result<usize, Closed> {
+        let attempt = || match self.pop_bulk(out, max) {
+            0 if max > 0 => match self.nothing_at(self.head.load(Relaxed) & TICKET) {
+                PopError::Empty => None,
+                PopError::Closed => Some(Err(Closed(()))),
+            },
+            popped => Some(Ok(popped)),
+        };
+        let item = Awaited(&self.tail.word);
+        let (popped, announced) = wait_async(&self.item_waits, item, attempt, || self.has_no_item()).await;
+        self.pass_item_on(announced);
+        popped
     }
 
     /// Closes the ring. From the return on no push succeeds; items accepted before stay to be popped, and consumers see
@@ -565,7 +647,7 @@ impl<T> Ring<T> {
         loop {
             match self.try_push(item) {
                 Ok(()) => {
-                    self.pass_room_on(&wait);
+                    self.pass_room_on(wait.was_announced());
                     return Ok(());
                 }
                 Err(PushError::Full(back)) if wait.pause(|| self.has_no_room(), || false) => item = back,
@@ -625,16 +707,16 @@ impl<T> Ring<T> {
     }
 
     /// A consumer that slept was perhaps woken for a run, and took less.
-    fn pass_item_on(&self, wait: &Wait<'_, Awaited<'_>>) {
-        if wait.was_announced() && self.tail.word.load(Relaxed) & AWAITED != 0 && !self.is_empty() {
+    fn pass_item_on(&self, was_announced: bool) {
+        if was_announced && self.tail.word.load(Relaxed) & AWAITED != 0 && !self.is_empty() {
             self.wake_consumer();
         }
     }
 
     /// A producer that slept was perhaps woken for a run of free slots, and used less.
-    fn pass_room_on(&self, wait: &Wait<'_, Awaited<'_>>) {
+    fn pass_room_on(&self, was_announced: bool) {
         let head = self.head.load(Relaxed);
-        if wait.was_announced() && head & AWAITED != 0 {
+        if was_announced && head & AWAITED != 0 {
             self.wake_producer(head);
         }
     }

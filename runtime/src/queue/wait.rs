@@ -1,9 +1,12 @@
-//! One blocked call's way from its first failed try to success or giving up: spin, yield, park.
+//! One blocked call's way from its first failed try to success or giving up: spin, yield, park. A future's way: announce
+//! its task, look once more, and leave the thread to others.
 //!
 //! Parking costs a wake-up, which can take longer than the other side needs to fill or drain the whole ring. Then each
 //! side finds the other asleep in turn, and every ringful costs two wake-ups. So what the last sleeps were like decides
 //! how long the next call yields before it parks: short sleeps were not worth it, long ones were.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -108,4 +111,43 @@ impl<'a, F: Flag + Copy> Wait<'a, F> {
             }
         }
     }
+}
+
+/// Tries until `attempt` succeeds, as a future: registers its task where threads park, and never blocks the one it is
+/// polled on. Returns with the result whether it ever announced itself, as a wake may have come for more than it took.
+///
+/// `nothing_moved` is as for [`Wait::pause`]. Dropped before it is done it leaves no announcement, and a wake that it
+/// was given goes on to another.
+pub(super) async fn wait_async<R, F: Flag + Copy>(
+    waits: &Waits,
+    flag: F,
+    mut attempt: impl FnMut() -> Option<R>,
+    nothing_moved: impl Fn() -> bool,
+) -> (R, bool) {
+    let mut place = waits.parking.place(flag);
+    let mut announced = false;
+    poll_fn(|context| {
+        if let Some(done) = attempt() {
+            place.retract(); // If it was woken, then for what it has got.
+            return Poll::Ready((done, announced));
+        }
+        place.announce(context.waker());
+        announced = true;
+        let mut backoff = Backoff::new();
+        while !nothing_moved() {
+            if let Some(done) = attempt() {
+                place.retract();
+                return Poll::Ready((done, announced));
+            }
+            if backoff.has_yielded(0) {
+                // Somebody is halfway through a step, and may have looked for sleepers before this one announced
+                // itself. Others may need the thread to get that somebody on.
+                context.waker().wake_by_ref();
+                break;
+            }
+            backoff.snooze();
+        }
+        Poll::Pending
+    })
+    .await
 }

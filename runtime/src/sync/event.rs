@@ -8,24 +8,29 @@
 //! compare-exchange anyway, and pays nothing.
 //!
 //! Writers: everything in the ledger under its lock; the flag is raised and lowered under that lock only.
-//! I1  `waiting + wakes` is the number of entries of this `round`, asleep or not. A wake of all begins a new round:
-//!     entries of older ones are free to go, and count no more.
-//! I2  The flag is up exactly while `waiting > 0`, at every release of the lock.
+//! I1  `waiting + wakes` is the number of threads' entries of this `round`, asleep or not. A wake of all begins a new
+//!     round: entries of older ones are free to go, and count no more.
+//! I2  The flag is up exactly while `waiting > 0` or `tasks` has anybody, at every release of the lock.
 //! I3  A single wake is anonymous: who waits, or gets there, takes it, and so it is for waiters of which each can do
 //!     what another can. A wake of all is not: one that came later, or went round, must not take it from one who was
 //!     there. Hence the rounds.
 //! I4  A wake is followed by a signal, and nobody falls asleep while there is one to take: so it is never left with
 //!     only sleepers. One that drops its entry without waiting takes nothing while others wait.
+//! I5  A task's wake has an address: who wakes it takes it out of `tasks`. So a task that announced itself and is not
+//!     in there was woken, and one that goes away then hands the wake on.
 //! O1  (`Event`) waiter: flag up, unlock, SeqCst fence, reads the condition. Notifier: writes the condition,
 //!     SeqCst fence, reads the flag. Waiter's fence first in the order of fences: the notifier sees the flag
 //!     and wakes. Notifier's first: the waiter sees the condition and does not sleep.
 //! O2  Two waiters, one flag: the second did not raise it, but got the lock after the one that did, so O1 holds
 //!     for its fence as well. A notifier that saw the flag and got the lock before a waiter entered is seen by
 //!     that waiter through the lock.
-//! Progress: blocking. A notifier that finds the flag down takes no lock.
+//! Progress: blocking. A notifier that finds the flag down takes no lock. Wakers are foreign code: they are cloned,
+//! called and dropped with the ledger unlocked.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::atomic::{AtomicBool, Ordering, fence};
@@ -51,14 +56,41 @@ struct Ledger {
     waiting: usize,
     wakes: usize,
     round: u64,
+    /// Tasks that wait, by the order in which they came.
+    tasks: BTreeMap<u64, Waker>,
+    tasks_so_far: u64,
+    /// Threads and tasks that wait at the same time are woken in turn.
+    task_is_next: bool,
 }
 
 impl Ledger {
-    fn stop_waiting(&mut self, how_many: usize, flag: &impl Flag) {
-        self.waiting -= how_many;
-        if how_many > 0 && self.waiting == 0 {
+    fn is_awaited(&self) -> bool {
+        self.waiting > 0 || !self.tasks.is_empty()
+    }
+
+    /// Before somebody is added.
+    fn raise_if_first(&self, flag: &impl Flag) {
+        if !self.is_awaited() {
+            flag.raise();
+        }
+    }
+
+    /// After somebody was taken out.
+    fn lower_if_last(&self, flag: &impl Flag) {
+        if !self.is_awaited() {
             flag.lower();
         }
+    }
+
+    /// The task that the next wake is for; none if it is for a thread.
+    fn next_task(&mut self) -> Option<Waker> {
+        if self.waiting > 0 && !self.tasks.is_empty() {
+            self.task_is_next = !self.task_is_next;
+            if !self.task_is_next {
+                return None;
+            }
+        }
+        Some(self.tasks.pop_first()?.1)
     }
 }
 
@@ -68,42 +100,59 @@ impl Parking {
         Self::default()
     }
 
-    /// Announces the caller. Look at the condition once more after this, then wait on the entry or drop it.
+    /// Announces the calling thread. Look at the condition once more after this, then wait on the entry or drop it.
     pub fn enter<F: Flag>(&self, flag: F) -> Entry<'_, F> {
         let mut ledger = self.ledger.lock();
+        ledger.raise_if_first(&flag);
         ledger.waiting += 1;
-        if ledger.waiting == 1 {
-            flag.raise();
-        }
         let round = ledger.round;
         drop(ledger);
         Entry { parking: self, flag, round }
     }
 
+    /// A place for a task, not announced yet.
+    pub fn place<F: Flag>(&self, flag: F) -> Place<'_, F> {
+        Place { parking: self, flag, task: None }
+    }
+
     /// Wakes one of those that wait, if any does.
     pub fn wake_one(&self, flag: &impl Flag) {
         let mut ledger = self.ledger.lock();
-        if ledger.waiting > 0 {
-            ledger.stop_waiting(1, flag);
+        if !ledger.is_awaited() {
+            return;
+        }
+        let task = ledger.next_task();
+        if task.is_none() {
+            ledger.waiting -= 1;
             ledger.wakes += 1;
-            // Signalled after the unlock so that the woken does not run into the lock. One that got there by itself in
-            // between has taken the wake, and the signal finds nobody, or somebody that looks and sleeps again.
-            drop(ledger);
-            self.woken.notify_one();
+        }
+        ledger.lower_if_last(flag);
+        // Signalled after the unlock so that the woken does not run into the lock. One that got there by itself in
+        // between has taken the wake, and the signal finds nobody, or somebody that looks and sleeps again.
+        drop(ledger);
+        match task {
+            Some(task) => task.wake(),
+            None => _ = self.woken.notify_one(),
         }
     }
 
     /// Wakes everybody that waits.
     pub fn wake_all(&self, flag: &impl Flag) {
         let mut ledger = self.ledger.lock();
-        let waiting = ledger.waiting;
-        if waiting + ledger.wakes > 0 {
-            ledger.stop_waiting(waiting, flag);
-            ledger.wakes = 0;
+        let awaited = ledger.is_awaited();
+        let tasks = mem::take(&mut ledger.tasks);
+        let threads = mem::take(&mut ledger.waiting) + mem::take(&mut ledger.wakes);
+        if awaited {
+            flag.lower();
+        }
+        if threads > 0 {
             ledger.round += 1;
-            drop(ledger);
+        }
+        drop(ledger);
+        if threads > 0 {
             self.woken.notify_all();
         }
+        tasks.into_values().for_each(Waker::wake);
     }
 }
 
@@ -143,7 +192,8 @@ impl<F: Flag> Entry<'_, F> {
                     let timed_out = left.is_zero() || entry.parking.woken.wait_for(&mut ledger, left).timed_out();
                     // A wake that came with the last tick is not lost: it is taken before time counts.
                     if timed_out && ledger.wakes == 0 && ledger.round == entry.round {
-                        ledger.stop_waiting(1, &entry.flag);
+                        ledger.waiting -= 1;
+                        ledger.lower_if_last(&entry.flag);
                         return false;
                     }
                 }
@@ -158,9 +208,68 @@ impl<F: Flag> Drop for Entry<'_, F> {
         if ledger.round != self.round {
             // Free to go already.
         } else if ledger.waiting > 0 {
-            ledger.stop_waiting(1, &self.flag); // I4
+            ledger.waiting -= 1; // I4
+            ledger.lower_if_last(&self.flag);
         } else {
             ledger.wakes -= 1;
+        }
+    }
+}
+
+/// A task's place among those that wait. Dropping it takes the announcement back; a wake that it was given and did
+/// not [`retract`](Self::retract) goes on to another.
+#[derive(Debug)]
+pub struct Place<'a, F: Flag> {
+    parking: &'a Parking,
+    flag: F,
+    /// Announced under that number; woken since if it is not in the ledger (I5).
+    task: Option<u64>,
+}
+
+impl<F: Flag> Place<'_, F> {
+    /// Announces the task, again if it was woken since the last time; the waker given last is the one that is called.
+    /// Look at the condition once more after this.
+    pub fn announce(&mut self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut ledger = self.parking.ledger.lock();
+        let known = self.task.and_then(|task| ledger.tasks.get_mut(&task));
+        let outdated = match known {
+            Some(known) => Some(mem::replace(known, waker)),
+            None => {
+                ledger.raise_if_first(&self.flag);
+                let task = ledger.tasks_so_far;
+                ledger.tasks_so_far += 1;
+                self.task = Some(task);
+                ledger.tasks.insert(task, waker)
+            }
+        };
+        drop(ledger);
+        drop(outdated);
+    }
+
+    /// True if the task has announced itself and that was not taken back.
+    pub fn is_announced(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// Takes the announcement back. True when it was woken: a caller that does not take what it was woken for must wake
+    /// another in its place.
+    pub fn retract(&mut self) -> bool {
+        let Some(task) = self.task.take() else { return false };
+        let mut ledger = self.parking.ledger.lock();
+        let waker = ledger.tasks.remove(&task);
+        if waker.is_some() {
+            ledger.lower_if_last(&self.flag);
+        }
+        drop(ledger);
+        waker.is_none()
+    }
+}
+
+impl<F: Flag> Drop for Place<'_, F> {
+    fn drop(&mut self) {
+        if self.retract() && !cfg!(rt_mutant = "ring_cancelled_keeps_wake") {
+            self.parking.wake_one(&self.flag); // I5
         }
     }
 }

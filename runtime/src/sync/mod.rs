@@ -17,7 +17,7 @@ mod lock;
 
 pub use backoff::{Backoff, MODELLED};
 pub use cell::UnsafeCell;
-pub use event::{Entry, Event, Flag, Parking};
+pub use event::{Entry, Event, Flag, Parking, Place};
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use crossbeam_utils::CachePadded;
