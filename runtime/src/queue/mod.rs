@@ -3,12 +3,15 @@
 //! | type | when |
 //! |---|---|
 //! | [`Ring`] | bounded, many producers, many consumers, one allocation; its limit turns while it runs |
+//! | [`spsc::ring`] | bounded, one producer, one consumer: nothing is cheaper between two threads |
 //! | [`HostedQueue`] | byte strings in a ring that a host runs, with counters and a `capacity` knob |
 
+mod bell;
 mod error;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod hosted;
 mod ring;
+pub mod spsc;
 mod wait;
 
 pub use error::{CapacityError, Closed, PopError, PushError};

@@ -11,6 +11,7 @@
 //! - Neither sees dashmap, flurry or rayon.
 
 mod backoff;
+pub mod barrier;
 mod cell;
 mod event;
 mod lock;

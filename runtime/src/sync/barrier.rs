@@ -1,0 +1,96 @@
+//! A fence in two halves: next to nothing for the many who pass by, a system call for the few who need to know.
+//!
+//! The many store, call [`light`] and load; the few store, call [`heavy`] and load. Of a pair of them at least one sees
+//! what the other stored before its half, as if both halves were SeqCst fences. Between two light halves there is no
+//! order: an argument that needs one needs real fences.
+//!
+//! On Linux the heavy half is `membarrier(PRIVATE_EXPEDITED)`: between its begin and its end every thread of the process
+//! passes a full fence, wherever in its program it is, and the light half only keeps the compiler from moving accesses
+//! across. Take a thread and its call of `light`. If the kernel's fence came after it in program order, the store before
+//! it was visible when `heavy` returned. If before, every load after it sees what was stored before `heavy` began. Those
+//! are the two outcomes of a pair of SeqCst fences, so models have a SeqCst fence for each half: every execution of the
+//! real pair is one of the model. (The model orders light halves among each other too, which nobody may rely on.)
+//!
+//! Where the kernel has no such call, both halves are SeqCst fences. Which it is, is settled by [`prepare`], before the
+//! first light half, and for the whole process.
+
+pub use halves::{heavy, light, prefer_fences, prepare};
+
+#[cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
+mod halves {
+    use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+
+    static SETTLED: OnceLock<()> = OnceLock::new();
+    /// Written once, inside `SETTLED`; who calls a half has been through that, so Relaxed reads what was written.
+    static ASYMMETRIC: AtomicBool = AtomicBool::new(false);
+
+    /// Settles what the halves are. To be called before either half, by each thread or by one it has heard from.
+    pub fn prepare() {
+        SETTLED.get_or_init(|| ASYMMETRIC.store(register(), Ordering::Relaxed));
+    }
+
+    /// Settles on fences although the kernel could do better: for tools that do not know the call, and to measure what
+    /// it is worth. False when it had been settled otherwise.
+    pub fn prefer_fences() -> bool {
+        SETTLED.get_or_init(|| ());
+        !ASYMMETRIC.load(Ordering::Relaxed)
+    }
+
+    fn register() -> bool {
+        let known = membarrier_query();
+        known.contains_command(MembarrierCommand::PrivateExpedited)
+            && known.contains_command(MembarrierCommand::RegisterPrivateExpedited)
+            && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+    }
+
+    /// The half of the many.
+    #[inline(always)]
+    pub fn light() {
+        if ASYMMETRIC.load(Ordering::Relaxed) {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The half of the few: about a microsecond, and an interrupt to each core on which the process runs.
+    ///
+    /// # Panics
+    /// When the kernel refuses what it had granted, as it does under a filter of system calls installed since.
+    pub fn heavy() {
+        fence(Ordering::SeqCst);
+        if ASYMMETRIC.load(Ordering::Relaxed) {
+            let done = membarrier(MembarrierCommand::PrivateExpedited);
+            assert!(
+                done.is_ok(),
+                "the kernel granted membarrier and now refuses it ({done:?}): allow it in the filter"
+            );
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(rt_loom, rt_shuttle)))))]
+mod halves {
+    use crate::sync::atomic::{Ordering, fence};
+
+    /// Settles what the halves are; here they are fences from the start.
+    pub fn prepare() {}
+
+    /// Settles on fences. Always true here.
+    pub fn prefer_fences() -> bool {
+        true
+    }
+
+    /// The half of the many.
+    #[inline(always)]
+    pub fn light() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// The half of the few.
+    pub fn heavy() {
+        fence(Ordering::SeqCst);
+    }
+}
