@@ -8,51 +8,85 @@
 //! | 1P1C, 2P2C, 4P4C | that many producers and consumers, one item a call, whoever cannot go on waits |
 //! | 1P1C bulk 64 | as 1P1C, in calls of up to 64 |
 //!
-//! Contenders wait as their users would: the blocking ends of ring and channel, crossbeam's `Backoff` around the others
-//! and around the ring's tries. The proof is the count of items; their sum is asserted.
+//! Contenders wait as their users would: the blocking ends of ring, spsc and channel, crossbeam's `Backoff` around the
+//! others and around the tries of ours. Bulks go by `Vec` where the queue takes one, by slice where it does not. Those for
+//! one producer and one consumer have a table of their own. The proof is the count of items; their sum is asserted.
 
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::Backoff;
-use rheostat_runtime::queue::Ring;
+use rheostat_runtime::queue::{Ring, spsc};
 
 use crate::measure::{Contender, compare, pin};
 
 const CAPACITY: usize = 1024;
 
-/// A queue as its user would use it.
-trait Queue: Sync + Sized {
-    fn new() -> Self;
-    fn push(&self, item: u64);
-    fn pop(&self) -> u64;
-    fn push_bulk(&self, items: &mut Vec<u64>) {
+/// An end that pushes, as its user would use it.
+trait Push: Send {
+    fn push(&mut self, item: u64);
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
         items.drain(..).for_each(|item| self.push(item));
     }
+}
+
+/// An end that pops.
+trait Pop: Send {
+    fn pop(&mut self) -> u64;
     /// At least one, at most `max`.
-    fn pop_bulk(&self, out: &mut Vec<u64>, max: usize) {
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
         out.extend((0..max).map(|_| self.pop()));
     }
 }
 
-impl Queue for Ring<u64> {
+/// A queue and an end for each thread.
+trait Queue {
+    type Push: Push;
+    type Pop: Pop;
+    fn ends(each: usize) -> (Vec<Self::Push>, Vec<Self::Pop>);
+}
+
+/// Queues whose users share one value.
+trait Shared: Send + Sync + Sized {
+    fn new() -> Self;
+}
+
+impl<S: Shared> Queue for S
+where
+    Arc<S>: Push + Pop,
+{
+    type Push = Arc<S>;
+    type Pop = Arc<S>;
+    fn ends(each: usize) -> (Vec<Arc<S>>, Vec<Arc<S>>) {
+        let queue = Arc::new(S::new());
+        (vec![queue.clone(); each], vec![queue; each])
+    }
+}
+
+impl Shared for Ring<u64> {
     fn new() -> Self {
         Ring::new(CAPACITY).unwrap()
     }
-    fn push(&self, item: u64) {
+}
+
+impl Push for Arc<Ring<u64>> {
+    fn push(&mut self, item: u64) {
         Ring::push(self, item).unwrap();
     }
-    fn pop(&self) -> u64 {
-        Ring::pop(self).unwrap()
-    }
-    fn push_bulk(&self, items: &mut Vec<u64>) {
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
         self.push_all(items).unwrap();
     }
-    fn pop_bulk(&self, out: &mut Vec<u64>, max: usize) {
+}
+
+impl Pop for Arc<Ring<u64>> {
+    fn pop(&mut self) -> u64 {
+        Ring::pop(self).unwrap()
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
         self.pop_bulk_until(out, max, || false, None).unwrap();
     }
 }
@@ -69,63 +103,193 @@ fn insist<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
 
 struct TryRing(Ring<u64>);
 
-impl Queue for TryRing {
+impl Shared for TryRing {
     fn new() -> Self {
         Self(Ring::new(CAPACITY).unwrap())
     }
-    fn push(&self, item: u64) {
+}
+
+impl Push for Arc<TryRing> {
+    fn push(&mut self, item: u64) {
         insist(|| self.0.try_push(item).ok());
     }
-    fn pop(&self) -> u64 {
-        insist(|| self.0.try_pop().ok())
-    }
-    fn push_bulk(&self, items: &mut Vec<u64>) {
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
         insist(|| {
             self.0.push_bulk(items);
             items.is_empty().then_some(())
         });
     }
-    fn pop_bulk(&self, out: &mut Vec<u64>, max: usize) {
+}
+
+impl Pop for Arc<TryRing> {
+    fn pop(&mut self) -> u64 {
+        insist(|| self.0.try_pop().ok())
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
         insist(|| (self.0.pop_bulk(out, max) > 0).then_some(()));
     }
 }
 
-impl Queue for ArrayQueue<u64> {
+impl Shared for ArrayQueue<u64> {
     fn new() -> Self {
         ArrayQueue::new(CAPACITY)
     }
-    fn push(&self, item: u64) {
+}
+
+impl Push for Arc<ArrayQueue<u64>> {
+    fn push(&mut self, item: u64) {
         insist(|| ArrayQueue::push(self, item).ok());
     }
-    fn pop(&self) -> u64 {
+}
+
+impl Pop for Arc<ArrayQueue<u64>> {
+    fn pop(&mut self) -> u64 {
         insist(|| ArrayQueue::pop(self))
     }
 }
 
-struct Channel(Sender<u64>, Receiver<u64>);
-
-impl Queue for Channel {
-    fn new() -> Self {
-        let (sender, receiver) = bounded(CAPACITY);
-        Self(sender, receiver)
-    }
-    fn push(&self, item: u64) {
-        self.0.send(item).unwrap();
-    }
-    fn pop(&self) -> u64 {
-        self.1.recv().unwrap()
-    }
-}
-
-impl Queue for SegQueue<u64> {
+impl Shared for SegQueue<u64> {
     fn new() -> Self {
         SegQueue::new()
     }
-    fn push(&self, item: u64) {
+}
+
+impl Push for Arc<SegQueue<u64>> {
+    fn push(&mut self, item: u64) {
         SegQueue::push(self, item);
     }
-    fn pop(&self) -> u64 {
+}
+
+impl Pop for Arc<SegQueue<u64>> {
+    fn pop(&mut self) -> u64 {
         insist(|| SegQueue::pop(self))
+    }
+}
+
+struct Channel;
+
+impl Queue for Channel {
+    type Push = Sender<u64>;
+    type Pop = Receiver<u64>;
+    fn ends(each: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let (sender, receiver) = bounded(CAPACITY);
+        (vec![sender; each], vec![receiver; each])
+    }
+}
+
+impl Push for Sender<u64> {
+    fn push(&mut self, item: u64) {
+        self.send(item).unwrap();
+    }
+}
+
+impl Pop for Receiver<u64> {
+    fn pop(&mut self) -> u64 {
+        self.recv().unwrap()
+    }
+}
+
+struct Spsc;
+
+impl Queue for Spsc {
+    type Push = spsc::Producer<u64>;
+    type Pop = spsc::Consumer<u64>;
+    fn ends(_one: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let (producer, consumer) = spsc::ring(CAPACITY).unwrap();
+        (vec![producer], vec![consumer])
+    }
+}
+
+impl Push for spsc::Producer<u64> {
+    fn push(&mut self, item: u64) {
+        spsc::Producer::push(self, item).unwrap();
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        self.push_all(items).unwrap();
+    }
+}
+
+impl Pop for spsc::Consumer<u64> {
+    fn pop(&mut self) -> u64 {
+        spsc::Consumer::pop(self).unwrap()
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk_wait(out, max, None).unwrap();
+    }
+}
+
+struct TrySpsc;
+
+impl Queue for TrySpsc {
+    type Push = Trying<spsc::Producer<u64>>;
+    type Pop = Trying<spsc::Consumer<u64>>;
+    fn ends(_one: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let (producer, consumer) = spsc::ring(CAPACITY).unwrap();
+        (vec![Trying(producer)], vec![Trying(consumer)])
+    }
+}
+
+/// An end that is polled rather than waited on.
+struct Trying<E>(E);
+
+impl Push for Trying<spsc::Producer<u64>> {
+    fn push(&mut self, item: u64) {
+        insist(|| self.0.try_push(item).ok());
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        let mut rest = &items[..];
+        insist(|| {
+            rest = &rest[self.0.push_slice(rest)..];
+            rest.is_empty().then_some(())
+        });
+        items.clear();
+    }
+}
+
+impl Pop for Trying<spsc::Consumer<u64>> {
+    fn pop(&mut self) -> u64 {
+        insist(|| self.0.try_pop().ok())
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        out.resize(max, 0);
+        let popped = insist(|| Some(self.0.pop_slice(out)).filter(|&popped| popped > 0));
+        out.truncate(popped);
+    }
+}
+
+struct Rtrb;
+
+impl Queue for Rtrb {
+    type Push = rtrb::Producer<u64>;
+    type Pop = rtrb::Consumer<u64>;
+    fn ends(_one: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
+        (vec![producer], vec![consumer])
+    }
+}
+
+impl Push for rtrb::Producer<u64> {
+    fn push(&mut self, item: u64) {
+        insist(|| rtrb::Producer::push(self, item).ok());
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        let mut rest = &items[..];
+        insist(|| {
+            rest = self.push_partial_slice(rest).1;
+            rest.is_empty().then_some(())
+        });
+        items.clear();
+    }
+}
+
+impl Pop for rtrb::Consumer<u64> {
+    fn pop(&mut self) -> u64 {
+        insist(|| rtrb::Consumer::pop(self).ok())
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        out.resize(max, 0);
+        let popped = insist(|| Some(self.pop_partial_slice(out).0.len()).filter(|&popped| popped > 0));
+        out.truncate(popped);
     }
 }
 
@@ -154,18 +318,22 @@ impl Case {
 
     /// Moves the items `0..about`, to a multiple of what the case goes in, through a fresh queue.
     fn run<Q: Queue>(self, about: u64) -> (f64, u64) {
-        let queue = Q::new();
+        if let Case::Exchange { each, run } = self {
+            return exchange::<Q>(each, run, about);
+        }
+        let (mut push, mut pop) = Q::ends(1);
+        let (push, pop) = (&mut push[0], &mut pop[0]);
         match self {
             Case::Pair => timed(about, || {
                 (0..about).fold(0, |sum, item| {
-                    queue.push(black_box(item));
-                    sum + queue.pop()
+                    push.push(black_box(item));
+                    sum + pop.pop()
                 })
             }),
             Case::Burst => timed(about / 512 * 512, || {
                 (0..about / 512 * 512).step_by(512).fold(0, |sum, first| {
-                    (first..first + 512).for_each(|item| queue.push(black_box(item)));
-                    (0..512).fold(sum, |sum, _| sum + queue.pop())
+                    (first..first + 512).for_each(|item| push.push(black_box(item)));
+                    (0..512).fold(sum, |sum, _| sum + pop.pop())
                 })
             }),
             Case::Bulk => {
@@ -173,35 +341,36 @@ impl Case {
                 timed(about / 100 * 100, || {
                     (0..about / 100 * 100).step_by(100).fold(0, |sum, first| {
                         items.extend(first..first + 100);
-                        queue.push_bulk(&mut items);
-                        queue.pop_bulk(&mut out, 100);
+                        push.push_bulk(&mut items);
+                        pop.pop_bulk(&mut out, 100);
                         sum + out.drain(..).sum::<u64>()
                     })
                 })
             }
-            Case::Exchange { each, run } => exchange(&queue, each, run, about),
+            Case::Exchange { .. } => unreachable!("has threads of its own"),
         }
     }
 }
 
 /// Items a thread moves are fixed beforehand, so that nobody needs to be told when to stop.
-fn exchange<Q: Queue>(queue: &Q, each: usize, run: usize, about: u64) -> (f64, u64) {
+fn exchange<Q: Queue>(each: usize, run: usize, about: u64) -> (f64, u64) {
     let share = about / (each * run) as u64 * run as u64;
     let start = Barrier::new(2 * each + 1);
+    let (pushes, pops) = Q::ends(each);
     thread::scope(|scope| {
         let mut consumers = Vec::new();
-        for index in 0..each {
+        for (index, (mut push, mut pop)) in pushes.into_iter().zip(pops).enumerate() {
             let start = &start;
             scope.spawn(move || {
                 pin(2 * index);
                 start.wait();
                 let (begin, mut items) = (index as u64 * share, Vec::with_capacity(run));
                 if run == 1 {
-                    (begin..begin + share).for_each(|item| queue.push(item));
+                    (begin..begin + share).for_each(|item| push.push(item));
                 } else {
                     (begin..begin + share).step_by(run).for_each(|first| {
                         items.extend(first..first + run as u64);
-                        queue.push_bulk(&mut items);
+                        push.push_bulk(&mut items);
                     });
                 }
             });
@@ -209,11 +378,11 @@ fn exchange<Q: Queue>(queue: &Q, each: usize, run: usize, about: u64) -> (f64, u
                 pin(2 * index + 1);
                 start.wait();
                 if run == 1 {
-                    return (0..share).fold(0, |sum, _| sum + queue.pop());
+                    return (0..share).fold(0, |sum, _| sum + pop.pop());
                 }
                 let (mut sum, mut left, mut out) = (0, share, Vec::with_capacity(run));
                 while left > 0 {
-                    queue.pop_bulk(&mut out, run.min(left as usize));
+                    pop.pop_bulk(&mut out, run.min(left as usize));
                     left -= out.len() as u64;
                     sum += out.drain(..).sum::<u64>();
                 }
@@ -239,18 +408,22 @@ pub fn run(only: Option<&str>) {
     pin(0);
     for (name, case, about) in Case::ALL {
         if only.is_none_or(|only| only == name) {
-            compare(
-                &format!("{name}, queue of {CAPACITY}, ns per item"),
-                "ns",
-                9,
-                vec![
-                    Contender::new("ArrayQueue", || case.run::<ArrayQueue<u64>>(about)),
-                    Contender::new("SegQueue", || case.run::<SegQueue<u64>>(about)),
-                    Contender::new("crossbeam-channel", || case.run::<Channel>(about)),
-                    Contender::new("ring", || case.run::<Ring<u64>>(about)),
-                    Contender::new("ring, tries", || case.run::<TryRing>(about)),
-                ],
-            );
+            let contenders = vec![
+                Contender::new("ArrayQueue", || case.run::<ArrayQueue<u64>>(about)),
+                Contender::new("SegQueue", || case.run::<SegQueue<u64>>(about)),
+                Contender::new("crossbeam-channel", || case.run::<Channel>(about)),
+                Contender::new("ring", || case.run::<Ring<u64>>(about)),
+                Contender::new("ring, tries", || case.run::<TryRing>(about)),
+            ];
+            compare(&format!("{name}, queue of {CAPACITY}, ns per item"), "ns", 9, contenders);
+            if !matches!(case, Case::Exchange { each: 2.., .. }) {
+                let contenders = vec![
+                    Contender::new("rtrb", || case.run::<Rtrb>(about)),
+                    Contender::new("spsc", || case.run::<Spsc>(about)),
+                    Contender::new("spsc, tries", || case.run::<TrySpsc>(about)),
+                ];
+                compare(&format!("{name}, SPSC of {CAPACITY}, ns per item"), "ns", 9, contenders);
+            }
         }
     }
 }
