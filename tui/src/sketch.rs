@@ -111,6 +111,7 @@ pub fn result() -> RunResult {
         hits: count,
         service,
         sample_1_in: 64,
+        ..OpResult::default()
     };
     let measured = Phase {
         name: "count".into(),
@@ -129,6 +130,7 @@ pub fn result() -> RunResult {
             took_ns: 120_000,
             error: None,
         }],
+        ..Phase::default()
     };
     let rows = [("the", 912_345), ("of\u{1b}[2J", 611_002)].map(|(key, value)| Item { key: key.into(), value });
     RunResult {

@@ -1,11 +1,34 @@
 //! The scripts and texts that ship inside the program, so that every installation has them.
 
+/// A script by its name, which is that of its file.
+macro_rules! script {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../scripts/", $name, ".toml")))
+    };
+}
+
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 4] = [
-    ("wordcount", include_str!("../scripts/wordcount.toml")),
-    ("wordcount-turned", include_str!("../scripts/wordcount-turned.toml")),
-    ("map-mixed", include_str!("../scripts/map-mixed.toml")),
-    ("queue-ping", include_str!("../scripts/queue-ping.toml")),
+pub const SCRIPTS: [(&str, &str); 20] = [
+    script!("wordcount"),
+    script!("wordcount-turned"),
+    script!("map-mixed"),
+    script!("map-ycsb-a"),
+    script!("map-ycsb-b"),
+    script!("map-ycsb-c"),
+    script!("map-ycsb-d"),
+    script!("map-ycsb-e"),
+    script!("map-ycsb-f"),
+    script!("map-hot-key"),
+    script!("map-rmw-lost-update"),
+    script!("map-grow-stall"),
+    script!("map-churn-stalled-reader"),
+    script!("map-scan-under-write"),
+    script!("queue-ping"),
+    script!("queue-pairs"),
+    script!("queue-burst"),
+    script!("queue-fan-in"),
+    script!("queue-fan-out"),
+    script!("queue-slow-consumer"),
 ];
 
 /// The shipped texts, which `[data.NAME]` takes by `shipped = [..]`: name and text.
@@ -18,6 +41,12 @@ pub const TEXTS: [(&str, &str); 3] = [
 /// The text of a shipped workload.
 pub fn script(name: &str) -> Option<&'static str> {
     SCRIPTS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// What a script is about: the comment it begins with, up to its first empty line.
+pub fn summary(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix("# "));
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// A shipped text.

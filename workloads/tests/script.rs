@@ -1,7 +1,7 @@
 //! The format of workload files: what is accepted, and what is said about everything else.
 
 use proptest::prelude::*;
-use rheostat_workloads::script::{Extent, Keys, TargetKind, Work};
+use rheostat_workloads::script::{Arrival, Backend, Extent, Keys, Schedule, TargetKind, Work};
 use rheostat_workloads::{Faults, Overrides, Workload, catalogue};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +20,11 @@ fn with_map(rest: &str) -> String {
     format!("format = 1\nname = \"t\"\n[target.kv]\nkind = \"map\"\nkeys = {{ items = 100 }}\n{rest}")
 }
 
+/// The backends of maps, as refusals list them.
+fn backends() -> String {
+    Backend::ALL.map(Backend::as_str).join(", ")
+}
+
 /// Every file in `tests/faults` is answered exactly as the `.out` beside it says. `BLESS=1` writes the answers anew;
 /// read the difference before committing it.
 #[test]
@@ -35,6 +40,7 @@ fn faults_are_all_reported_at_once_and_in_place() {
         // How many workers a machine takes depends on its cores.
         let workers = rheostat_workloads::script::limits::workers_max();
         let said = said.replace(&format!("from 1 to {workers}"), "from 1 to WORKERS");
+        let said = said.replace(&backends(), "BACKENDS");
         let golden = path.with_extension("out");
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(&golden, &said).unwrap();
@@ -73,7 +79,7 @@ fn variables_take_the_place_of_whole_values() {
         ("workers", "many", "the command line sets `workers` to `many`, but it takes a whole number"),
         ("workers", "0", "takes a whole number from 1 to"),
         ("worker", "2", "the command line sets an unknown variable `worker`; did you mean `workers`?"),
-        ("backend", "papaya", "takes one of sharded, lock_free, not the string \"papaya\""),
+        ("backend", "cuckoo", &format!("takes one of {}, not the string \"cuckoo\"", backends())),
         ("duration", "5", "takes a time with its unit"),
     ] {
         let said = Workload::parse("w.toml", script, &vars(&[(name, value)])).unwrap_err().to_string();
@@ -102,6 +108,31 @@ fn a_hosted_resource_can_be_driven() {
     let target = workload.target("kv").unwrap();
     assert!(target.hosted && target.address.to_string() == "map.words");
     assert!(matches!(workload.phases[0].groups[0].work, Work::Map { .. }));
+}
+
+#[test]
+fn arrivals_bursts_and_ends_are_read() {
+    let burst = catalogue::script("queue-burst").unwrap();
+    let workload = Workload::parse("w.toml", burst, &vars(&[("rate", "1M/s"), ("on", "2ms")])).unwrap();
+    let millis = std::time::Duration::from_millis;
+    let schedule = Schedule { poisson: false, rate: 1e6, ramp: None, burst: Some((millis(2), millis(9))) };
+    assert_eq!(workload.phases[0].groups[0].arrival, Arrival::Planned(schedule));
+    assert_eq!(workload.phases[0].groups[1].arrival, Arrival::Closed);
+    assert!(matches!(workload.phases[0].groups[0].work, Work::Queue { waits: false, .. }));
+
+    let ycsb = Workload::parse("w.toml", catalogue::script("map-ycsb-d").unwrap(), &Overrides::default()).unwrap();
+    assert_eq!(ycsb.phases[1].extent, Extent::Steady(millis(10_000)));
+    let TargetKind::Map(map) = &ycsb.target("kv").unwrap().kind else { panic!("kv is a map") };
+    assert_eq!(map.keys, Some(Keys::Latest { items: 1_000_000, theta: 0.99 }));
+
+    // Without a count, a turn comes round until the phase ends: after 200, 400, 600 and 800 ms.
+    let text = with_map(
+        "[target.q]\nkind = \"queue\"\n[[phase]]\nname = \"p\"\nduration = \"1s\"\n\
+         group = [{ target = \"q\", mix = { pair = 1 } }]\n\
+         event = [{ every = \"200ms\", knob = \"q.capacity\", cycle = [1, 2] }]\n",
+    );
+    let event = &parse(&text).unwrap().phases[0].events[0];
+    assert_eq!((event.count, event.open, event.turns()), (4, true, 4));
 }
 
 #[test]
@@ -138,7 +169,7 @@ proptest! {
     /// Shipped scripts with a part cut out, doubled or replaced reach deeper than noise does.
     #[test]
     fn no_damaged_script_panics(
-        which in 0..4usize,
+        which in 0..catalogue::SCRIPTS.len(),
         from in 0..3000usize,
         len in 0..60usize,
         put in prop_oneof![Just(""), Just("0"), Just("-1"), Just("1e400"), Just("\"\""), Just("[[]]"), Just("{}"),

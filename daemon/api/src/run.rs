@@ -154,7 +154,7 @@ pub struct RunResult {
 }
 
 /// One phase, measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Phase {
     /// Name of the phase.
@@ -167,6 +167,12 @@ pub struct Phase {
     pub items: u64,
     /// Operations or records per second.
     pub items_per_s: f64,
+    /// Operations per second of the worst tenth of a second; absent for a phase without workers of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items_per_s_min: Option<f64>,
+    /// Bytes by which the host's resident memory grew at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_growth_bytes: Option<u64>,
     /// Bytes read; 0 where there are none.
     pub bytes: u64,
     /// Bytes per second.
@@ -177,8 +183,17 @@ pub struct Phase {
     pub events: Vec<Event>,
 }
 
+impl Phase {
+    /// The share of the operations due in it that was done; `None` where none had a time to be due at.
+    pub fn delivered(&self) -> Option<f64> {
+        let planned = self.ops.iter().filter_map(|op| op.due.map(|due| (op.count.min(due), due)));
+        let (done, due) = planned.fold((0, 0), |sum, op| (sum.0 + op.0, sum.1 + op.1));
+        (due > 0).then(|| done as f64 / due as f64)
+    }
+}
+
 /// One operation on one target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OpResult {
     /// The target's name.
@@ -195,6 +210,16 @@ pub struct OpResult {
     pub service: Option<Quantiles>,
     /// One in how many operations was timed.
     pub sample_1_in: u64,
+    /// How many were due, where arrivals were planned: an operation of a mix counts its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<u64>,
+    /// Time from when an operation was due to its end, in nanoseconds; what was due and never started is in it with the
+    /// time it had waited. Absent in a closed loop, where nothing is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Quantiles>,
+    /// Jain's index over the workers' counts: 1 when all did as much, 1/n when one of n did all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness: Option<f64>,
 }
 
 /// A knob turned by the workload.
@@ -236,7 +261,7 @@ pub struct Check {
 pub struct Threshold {
     /// As written.
     pub expr: String,
-    /// The measured value of its left side; `None` when there was no data.
+    /// The measured value of its left side; `None` when there was no data. Conditions joined by `and` come one by one.
     pub value: Option<f64>,
     /// `pass`, `fail` or `inconclusive`.
     pub verdict: String,

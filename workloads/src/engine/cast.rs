@@ -72,7 +72,7 @@ impl<'r> Cast<'r> {
                         self.host(map.clone())?;
                         Player::Counters(map)
                     }
-                    MapValue::Bytes(_) => {
+                    MapValue::Bytes(..) => {
                         let map: Arc<BytesMap> =
                             HostedMap::new(name, map.backend, limits).map_err(|error| failed(&error))?;
                         self.host(map.clone())?;

@@ -3,9 +3,14 @@
 //! A check that compared nothing does not hold: it has found out nothing.
 
 use super::cast::{Cast, Player};
+use super::crew::Replay;
+use super::ledger::{Increments, MapBook};
 use super::oracle::Oracle;
 use super::{RunError, Runner};
-use crate::script::{MapTarget, PipelineTarget, StageOp, Target, TargetKind};
+use crate::generate::{Frontier, KeyStream};
+use crate::script::{
+    MapOp, MapTarget, PipelineTarget, StageOp, Target, TargetKind, is_incremented, is_replayable, is_walked, map_ops,
+};
 use rheostat_api as api;
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,6 +25,21 @@ impl Runner<'_> {
         if self.workload.checks.lost_updates {
             let maps = own.iter().filter(|target| matches!(&target.kind, TargetKind::Map(map) if map.keys.is_some()));
             checks.extend(maps.filter_map(|target| self.lost_updates(cast, target)));
+        }
+        for target in &own {
+            let ops = map_ops(self.workload.phases.iter(), &target.name);
+            if self.workload.checks.increments && is_incremented(target, &ops) {
+                checks.extend(self.increments(cast, target));
+            }
+            if self.workload.checks.values && matches!(cast.player(&target.name), Some(Player::Bytes(_))) {
+                checks.push(self.values(target));
+            }
+            if self.workload.checks.walks && is_walked(&ops) {
+                checks.push(self.walks(target));
+            }
+            if self.workload.checks.oracle && is_replayable(target, &ops) {
+                checks.extend(self.replayed(cast, target));
+            }
         }
         if self.workload.checks.conservation {
             for target in &own {
@@ -47,11 +67,98 @@ impl Runner<'_> {
             (_, 0) => format!("{name}: nothing was updated, so nothing was compared"),
             (true, _) => format!("{name}: {acknowledged} acknowledged updates come to {net}, and so does the map"),
             (false, _) => {
-                format!("{name}: {acknowledged} acknowledged updates come to {net}, but the map holds {sum}")
+                let off = (net - sum).unsigned_abs();
+                format!(
+                    "{name}: {acknowledged} acknowledged updates come to {net}, but the map holds {sum}: off by {off}"
+                )
             }
         };
         let pass = sum == net && acknowledged > 0;
         Some(api::Check { name: "lost_updates".into(), pass, compared: acknowledged, detail })
+    }
+
+    /// The values that increments found, of every key: 0, 1, 2 ... up to where it stands, each once.
+    fn increments(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
+        let Some(Player::Counters(map)) = cast.player(&target.name) else { return None };
+        let found = self.map_books.get(&target.name).map(|book| book.increments).unwrap_or_default();
+        let mut whole = Increments::default();
+        let mut foreign = 0;
+        map.for_each(|key, value| match KeyStream::number(key) {
+            Some(number) => whole.add_all(number, *value),
+            None => foreign += 1,
+        });
+        let name = &target.name;
+        let pass = found == whole && foreign == 0 && found.count > 0;
+        let detail = match (pass, found.count) {
+            (_, 0) => format!("{name}: nothing was incremented, so nothing was compared"),
+            (true, n) => format!("{name}: {n} increments each found a value of their own, 0, 1, 2 ... of every key"),
+            (false, n) => format!(
+                "{name}: {n} increments found values that others found too, or none did; the counters stand at {}",
+                whole.count
+            ),
+        };
+        Some(api::Check { name: "increments".into(), pass, compared: found.count, detail })
+    }
+
+    /// Values that were read against what can have been put in at their keys.
+    fn values(&self, target: &Target) -> api::Check {
+        let name = &target.name;
+        let book = self.map_books.get(name).copied().unwrap_or_default();
+        let (read, damaged) = (book.looked_at, book.damaged);
+        let detail = match (damaged, read) {
+            (_, 0) => format!("{name}: nothing was read, so nothing was compared"),
+            (0, _) => format!("{name}: {read} values were read, each as it was put in at its key, to the last byte"),
+            (_, _) => format!("{name}: of {read} values that were read, {damaged} were torn, or another key's"),
+        };
+        api::Check { name: "values".into(), pass: damaged == 0 && read > 0, compared: read, detail }
+    }
+
+    /// Walks against the keys that were there all the time.
+    fn walks(&self, target: &Target) -> api::Check {
+        let name = &target.name;
+        let MapBook { walks, missed, doubled, .. } = self.map_books.get(name).copied().unwrap_or_default();
+        let keys = self.loaded_keys.get(name).copied().unwrap_or(0);
+        let detail = match (missed + doubled, walks) {
+            (_, 0) => format!("{name}: no walk came to its end, so nothing was compared"),
+            (0, _) => format!("{name}: {walks} walks met each of the {keys} keys that stayed once, and none twice"),
+            (_, _) => format!("{name}: {walks} walks missed {missed} of the keys that stayed, and met {doubled} twice"),
+        };
+        api::Check { name: "walks".into(), pass: missed + doubled == 0 && walks > 0, compared: walks, detail }
+    }
+
+    /// A map of counters against a plain count of what its workers drew, one after the other.
+    fn replayed(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
+        let counters = cast.counters(&target.name)?;
+        let name = &target.name;
+        let check = |pass, compared, detail| Some(api::Check { name: "oracle".into(), pass, compared, detail });
+        if self.map_books.get(name).is_some_and(|book| book.refused > 0) {
+            return check(false, 0, format!("{name}: the map refused operations, so nothing was compared"));
+        }
+        let mut expected = HashMap::<u64, i64>::new();
+        (0..self.loaded_keys.get(name).copied().unwrap_or(0)).for_each(|number| _ = expected.insert(number, 1));
+        // Keys of workers that insert no new ones are drawn without asking how far those reach.
+        let frontier = Frontier::new(0);
+        for Replay { keys, ops, done } in self.replays.get(name).into_iter().flatten() {
+            for index in 0..*done {
+                if index.is_multiple_of(1 << 16) && self.context.cancel.is_cancelled() {
+                    return check(false, 0, format!("{name}: cancelled before the plain count was done"));
+                }
+                if ops.at(index).1 == MapOp::Update {
+                    *expected.entry(keys.at(index, &frontier)).or_default() += 1;
+                }
+            }
+        }
+        let spelled = |(number, count)| (KeyStream::spell(number).to_vec(), count);
+        let expected: HashMap<Vec<u8>, i64> = expected.into_iter().map(spelled).collect();
+        let (compared, differences) = compare(&expected, counters);
+        let detail = match differences.len() {
+            0 => format!("{name}: {compared} counters: equal to a plain sequential count of the same draws"),
+            n => {
+                let shown: Vec<_> = differences.iter().take(SHOWN).cloned().collect();
+                format!("{name}: {n} of {compared} counters differ: {}", shown.join("; "))
+            }
+        };
+        check(differences.is_empty() && compared > 0, compared, detail)
     }
 
     /// Pushed against popped and left; takes out what is left.

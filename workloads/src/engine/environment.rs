@@ -24,3 +24,11 @@ pub(super) fn environment() -> BTreeMap<String, String> {
     ];
     known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
+
+/// Bytes of this process that are in memory now; `None` where the system does not tell.
+pub(super) fn resident_bytes() -> Option<u64> {
+    // The second field counts pages, which have 4 KiB on every Linux that says nothing else.
+    const PAGE_BYTES: u64 = 4096;
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split(' ').nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE_BYTES)
+}

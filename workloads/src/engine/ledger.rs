@@ -2,6 +2,8 @@
 //!
 //! Every worker keeps its own; they are added up when it has ended.
 
+use rheostat_runtime::observe::Moment;
+
 /// Who pushed an item, and as which one: the first sixteen bytes of every item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag {
@@ -24,6 +26,22 @@ impl Tag {
         let (sequence, _) = rest.split_first_chunk()?;
         Some(Self { producer: u64::from_le_bytes(*producer), sequence: u64::from_le_bytes(*sequence) })
     }
+}
+
+/// Where an item says since when it is on its way, in nanoseconds of the clock; 0 for one that is not timed.
+const STAMP: std::ops::Range<usize> = 16..24;
+
+/// Notes on an item since when it is on its way, if it has room for that.
+pub(super) fn set_out(item: &mut [u8], since: Moment) {
+    if let Some(stamp) = item.get_mut(STAMP) {
+        stamp.copy_from_slice(&since.0.max(1).to_le_bytes());
+    }
+}
+
+/// Since when an item is on its way, if that was noted.
+pub(super) fn since(item: &[u8]) -> Option<Moment> {
+    let stamp = u64::from_le_bytes(item.get(STAMP)?.try_into().expect("a stamp has eight bytes"));
+    (stamp > 0).then_some(Moment(stamp))
 }
 
 /// A multiset of tags, as its size and a sum of hashes: two that are equal have the same members but for one chance
@@ -91,15 +109,24 @@ impl QueueBook {
     }
 }
 
-/// The book of a map of counters.
+/// The book of a map.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MapBook {
-    /// What acknowledged operations added to the sum of all counters, less what they took away.
+    /// What acknowledged operations meant to add to the sum of all counters, less what they took away.
     pub net: i128,
     /// Operations that changed something and were acknowledged.
     pub acknowledged: u64,
     /// Operations the map refused.
     pub refused: u64,
+    /// Keys with the values that increments found there: the first of a key 0, the second 1 ...
+    pub increments: Increments,
+    /// Values looked at, and those among them that no operation can have put in.
+    pub looked_at: u64,
+    pub damaged: u64,
+    /// Walks over all entries, and what was wrong with them.
+    pub walks: u64,
+    pub missed: u64,
+    pub doubled: u64,
 }
 
 impl MapBook {
@@ -107,6 +134,41 @@ impl MapBook {
         self.net += other.net;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.increments.merge(other.increments);
+        self.looked_at += other.looked_at;
+        self.damaged += other.damaged;
+        self.walks += other.walks;
+        self.missed += other.missed;
+        self.doubled += other.doubled;
+    }
+}
+
+/// A multiset of keys with old values, as a [`Tally`] is one of tags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Increments {
+    pub count: u64,
+    fingerprint: u64,
+}
+
+impl Increments {
+    pub fn add(&mut self, key: u64, old: i64) {
+        self.count += 1;
+        let hash = crate::generate::Stream::new(key, 1).at(old as u64);
+        self.fingerprint = self.fingerprint.wrapping_add(hash);
+    }
+
+    /// All increments of a counter that stands at `value`, each having found the value of the one before.
+    pub fn add_all(&mut self, key: u64, value: i64) {
+        let stream = crate::generate::Stream::new(key, 1);
+        for old in 0..value.max(0) as u64 {
+            self.fingerprint = self.fingerprint.wrapping_add(stream.at(old));
+        }
+        self.count += value.max(0) as u64;
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
 }
 
@@ -128,6 +190,18 @@ mod tests {
         popped.add(Tag { producer: 1, sequence: 50 });
         assert_eq!(pushed.count, popped.count);
         assert_ne!(pushed, popped);
+    }
+
+    #[test]
+    fn two_increments_that_found_the_same_value_are_no_permutation() {
+        let (mut found, mut whole) = (Increments::default(), Increments::default());
+        [2, 0, 1, 4, 3].iter().for_each(|old| found.add(7, *old));
+        whole.add_all(7, 5);
+        assert_eq!(found, whole);
+        found.add(7, 4);
+        whole.add_all(8, 1);
+        assert_eq!(found.count, whole.count);
+        assert_ne!(found, whole);
     }
 
     #[test]

@@ -9,27 +9,36 @@
 //! A run of a workload is what the daemon executes for `rheostat run`; a process that embeds the runtime can call it
 //! on its own registry.
 
+mod arrival;
 mod cast;
 mod check;
+mod chooser;
 mod context;
+mod crew;
 mod drive;
 mod environment;
 mod event;
 mod flow;
 mod gate;
 mod ledger;
-mod load;
+mod map_load;
 mod oracle;
+mod pace;
 mod phase;
+mod queue_load;
+mod value;
 
 pub use context::{Cancel, Context, Progress};
 
+use crate::generate::Frontier;
 use crate::script::{Extent, Outcome, Target, Workload};
 use cast::Cast;
+use crew::Replay;
 use ledger::{MapBook, QueueBook};
 use phase::Ending;
 use rheostat_api as api;
 use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
+use rheostat_runtime::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -112,7 +121,7 @@ pub fn run(workload: &Workload, context: &Context) -> Result<api::RunResult, Run
     let mut ending = Ending::Done;
     for index in 0..workload.phases.len() {
         match runner.run_phase(&mut cast, index)? {
-            Ending::Done => {}
+            Ending::Done | Ending::Unsteady => {}
             Ending::Stuck => ending = Ending::Stuck,
             cut_short => {
                 ending = cut_short;
@@ -133,6 +142,12 @@ struct Runner<'r> {
     notes: Vec<String>,
     map_books: BTreeMap<String, MapBook>,
     queue_books: BTreeMap<String, QueueBook>,
+    /// What every worker asked of a map.
+    replays: BTreeMap<String, Vec<Replay>>,
+    /// How far the keys of maps reach.
+    frontiers: BTreeMap<String, Arc<Frontier>>,
+    /// Keys that were put into maps to begin with.
+    loaded_keys: BTreeMap<String, u64>,
     /// Pipelines that were stopped before the end of their input.
     cut_short: BTreeSet<String>,
     /// Pipelines that dropped what was on its way.
@@ -155,6 +170,9 @@ impl<'r> Runner<'r> {
             notes: Vec::new(),
             map_books: BTreeMap::new(),
             queue_books: BTreeMap::new(),
+            replays: BTreeMap::new(),
+            frontiers: BTreeMap::new(),
+            loaded_keys: BTreeMap::new(),
             cut_short: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             timed_generators: BTreeSet::new(),
@@ -194,7 +212,7 @@ impl<'r> Runner<'r> {
         let elapsed = elapsed.as_secs_f64();
         let rate = |n: u64| n as f64 / elapsed.max(1e-9);
         let left = match phase.extent {
-            Extent::Duration(duration) => Some(duration.as_secs_f64() - elapsed),
+            Extent::Duration(duration) | Extent::Steady(duration) => Some(duration.as_secs_f64() - elapsed),
             Extent::Count(count) => Some(count.saturating_sub(loaded) as f64 / rate(loaded)),
             Extent::Input => {
                 bytes_total.map(|total| total.saturating_sub(bytes) as f64 / rate(bytes.saturating_sub(self.bytes)))
@@ -203,7 +221,7 @@ impl<'r> Runner<'r> {
         let later: Option<f64> = self.workload.phases[index + 1..]
             .iter()
             .map(|later| match later.extent {
-                Extent::Duration(duration) => Some(duration.as_secs_f64()),
+                Extent::Duration(duration) | Extent::Steady(duration) => Some(duration.as_secs_f64()),
                 Extent::Count(_) | Extent::Input => None,
             })
             .sum();
@@ -252,8 +270,8 @@ impl<'r> Runner<'r> {
 
     fn judge(&self, threshold: &crate::script::Threshold, checks: &[api::Check]) -> (api::Threshold, Outcome) {
         let phase = threshold.on.as_ref().and_then(|on| self.phases.iter().find(|phase| phase.name == *on));
-        let (value, outcome) = threshold.expr.judge(phase, checks);
-        (api::Threshold { expr: threshold.expr.to_string(), value, verdict: outcome.to_string() }, outcome)
+        let (value, outcome) = threshold.condition.judge(phase, checks);
+        (api::Threshold { expr: threshold.condition.to_string(), value, verdict: outcome.to_string() }, outcome)
     }
 
     /// A violated check outweighs everything, also a cancel: what is wrong is wrong. Nothing measured is never a pass.

@@ -1,25 +1,20 @@
-//! One phase: workers hired, started together, watched, stopped together, and their figures gathered.
+//! One phase: workers started together, watched, stopped together, and their figures gathered.
 
-use super::cast::{Cast, Player};
-use super::drive::{Driver, OpSpread, Shift, Shiftwork, drive};
+use super::cast::Cast;
+use super::crew::{Books, Crew, Hire};
+use super::drive::Shiftwork;
+use super::environment::resident_bytes;
 use super::event::make_turns;
 use super::flow::FlowFigures;
 use super::gate::{Done, Gate};
-use super::ledger::{MapBook, QueueBook};
-use super::load::{Bytes, Chooser, Counters, Echoes, End, Fill, Loaded, MapLoad, QueueLoad, RoundTrips};
+use super::pace::Pace;
 use super::{RunError, Runner};
-use crate::generate::{KeyStream, Stream};
-use crate::script::{
-    END_TO_END, Extent, Group, Insert, Keys, MAP_OPS, MapOp, MapValue, Mix, Phase, QUEUE_OPS, QueueOp, ROUND_TRIP,
-    TargetKind, Work,
-};
+use crate::script::{Arrival, END_TO_END, Event, Extent, Phase, TargetKind};
 use rheostat_api as api;
 use rheostat_runtime::observe::{Moment, Snapshot, now};
 use rheostat_runtime::sync::{Arc, thread};
 use std::time::Duration;
 
-/// Operations of which one is timed, on average.
-const SAMPLE_1_IN: u64 = 64;
 /// Time between two looks at how far a phase is.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a phase that ends by count may stand still before it is taken for stuck.
@@ -40,72 +35,29 @@ pub(super) enum Ending {
     TimedOut,
     /// Its workers waited for each other.
     Stuck,
+    /// Its throughput did not come to rest in the time it had for that.
+    Unsteady,
 }
 
-/// The books of a worker, by target.
-#[derive(Debug, Default)]
-pub(super) struct Books {
-    pub maps: Vec<(String, MapBook)>,
-    pub queues: Vec<(String, QueueBook)>,
+/// What is seen of a phase from outside while it goes on.
+#[derive(Default)]
+struct Watched {
+    pace: Pace,
+    /// Resident bytes at the first look, and the most since.
+    memory: Option<(u64, u64)>,
 }
 
-type Task = Box<dyn FnOnce(&Gate) -> (Shiftwork, Books) + Send>;
-
-/// A worker about to start.
-struct Hire {
-    name: String,
-    counted: bool,
-    task: Task,
-}
-
-/// Workers of one group or insert: what they count into, and under which target it is reported.
-struct Crew {
-    target: String,
-    ops: Arc<[OpSpread]>,
-    sample_1_in: u64,
-    /// False for echoes, whose work is part of somebody else's operation.
-    reported: bool,
-    hires: Vec<Hire>,
-    done: Vec<Arc<Done>>,
-}
-
-/// How workers of a phase are told apart.
-struct Roster {
-    seed: u64,
-    phase: u64,
-    next: u64,
-}
-
-impl Roster {
-    /// A number that no other worker of the run has.
-    fn worker(&mut self) -> u64 {
-        self.next += 1;
-        self.phase << 32 | self.next
-    }
-}
-
-impl Crew {
-    fn new(target: &str, ops: Vec<&'static str>, sample_1_in: u64, reported: bool) -> Self {
-        let ops = ops.into_iter().map(|name| OpSpread { name, spread: Default::default() }).collect();
-        Self { target: target.to_owned(), ops, sample_1_in, reported, hires: Vec::new(), done: Vec::new() }
+impl Watched {
+    fn look(&mut self, elapsed: Duration, items: u64) {
+        self.pace.look(elapsed, items);
+        if let Some(bytes) = resident_bytes() {
+            let (first, most) = self.memory.unwrap_or((bytes, bytes));
+            self.memory = Some((first, most.max(bytes)));
+        }
     }
 
-    /// Adds a worker; `books` takes its driver's books when it has ended.
-    fn hire<D: Driver + 'static>(
-        &mut self,
-        mut driver: D,
-        jitter: Stream,
-        quota: Option<u64>,
-        books: impl FnOnce(D) -> Books + Send + 'static,
-    ) {
-        let done = Arc::<Done>::default();
-        let shift = Shift { quota, jitter, sample_1_in: self.sample_1_in, ops: self.ops.clone(), done: done.clone() };
-        let task: Task = Box::new(move |gate| {
-            let work = drive(&mut driver, &shift, gate);
-            (work, books(driver))
-        });
-        self.hires.push(Hire { name: format!("load-{}", self.hires.len()), counted: self.reported, task });
-        self.done.push(done);
+    fn memory_growth(&self) -> Option<u64> {
+        self.memory.map(|(first, most)| most - first)
     }
 }
 
@@ -133,6 +85,10 @@ struct Gathered {
     ending: Ending,
     /// Of the phase as a whole, from the opening of the gate to the end of its extent.
     duration: Duration,
+    /// Operations per second of the worst tenth of a second, where workers did any.
+    items_per_s_min: Option<f64>,
+    /// Bytes by which the process grew at most.
+    memory_growth: Option<u64>,
     /// By crew, by worker.
     works: Vec<Vec<Shiftwork>>,
     events: Vec<api::Event>,
@@ -205,9 +161,10 @@ impl Runner<'_> {
             });
             let turner = turner.transpose().map_err(|why| RunError::Threads { why: why.to_string() })?;
 
+            let mut watched = Watched::default();
             let began = now();
             gate.open();
-            let ending = self.watch(cast, phase, index, &gate, pipelines, &done, began);
+            let ending = self.watch(cast, phase, index, &gate, pipelines, &done, began, &mut watched);
             let duration = began.elapsed();
             let after = pipelines.iter().filter_map(|name| cast.flow(name).map(|flow| flow.figures()));
             let flows = after.zip(before).map(|(after, before)| after.since(before)).collect();
@@ -231,7 +188,9 @@ impl Runner<'_> {
             let events = turner.map(|turner| turner.join()).transpose();
             match (panicked, events) {
                 (None, Ok(events)) => {
-                    Ok(Gathered { ending, duration, works, events: events.unwrap_or_default(), flows })
+                    let events = events.unwrap_or_default();
+                    let (items_per_s_min, memory_growth) = (watched.pace.slowest(), watched.memory_growth());
+                    Ok(Gathered { ending, duration, items_per_s_min, memory_growth, works, events, flows })
                 }
                 (Some(panic), _) | (None, Err(panic)) => Err(RunError::panicked(&*panic)),
             }
@@ -249,6 +208,7 @@ impl Runner<'_> {
         pipelines: &[String],
         done: &[Arc<Done>],
         began: Moment,
+        watched: &mut Watched,
     ) -> Ending {
         let own = pipelines.iter().filter_map(|name| cast.flow(name)?.own());
         let own: Vec<_> = own.collect();
@@ -263,9 +223,13 @@ impl Runner<'_> {
             let items: u64 = done.iter().map(|done| done.get()).sum();
             let elapsed = began.elapsed();
             let mut look = LOOK;
+            watched.look(elapsed, items);
             match phase.extent {
                 Extent::Duration(duration) if elapsed >= duration => return Ending::Done,
                 Extent::Duration(duration) => look = look.min(duration - elapsed),
+                Extent::Steady(_) if watched.pace.is_steady() => return Ending::Done,
+                Extent::Steady(max) if elapsed >= max => return Ending::Unsteady,
+                Extent::Steady(max) => look = look.min(max - elapsed),
                 Extent::Count(_) if gate.wait_finished(Duration::ZERO) => return Ending::Done,
                 Extent::Count(_) if !gate.is_stuck() || items != moved.0 => moved = (items, now()),
                 Extent::Count(_) if moved.1.elapsed() > STUCK => return Ending::Stuck,
@@ -330,177 +294,13 @@ impl Runner<'_> {
         for (target, book) in books.queues {
             self.queue_books.entry(target).or_default().merge(book);
         }
-    }
-
-    /// Hires the workers of a phase.
-    fn crews(&mut self, cast: &Cast<'_>, phase: &Phase, index: usize) -> Result<Vec<Crew>, RunError> {
-        let mut roster = Roster { seed: self.workload.seed, phase: index as u64 + 1, next: 0 };
-        let mut crews = Vec::new();
-        if let Some(insert) = &phase.insert {
-            crews.push(self.fill_crew(cast, insert, &mut roster)?);
-        }
-        let is_counted = |group: &&Group| !matches!(group.work, Work::Echo { .. } | Work::Pipeline { .. });
-        let mut share = Share {
-            total: if let Extent::Count(count) = phase.extent { Some(count) } else { None },
-            workers: phase.groups.iter().filter(is_counted).map(|group| group.workers).sum(),
-            taken: 0,
-        };
-        for group in &phase.groups {
-            match &group.work {
-                Work::Map { target, mix } => {
-                    crews.push(self.map_crew(cast, target, mix, group.workers, &mut roster, &mut share)?);
-                }
-                Work::Queue { target, mix } => {
-                    crews.push(self.queue_crew(cast, target, mix, group.workers, &mut roster, &mut share)?);
-                }
-                Work::RoundTrip { send, recv } => {
-                    let mut crew = Crew::new(send, vec![ROUND_TRIP], 1, true);
-                    for _ in 0..group.workers {
-                        let worker = roster.worker();
-                        let (send_end, recv_end) =
-                            (self.end(cast, send, worker, true)?, self.end(cast, recv, worker, true)?);
-                        let driver = RoundTrips { send: send_end, recv: recv_end };
-                        let (send, recv) = (send.clone(), recv.clone());
-                        let jitter = Stream::new(roster.seed, worker).branch(2);
-                        crew.hire(driver, jitter, share.next(), |driver: RoundTrips| Books {
-                            queues: vec![(send, driver.send.book), (recv, driver.recv.book)],
-                            ..Books::default()
-                        });
-                    }
-                    crews.push(crew);
-                }
-                Work::Echo { recv, send } => {
-                    let mut crew = Crew::new(send, vec!["echo"], SAMPLE_1_IN, false);
-                    for _ in 0..group.workers {
-                        let worker = roster.worker();
-                        let (recv_end, send_end) =
-                            (self.end(cast, recv, worker, false)?, self.end(cast, send, worker, false)?);
-                        let driver = Echoes { recv: recv_end, send: send_end };
-                        let (send, recv) = (send.clone(), recv.clone());
-                        let jitter = Stream::new(roster.seed, worker).branch(2);
-                        crew.hire(driver, jitter, None, |driver: Echoes| Books {
-                            queues: vec![(recv, driver.recv.book), (send, driver.send.book)],
-                            ..Books::default()
-                        });
-                    }
-                    crews.push(crew);
-                }
-                Work::Pipeline { .. } => {}
-            }
-        }
-        Ok(crews)
-    }
-
-    fn fill_crew(&mut self, cast: &Cast<'_>, insert: &Insert, roster: &mut Roster) -> Result<Crew, RunError> {
-        let mut crew = Crew::new(&insert.target, vec!["insert"], SAMPLE_1_IN, true);
-        let (share, more) = (insert.count / insert.workers, insert.count % insert.workers);
-        let mut first = 0;
-        for worker in 0..insert.workers {
-            let quota = share + u64::from(worker < more);
-            let jitter = Stream::new(roster.seed, roster.worker()).branch(2);
-            match self.map(cast, &insert.target)? {
-                Map::Counters(map) => hire_fill(&mut crew, map, first, quota, jitter),
-                Map::Bytes(map) => hire_fill(&mut crew, map, first, quota, jitter),
-            }
-            first += quota;
-        }
-        Ok(crew)
-    }
-
-    fn map_crew(
-        &mut self,
-        cast: &Cast<'_>,
-        target: &str,
-        mix: &Mix<MapOp>,
-        workers: u64,
-        roster: &mut Roster,
-        share: &mut Share,
-    ) -> Result<Crew, RunError> {
-        let name = |op: &MapOp| MAP_OPS.iter().find(|(_, known)| known == op).map_or("", |(name, _)| *name);
-        let mut crew = Crew::new(target, mix.0.iter().map(|(op, _)| name(op)).collect(), SAMPLE_1_IN, true);
-        let keys = self.keys(target)?;
-        for _ in 0..workers {
-            let worker = roster.worker();
-            let stream = Stream::new(roster.seed, worker);
-            let (keys, ops) = (KeyStream::new(keys, roster.seed, worker), Chooser::new(mix, stream.branch(1)));
-            let (jitter, quota) = (stream.branch(2), share.next());
-            match self.map(cast, target)? {
-                Map::Counters(map) => {
-                    let mut load = MapLoad { map, keys, ops, book: MapBook::default() };
-                    self.time_generator(target, &mut load);
-                    hire_load(&mut crew, load, jitter, quota);
-                }
-                Map::Bytes(map) => {
-                    let mut load = MapLoad { map, keys, ops, book: MapBook::default() };
-                    self.time_generator(target, &mut load);
-                    hire_load(&mut crew, load, jitter, quota);
-                }
-            }
-        }
-        Ok(crew)
-    }
-
-    fn queue_crew(
-        &self,
-        cast: &Cast<'_>,
-        target: &str,
-        mix: &Mix<QueueOp>,
-        workers: u64,
-        roster: &mut Roster,
-        share: &mut Share,
-    ) -> Result<Crew, RunError> {
-        let name = |op: &QueueOp| QUEUE_OPS.iter().find(|(_, known)| known == op).map_or("", |(name, _)| *name);
-        let mut crew = Crew::new(target, mix.0.iter().map(|(op, _)| name(op)).collect(), SAMPLE_1_IN, true);
-        for _ in 0..workers {
-            let worker = roster.worker();
-            let stream = Stream::new(roster.seed, worker);
-            let driver =
-                QueueLoad { end: self.end(cast, target, worker, true)?, ops: Chooser::new(mix, stream.branch(1)) };
-            let target = target.to_owned();
-            crew.hire(driver, stream.branch(2), share.next(), |driver: QueueLoad| Books {
-                queues: vec![(target, driver.end.book)],
-                ..Books::default()
-            });
-        }
-        Ok(crew)
-    }
-
-    fn end(&self, cast: &Cast<'_>, target: &str, producer: u64, counted: bool) -> Result<End, RunError> {
-        let queue = cast.queue(target).ok_or_else(|| RunError::missing(target))?.clone();
-        let bytes = match self.workload.target(target).map(|target| &target.kind) {
-            Some(TargetKind::Queue(queue)) => queue.item as usize,
-            _ => return Err(RunError::missing(target)),
-        };
-        Ok(End { queue, producer, bytes, tagged: 0, book: QueueBook::default(), counted })
-    }
-
-    fn keys(&self, target: &str) -> Result<Keys, RunError> {
-        match self.workload.target(target).map(|target| &target.kind) {
-            Some(TargetKind::Map(map)) => map.keys.ok_or_else(|| RunError::missing(target)),
-            _ => Err(RunError::missing(target)),
-        }
-    }
-
-    fn map(&self, cast: &Cast<'_>, target: &str) -> Result<Map, RunError> {
-        let bytes = match self.workload.target(target).map(|target| &target.kind) {
-            Some(TargetKind::Map(map)) => {
-                if let MapValue::Bytes(bytes) = map.value {
-                    bytes
-                } else {
-                    0
-                }
-            }
-            _ => 0,
-        };
-        match cast.player(target) {
-            Some(Player::Counters(map)) => Ok(Map::Counters(Counters(map.clone()))),
-            Some(Player::Bytes(map)) => Ok(Map::Bytes(Bytes(map.clone(), bytes as usize))),
-            _ => Err(RunError::missing(target)),
+        for (target, replay) in books.replays {
+            self.replays.entry(target).or_default().push(replay);
         }
     }
 
     fn report_phase(&mut self, phase: &Phase, crews: &[Crew], pipelines: &[String], gathered: Gathered) {
-        let Gathered { ending, duration, works, events, flows } = gathered;
+        let Gathered { ending, duration, items_per_s_min, memory_growth, works, events, flows } = gathered;
         let reported = crews.iter().zip(&works).filter(|(crew, _)| crew.reported);
         let span = reported.clone().flat_map(|(_, works)| works).map(|work| (work.began, work.ended));
         let span = span.reduce(|(began, ended), next| (began.min(next.0), ended.max(next.1)));
@@ -510,17 +310,9 @@ impl Runner<'_> {
             _ => duration,
         };
         let seconds = duration.as_secs_f64().max(1e-9);
-        let mut ops: Vec<api::OpResult> = Vec::new();
-        for (crew, works) in reported {
-            for (place, op) in crew.ops.iter().enumerate() {
-                let (count, hits) = works
-                    .iter()
-                    .fold((0, 0), |(count, hits), work| (count + work.counts[place].0, hits + work.counts[place].1));
-                let service = quantiles(&op.spread.snapshot());
-                ops.push(op_result(&crew.target, op.name, count, hits, seconds, service, crew.sample_1_in));
-            }
-        }
-        let mut items: u64 = ops.iter().map(|op| op.count).sum();
+        let mut ops: Vec<api::OpResult> =
+            reported.flat_map(|(crew, works)| crew_results(crew, works, seconds)).collect();
+        let mut items: u64 = ops.iter().filter(|op| op.op != END_TO_END).map(|op| op.count).sum();
         self.loaded += items;
         let mut bytes = 0;
         for (name, flow) in pipelines.iter().zip(&flows) {
@@ -542,6 +334,8 @@ impl Runner<'_> {
             duration_ns: duration.as_nanos() as u64,
             items,
             items_per_s: items as f64 / seconds,
+            items_per_s_min,
+            memory_growth_bytes: memory_growth,
             bytes,
             bytes_per_s: bytes as f64 / seconds,
             ops,
@@ -572,12 +366,16 @@ impl Runner<'_> {
                 let timeout = crate::unit::duration(self.workload.timeout);
                 self.notes.push(format!("the run's timeout of {timeout} was reached in phase `{name}`"));
             }
+            Ending::Unsteady => self
+                .notes
+                .push(format!("phase `{name}` did not come to rest in the time it had: what follows may drift")),
             Ending::Stuck => self.notes.push(format!(
                 "phase `{name}` was ended before its count: its workers waited for each other at a full or empty queue"
             )),
         }
-        let planned: u64 = phase.events.iter().map(|event| event.count * event.set.len() as u64).sum();
-        if (made as u64) < planned {
+        let planned: u64 = phase.events.iter().filter(|event| !event.open).map(Event::turns).sum();
+        let open = phase.events.iter().any(|event| event.open);
+        if !open && (made as u64) < planned {
             self.notes.push(format!("phase `{name}` ended after {made} of its {planned} turns"));
         }
     }
@@ -591,60 +389,45 @@ impl Runner<'_> {
                 phase.name
             ));
         }
-        if workers > 0 {
+        let closed = |group: &crate::script::Group| group.arrival == Arrival::Closed && group.work.pipeline().is_none();
+        if phase.groups.iter().any(closed) {
             self.note_once(
                 "load is a closed loop: times are service times, without the wait of what would have queued up",
             );
         }
     }
+}
 
-    /// Times the generator alone, once for each target.
-    fn time_generator<M: Loaded>(&mut self, target: &str, load: &mut MapLoad<M>) {
-        const DRAWS: u64 = 20_000;
-        if !self.timed_generators.insert(target.to_owned()) {
-            return;
-        }
-        let began = now();
-        (0..DRAWS).for_each(|index| _ = std::hint::black_box(load.draw(index)));
-        let each = began.elapsed().as_nanos() as f64 / DRAWS as f64;
-        self.notes.push(format!(
-            "generator_ns_per_op of `{target}`: {each:.0} ns to draw a key, an operation and a value, measured alone; \
-             throughput includes it, service times do not"
-        ));
+/// What the workers of a crew did, by operation.
+fn crew_results(crew: &Crew, works: &[Shiftwork], seconds: f64) -> Vec<api::OpResult> {
+    let left: Option<u64> = works.iter().map(|work| work.left).sum();
+    let mut rows: Vec<api::OpResult> = Vec::new();
+    for (place, op) in crew.ops.iter().enumerate() {
+        let counts: Vec<u64> = works.iter().map(|work| work.counts[place].0).collect();
+        let hits = works.iter().map(|work| work.counts[place].1).sum();
+        let count = counts.iter().sum();
+        let sample = if left.is_some() { 1 } else { crew.sample_1_in };
+        let row = op_result(&crew.target, op.name, count, hits, seconds, quantiles(&op.service.snapshot()), sample);
+        rows.push(api::OpResult {
+            due: left.map(|left| count + (left as f64 * op.share).round() as u64),
+            response: quantiles(&op.response.snapshot()),
+            fairness: fairness(&counts),
+            ..row
+        });
     }
-}
-
-/// A map that workers of a run use.
-enum Map {
-    Counters(Counters),
-    Bytes(Bytes),
-}
-
-/// The operations of a phase that ends by count, dealt out.
-struct Share {
-    total: Option<u64>,
-    workers: u64,
-    taken: u64,
-}
-
-impl Share {
-    fn next(&mut self) -> Option<u64> {
-        let total = self.total?;
-        let quota = total / self.workers + u64::from(self.taken < total % self.workers);
-        self.taken += 1;
-        Some(quota)
+    let transit = crew.transit.snapshot();
+    if transit.count() > 0 {
+        let count = transit.count();
+        rows.push(op_result(&crew.target, END_TO_END, count, count, seconds, quantiles(&transit), 1));
     }
+    rows
 }
 
-fn hire_fill<M: Loaded + 'static>(crew: &mut Crew, map: M, first: u64, quota: u64, jitter: Stream) {
-    let target = crew.target.clone();
-    let fill = Fill { map, first, book: MapBook::default() };
-    crew.hire(fill, jitter, Some(quota), |fill: Fill<M>| Books { maps: vec![(target, fill.book)], ..Books::default() });
-}
-
-fn hire_load<M: Loaded + 'static>(crew: &mut Crew, load: MapLoad<M>, jitter: Stream, quota: Option<u64>) {
-    let target = crew.target.clone();
-    crew.hire(load, jitter, quota, |load: MapLoad<M>| Books { maps: vec![(target, load.book)], ..Books::default() });
+/// Jain's index: 1 when all did as much, 1/n when one of n did all. `None` for a single worker, or nothing done.
+fn fairness(counts: &[u64]) -> Option<f64> {
+    let sum: f64 = counts.iter().map(|count| *count as f64).sum();
+    let squares: f64 = counts.iter().map(|count| (*count as f64).powi(2)).sum();
+    (counts.len() > 1 && squares > 0.0).then(|| sum * sum / (counts.len() as f64 * squares))
 }
 
 fn op_result(
@@ -657,7 +440,8 @@ fn op_result(
     sample_1_in: u64,
 ) -> api::OpResult {
     let (target, op) = (target.to_owned(), op.to_owned());
-    api::OpResult { target, op, count, per_s: count as f64 / seconds, hits, service, sample_1_in }
+    let per_s = count as f64 / seconds;
+    api::OpResult { target, op, count, per_s, hits, service, sample_1_in, ..Default::default() }
 }
 
 /// A histogram in nanoseconds; `None` when nothing was timed.
@@ -672,4 +456,16 @@ fn quantiles(spread: &Snapshot) -> Option<api::Quantiles> {
         p999: at(0.999),
         max: spread.max() as f64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_one_when_all_did_as_much() {
+        assert_eq!(fairness(&[5, 5, 5, 5]), Some(1.0));
+        assert_eq!(fairness(&[20, 0, 0, 0]), Some(0.25));
+        assert_eq!((fairness(&[3]), fairness(&[0, 0])), (None, None));
+    }
 }

@@ -6,9 +6,11 @@
 mod keys;
 mod scatter;
 mod stream;
+mod ycsb;
 mod zipf;
 
-pub use keys::{KEY_BYTES, KeyStream};
+pub use keys::{Frontier, KEY_BYTES, KeyStream};
 pub use scatter::Scatter;
 pub use stream::Stream;
+pub use ycsb::YcsbZipf;
 pub use zipf::Zipf;

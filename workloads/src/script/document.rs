@@ -285,6 +285,28 @@ impl<'w, 't> Section<'w, 't> {
         self.quantity(key, Dimension::ByteRate, min as f64, max as f64, &range).map(|rate| rate as u64)
     }
 
+    /// Operations per second.
+    pub fn rate(&mut self, key: &'static str, min: f64, max: f64) -> Option<f64> {
+        self.quantity(key, Dimension::Rate, min, max, "a rate up to 100M/s")
+    }
+
+    /// A share of a whole, as `"20%"` or 0.2: above 0, below 1.
+    pub fn share(&mut self, key: &'static str) -> Option<f64> {
+        let node = self.take(key)?;
+        let share = match node.get_ref() {
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+            value => value.as_str().and_then(Quantity::parse).and_then(|quantity| match quantity.dimension {
+                Dimension::Number => Some(quantity.base),
+                _ => None,
+            }),
+        };
+        let share = share.filter(|share| *share > 0.0 && *share < 1.0);
+        if share.is_none() {
+            self.wrong(key, &node, "a share between 0% and 100%, such as \"20%\"");
+        }
+        share
+    }
+
     /// A string or an array of strings.
     pub fn strings(&mut self, key: &'static str, max: usize) -> Option<Vec<Spanned<String>>> {
         const WHAT: &str = "a string or an array of strings";
@@ -335,6 +357,11 @@ impl<'w, 't> Section<'w, 't> {
     pub fn table(&mut self, key: &'static str, title: impl Into<String>) -> Option<Section<'w, 't>> {
         let node = self.take(key)?;
         self.as_table(key, node, title)
+    }
+
+    /// True if that key holds a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        self.entries.iter().any(|(known, node)| known.get_ref() == key && node.get_ref().as_table().is_some())
     }
 
     /// Reads a value as a table.

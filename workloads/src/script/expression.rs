@@ -7,8 +7,9 @@
 //! path       = name { "." name }
 //! ```
 //!
-//! The language is total: an expression that passes the parser can be evaluated on any result, takes time linear in
-//! its length, and says pass, fail or inconclusive. What was not measured is inconclusive, never zero.
+//! The language is total: a condition that passes the parser can be evaluated on any result, and says pass, fail or
+//! inconclusive. What was not measured is inconclusive, never zero. Conditions joined by `and` are judged and shown one
+//! by one: which of them failed, and by how much, is what one wants to know.
 
 use super::document::Known;
 use crate::unit::{Dimension, Quantity};
@@ -16,15 +17,10 @@ use rheostat_api as api;
 use std::fmt;
 use std::ops::Range;
 
-/// A threshold's condition, checked.
+/// One condition of a threshold, checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expression {
+pub struct Condition {
     text: String,
-    conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Condition {
     metric: Metric,
     comparison: Comparison,
     bound: f64,
@@ -33,19 +29,39 @@ struct Condition {
 /// What an expression can ask of a result.
 #[derive(Debug, Clone, PartialEq)]
 enum Metric {
-    /// `throughput`, `bandwidth`, `items`, `duration` of the phase.
+    /// `throughput`, `items`, `delivered` and the like, of the phase.
     Phase(PhaseFigure),
     /// `TARGET.OP.p99` and the like.
-    Op { target: String, op: String, figure: OpFigure },
+    Op { target: String, op: String, of: Latency, figure: OpFigure },
     /// `check.violations`.
     Violations,
     /// `events.made`, `events.failed`, `events.took` (the slowest).
     Events(EventFigure),
 }
 
+/// Which time of an operation is meant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Latency {
+    /// From when it was due, where it was due at some time; else from its start.
+    Either,
+    /// From its start to its end.
+    Service,
+    /// From when it was due to its end.
+    Response,
+}
+
+const LATENCIES: [(&str, Latency, Dimension); 2] =
+    [("service", Latency::Service, Dimension::Time), ("response", Latency::Response, Dimension::Time)];
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum PhaseFigure {
     Throughput,
+    /// Of the worst tenth of a second.
+    ThroughputMin,
+    /// What was done of what was due.
+    Delivered,
+    /// Bytes by which the process grew at most.
+    Memory,
     Bandwidth,
     Items,
     Duration,
@@ -56,6 +72,7 @@ enum OpFigure {
     Count,
     Throughput,
     HitRatio,
+    Fairness,
     Max,
     /// A quantile, in thousandths.
     Quantile(u16),
@@ -78,17 +95,21 @@ enum Comparison {
     Unequal,
 }
 
-const PHASE_FIGURES: [(&str, PhaseFigure, Dimension); 4] = [
+const PHASE_FIGURES: [(&str, PhaseFigure, Dimension); 7] = [
     ("throughput", PhaseFigure::Throughput, Dimension::Rate),
+    ("throughput_min", PhaseFigure::ThroughputMin, Dimension::Rate),
+    ("delivered", PhaseFigure::Delivered, Dimension::Number),
+    ("memory", PhaseFigure::Memory, Dimension::Size),
     ("bandwidth", PhaseFigure::Bandwidth, Dimension::ByteRate),
     ("items", PhaseFigure::Items, Dimension::Number),
     ("duration", PhaseFigure::Duration, Dimension::Time),
 ];
 
-const OP_FIGURES: [(&str, OpFigure, Dimension); 8] = [
+const OP_FIGURES: [(&str, OpFigure, Dimension); 9] = [
     ("count", OpFigure::Count, Dimension::Number),
     ("throughput", OpFigure::Throughput, Dimension::Rate),
     ("hit_ratio", OpFigure::HitRatio, Dimension::Number),
+    ("fairness", OpFigure::Fairness, Dimension::Number),
     ("p50", OpFigure::Quantile(500), Dimension::Time),
     ("p90", OpFigure::Quantile(900), Dimension::Time),
     ("p99", OpFigure::Quantile(990), Dimension::Time),
@@ -143,48 +164,6 @@ impl fmt::Display for Outcome {
 /// knows them.
 pub(super) type Vocabulary = std::collections::BTreeMap<String, Option<Vec<String>>>;
 
-impl Expression {
-    /// Reads an expression; all faults, each with its place in `text`. Without a vocabulary, names go unchecked.
-    pub(super) fn parse(text: &str, known: Option<&Vocabulary>) -> Result<Self, Vec<(Range<usize>, String)>> {
-        let mut conditions = Vec::new();
-        let mut faults = Vec::new();
-        for part in split_at_and(text) {
-            match Condition::parse(text, part, known) {
-                Ok(condition) => conditions.push(condition),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        if faults.is_empty() { Ok(Self { text: text.to_owned(), conditions }) } else { Err(faults) }
-    }
-
-    /// True if it asks anything of a phase.
-    pub(super) fn needs_phase(&self) -> bool {
-        self.conditions.iter().any(|condition| !matches!(condition.metric, Metric::Violations))
-    }
-
-    /// True if it asks for what the checks found.
-    pub(super) fn needs_checks(&self) -> bool {
-        self.conditions.iter().any(|condition| matches!(condition.metric, Metric::Violations))
-    }
-
-    /// Judges a result. The value is the one that decided: of the first condition that failed, else of the first that
-    /// said nothing, else of the first.
-    pub fn judge(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> (Option<f64>, Outcome) {
-        let judged: Vec<_> = self.conditions.iter().map(|condition| condition.judge(phase, checks)).collect();
-        let of = |wanted| judged.iter().find(|(_, outcome)| *outcome == wanted).copied();
-        of(Outcome::Fail)
-            .or_else(|| of(Outcome::Inconclusive))
-            .or_else(|| judged.first().copied())
-            .unwrap_or((None, Outcome::Inconclusive))
-    }
-}
-
-impl fmt::Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// The ranges between the words `and`.
 fn split_at_and(text: &str) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
@@ -202,6 +181,25 @@ fn split_at_and(text: &str) -> Vec<Range<usize>> {
 }
 
 impl Condition {
+    /// Reads conditions joined by `and`; all faults, each with its place in `text`. Without a vocabulary, names go
+    /// unchecked.
+    pub(super) fn parse_all(text: &str, known: Option<&Vocabulary>) -> Result<Vec<Self>, Vec<(Range<usize>, String)>> {
+        let parts = split_at_and(text).into_iter().map(|part| Self::parse(text, part, known));
+        let (mut conditions, mut faults) = (Vec::new(), Vec::new());
+        for part in parts {
+            match part {
+                Ok(condition) => conditions.push(condition),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(conditions) } else { Err(faults) }
+    }
+
+    /// True if it asks anything of a phase.
+    pub(super) fn needs_phase(&self) -> bool {
+        !matches!(self.metric, Metric::Violations)
+    }
+
     fn parse(text: &str, part: Range<usize>, known: Option<&Vocabulary>) -> Result<Self, (Range<usize>, String)> {
         let whole = trimmed(text, part.clone());
         let side = &text[part.clone()];
@@ -218,7 +216,9 @@ impl Condition {
         let bound = trimmed(text, part.start + at + sign.len()..part.end);
         let (metric, dimension) = Metric::parse(&text[path.clone()], known).map_err(|why| (path, why))?;
         match Quantity::parse(&text[bound.clone()]) {
-            Some(quantity) if quantity.dimension == dimension => Ok(Self { metric, comparison, bound: quantity.base }),
+            Some(quantity) if quantity.dimension == dimension => {
+                Ok(Self { text: text[whole].to_owned(), metric, comparison, bound: quantity.base })
+            }
             _ => {
                 let message = format!("`{}` is not {}", &text[bound.clone()], dimension.example().replace('"', "`"));
                 Err((bound, message))
@@ -226,10 +226,17 @@ impl Condition {
         }
     }
 
-    fn judge(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> (Option<f64>, Outcome) {
+    /// Judges a result: what was measured, and what is to be made of it.
+    pub fn judge(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> (Option<f64>, Outcome) {
         let Some(value) = self.metric.of(phase, checks) else { return (None, Outcome::Inconclusive) };
         let outcome = if self.comparison.holds(value, self.bound) { Outcome::Pass } else { Outcome::Fail };
         (Some(value), outcome)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -264,7 +271,7 @@ impl Metric {
             [figure] => named(&PHASE_FIGURES, "metric", figure)
                 .map(|(figure, dimension)| (Metric::Phase(figure), dimension))
                 .map_err(|why| format!("{why}; of one operation, write TARGET.OPERATION.p99")),
-            [target, op, figure] => {
+            [target, op, figure] | [target, op, _, figure] => {
                 if let Some(known) = known {
                     let Some(ops) = known.get(target) else {
                         return Err(Known::of("target", known.keys().map(String::as_str)).unknown(target));
@@ -276,11 +283,16 @@ impl Metric {
                     }
                 }
                 let (figure, dimension) = named(&OP_FIGURES, "figure", figure)?;
-                Ok((Metric::Op { target: target.to_owned(), op: op.to_owned(), figure }, dimension))
+                let of = match parts[..] {
+                    [_, _, latency, _] if dimension == Dimension::Time => named(&LATENCIES, "time", latency)?.0,
+                    [_, _, latency, _] => return Err(format!("`{latency}` goes with a time, such as p99 or max")),
+                    _ => Latency::Either,
+                };
+                Ok((Metric::Op { target: target.to_owned(), op: op.to_owned(), of, figure }, dimension))
             }
             _ => Err(format!(
-                "`{path}` is no metric: write throughput, bandwidth, items or duration, TARGET.OPERATION.p99, \
-                 events.failed, or check.violations"
+                "`{path}` is no metric: write throughput, items, delivered or another of the phase, \
+                 TARGET.OPERATION.p99, TARGET.OPERATION.service.p99, events.failed, or check.violations"
             )),
         }
     }
@@ -301,12 +313,15 @@ impl Metric {
                     _ if phase.items == 0 => None,
                     PhaseFigure::Items => Some(phase.items as f64),
                     PhaseFigure::Throughput => Some(phase.items_per_s),
+                    PhaseFigure::ThroughputMin => phase.items_per_s_min,
+                    PhaseFigure::Delivered => phase.delivered(),
+                    PhaseFigure::Memory => phase.memory_growth_bytes.map(|bytes| bytes as f64),
                     PhaseFigure::Bandwidth => (phase.bytes > 0).then_some(phase.bytes_per_s),
                 }
             }
-            Metric::Op { target, op, figure } => {
+            Metric::Op { target, op, of, figure } => {
                 let mut ops = phase?.ops.iter();
-                figure.of(ops.find(|row| row.target == *target && row.op == *op && row.count > 0)?)
+                figure.of(ops.find(|row| row.target == *target && row.op == *op && row.count > 0)?, *of)
             }
             Metric::Events(figure) => {
                 let events = &phase?.events;
@@ -322,20 +337,26 @@ impl Metric {
 }
 
 impl OpFigure {
-    fn of(self, row: &api::OpResult) -> Option<f64> {
+    fn of(self, row: &api::OpResult, latency: Latency) -> Option<f64> {
+        let times = match latency {
+            Latency::Either => row.response.as_ref().or(row.service.as_ref()),
+            Latency::Service => row.service.as_ref(),
+            Latency::Response => row.response.as_ref(),
+        };
         match self {
             OpFigure::Count => Some(row.count as f64),
             OpFigure::Throughput => Some(row.per_s),
             OpFigure::HitRatio => Some(row.hits as f64 / row.count as f64),
-            OpFigure::Max => row.service.as_ref().filter(|service| service.count > 0).map(|service| service.max),
+            OpFigure::Fairness => row.fairness,
+            OpFigure::Max => times.filter(|times| times.count > 0).map(|times| times.max),
             OpFigure::Quantile(thousandths) => {
-                let service = row.service.as_ref()?;
-                let beyond = service.count * u64::from(1000 - thousandths) / 1000;
+                let times = times?;
+                let beyond = times.count * u64::from(1000 - thousandths) / 1000;
                 let quantile = match thousandths {
-                    500 => service.p50,
-                    900 => service.p90,
-                    990 => service.p99,
-                    _ => service.p999,
+                    500 => times.p50,
+                    900 => times.p90,
+                    990 => times.p99,
+                    _ => times.p999,
                 };
                 quantile.filter(|_| beyond >= TAIL_SAMPLES)
             }
@@ -365,10 +386,8 @@ mod tests {
             duration_ns: 1_000_000_000,
             items: 2_000_000,
             items_per_s: 2e6,
-            bytes: 0,
-            bytes_per_s: 0.0,
             ops: vec![get],
-            events: Vec::new(),
+            ..Default::default()
         }
     }
 
@@ -389,6 +408,7 @@ mod tests {
             hits: 1_900_000,
             service: Some(service),
             sample_1_in: 64,
+            ..Default::default()
         }
     }
 
@@ -398,8 +418,9 @@ mod tests {
         let check = |pass, compared| api::Check { name: "oracle".into(), pass, compared, detail: String::new() };
         for (text, outcome) in [
             ("throughput >= 1M/s", Outcome::Pass),
-            ("throughput>=1M/s and kv.get.p99<1us", Outcome::Pass),
-            ("throughput >= 1M/s and kv.get.p99 < 500ns", Outcome::Fail),
+            ("kv.get.p99<1us", Outcome::Pass),
+            ("kv.get.service.p99 < 500ns", Outcome::Fail),
+            ("kv.get.response.p99 < 1h", Outcome::Inconclusive),
             ("kv.get.hit_ratio >= 95%", Outcome::Pass),
             ("kv.get.hit_ratio == 0.95", Outcome::Pass),
             ("kv.get.max <= 1ms", Outcome::Pass),
@@ -408,20 +429,51 @@ mod tests {
             ("bandwidth > 0MB/s", Outcome::Inconclusive),
             ("events.failed == 0", Outcome::Inconclusive),
             ("kv.get.p999 < 1h", Outcome::Inconclusive),
-            // A failure is one, whatever else is unknown.
-            ("kv.update.p99 < 1h and throughput < 1/s", Outcome::Fail),
+            ("delivered >= 99%", Outcome::Inconclusive),
+            ("kv.get.fairness > 0.9", Outcome::Inconclusive),
             ("check.violations == 0", Outcome::Pass),
         ] {
-            let expression = Expression::parse(text, Some(&vocabulary())).unwrap();
-            assert_eq!(expression.judge(Some(&phase), &[check(true, 7)]).1, outcome, "{text}");
+            assert_eq!(judged(text, &phase, &[check(true, 7)]), outcome, "{text}");
         }
-        let violations = Expression::parse("check.violations == 0", Some(&vocabulary())).unwrap();
         for (checks, outcome) in [
             (vec![], Outcome::Inconclusive),
             (vec![check(false, 0), check(true, 9)], Outcome::Inconclusive),
             (vec![check(false, 9)], Outcome::Fail),
         ] {
-            assert_eq!(violations.judge(Some(&phase), &checks).1, outcome, "{checks:?}");
+            assert_eq!(judged("check.violations == 0", &phase, &checks), outcome, "{checks:?}");
+        }
+    }
+
+    fn judged(text: &str, phase: &api::Phase, checks: &[api::Check]) -> Outcome {
+        let conditions = Condition::parse_all(text, Some(&vocabulary())).unwrap();
+        assert_eq!((conditions.len(), conditions[0].to_string().as_str()), (1, text));
+        conditions[0].judge(Some(phase), checks).1
+    }
+
+    #[test]
+    fn what_is_joined_is_judged_apart() {
+        let text = "throughput >= 1M/s and  kv.get.p99 < 500ns and kv.update.p99 < 1h";
+        let conditions = Condition::parse_all(text, Some(&vocabulary())).unwrap();
+        let phase = phase(get(5000));
+        let judged = conditions.iter().map(|condition| (condition.to_string(), condition.judge(Some(&phase), &[])));
+        assert_eq!(
+            judged.collect::<Vec<_>>(),
+            [
+                ("throughput >= 1M/s".to_owned(), (Some(2e6), Outcome::Pass)),
+                ("kv.get.p99 < 500ns".to_owned(), (Some(900.0), Outcome::Fail)),
+                ("kv.update.p99 < 1h".to_owned(), (None, Outcome::Inconclusive)),
+            ]
+        );
+    }
+
+    #[test]
+    fn times_are_counted_from_when_an_operation_was_due() {
+        let mut row = get(5000);
+        row.response = Some(api::Quantiles { count: 5000, p99: Some(1e9), ..Default::default() });
+        let phase = phase(row);
+        for (text, value) in [("kv.get.p99 < 1s", 1e9), ("kv.get.service.p99 < 1s", 900.0)] {
+            let condition = Condition::parse_all(text, None).unwrap().remove(0);
+            assert_eq!(condition.judge(Some(&phase), &[]).0, Some(value), "{text}");
         }
     }
 
@@ -438,9 +490,11 @@ mod tests {
             ("kv.get.p99 < 1ms and and items > 1", "", "a condition compares"),
             ("kv.get.p99 < 1ms or items > 1", "1ms or items > 1", "is not a time"),
             ("check.oracle == 1", "check.oracle", "check.violations"),
-            ("a.b.c.d < 1s", "a.b.c.d", "is no metric"),
+            ("kv.get.servise.p99 < 1s", "kv.get.servise.p99", "did you mean `service`?"),
+            ("kv.get.service.count < 1", "kv.get.service.count", "`service` goes with a time"),
+            ("a.b.c.d.e < 1s", "a.b.c.d.e", "is no metric"),
         ] {
-            let (span, why) = Expression::parse(text, Some(&vocabulary())).unwrap_err().remove(0);
+            let (span, why) = Condition::parse_all(text, Some(&vocabulary())).unwrap_err().remove(0);
             assert_eq!(&text[span], part, "{text}: {why}");
             assert!(why.contains(message), "{text}: {why}");
         }

@@ -60,6 +60,15 @@ pub fn workers_max() -> u64 {
     (8 * cores).clamp(16, 256)
 }
 
+/// Operations a second of a group: one an hour, and what no core can do.
+pub const RATE_MIN: f64 = 1.0 / 3600.0;
+/// The most.
+pub const RATE_MAX: f64 = 100e6;
+/// Entries of a scan, or of a page of a walk.
+pub const SCAN_MAX: u64 = 100_000;
+/// How long a reader may stand still.
+pub const HOLD_MAX: Duration = Duration::from_secs(3600);
+
 /// Records of a batch.
 pub const BATCH_MAX: u64 = 64 << 10;
 /// Batches in the queue of a stage.

@@ -5,7 +5,9 @@
 
 mod data;
 mod document;
+mod event;
 mod expression;
+mod group;
 pub mod limits;
 mod phase;
 mod plan;
@@ -13,10 +15,13 @@ mod report;
 mod target;
 
 pub use data::{Data, Origin};
-pub(crate) use phase::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
+pub(crate) use group::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
+pub(crate) use report::{is_incremented, is_replayable, is_walked, map_ops};
 
-pub use expression::{Expression, Outcome};
-pub use phase::{Event, Extent, Group, Insert, KnobName, MapOp, Mix, Phase, QueueOp, Role, Work};
+pub use event::{Event, KnobName};
+pub use expression::{Condition, Outcome};
+pub use group::{Arrival, Group, MapOp, Mix, QueueOp, Schedule, Work};
+pub use phase::{Extent, Insert, Phase, Role};
 pub use plan::{Plan, PlannedPhase};
 pub use report::{Checks, Threshold, Top};
 pub use rheostat_runtime::map::Backend;

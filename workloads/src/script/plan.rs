@@ -1,6 +1,6 @@
 //! What a workload is going to do, before it does it.
 
-use super::{Extent, Origin, Phase, Workload};
+use super::{Extent, MapOp, Origin, Phase, Work, Workload};
 use crate::{catalogue, unit};
 use std::fmt;
 use std::time::Duration;
@@ -51,12 +51,12 @@ impl Workload {
             phases: self.phases.iter().map(PlannedPhase::of).collect(),
             timed: Duration::ZERO,
             untimed: 0,
-            memory: self.targets.iter().map(|target| target.memory()).sum(),
+            memory: self.targets.iter().map(|target| target.memory()).sum::<u64>() + self.growth(),
             timeout: self.timeout,
         };
         for phase in &self.phases {
             match phase.extent {
-                Extent::Duration(duration) => plan.timed += duration,
+                Extent::Duration(duration) | Extent::Steady(duration) => plan.timed += duration,
                 Extent::Count(_) | Extent::Input => plan.untimed += 1,
             }
         }
@@ -69,6 +69,19 @@ impl Workload {
             }
         }
         plan
+    }
+
+    /// Bytes that new keys need where their number is known.
+    fn growth(&self) -> u64 {
+        let grown = |phase: &Phase| {
+            let Extent::Count(count) = phase.extent else { return 0 };
+            let inserts = phase.groups.iter().find_map(|group| match &group.work {
+                Work::Map { target, mix, .. } if mix.has(&[MapOp::InsertNew]) => self.target(target),
+                _ => None,
+            });
+            inserts.map_or(0, |target| target.entry_bytes().saturating_mul(count))
+        };
+        self.phases.iter().map(grown).sum()
     }
 
     /// How many files and bytes there are.
@@ -91,6 +104,7 @@ impl PlannedPhase {
     fn of(phase: &Phase) -> Self {
         let extent = match phase.extent {
             Extent::Duration(duration) => unit::duration(duration),
+            Extent::Steady(max) => format!("until steady, {} at most", unit::duration(max)),
             Extent::Count(count) => format!("{count} operations"),
             Extent::Input => "until the input ends".to_owned(),
         };
@@ -101,7 +115,7 @@ impl PlannedPhase {
             role: phase.role.as_str(),
             extent,
             workers: insert + driven.map(|group| group.workers).sum::<u64>(),
-            turns: phase.events.iter().map(|event| event.count * event.set.len() as u64).sum(),
+            turns: phase.events.iter().map(super::Event::turns).sum(),
         }
     }
 }

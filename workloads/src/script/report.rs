@@ -1,10 +1,12 @@
 //! What a run is judged by and what it prints: checks, thresholds, tables.
 
 use super::document::{Section, Walk};
-use super::expression::{Expression, Vocabulary};
+use super::expression::{Condition, Vocabulary};
+use super::group::{MAP_OPS, MapOp, QUEUE_OPS, ROUND_TRIP, Work};
 use super::limits;
-use super::phase::{MAP_OPS, Phase, QUEUE_OPS, ROUND_TRIP, Role, Work};
-use super::target::{END_TO_END, MapTarget, MapValue, StageOp, TargetKind, Targets};
+use super::phase::{Phase, Role};
+use super::target::{END_TO_END, Keys, MapTarget, MapValue, StageOp, Target, TargetKind, Targets};
+use std::collections::BTreeSet;
 use toml::Spanned;
 
 /// Checks made at the end, whatever the figures.
@@ -14,6 +16,12 @@ pub struct Checks {
     pub conservation: bool,
     /// The sum of acknowledged updates equals the sum in the map.
     pub lost_updates: bool,
+    /// The values that increments of a key found there are 0, 1, 2 ..., each once.
+    pub increments: bool,
+    /// Every value that is read is one that was put in at its key, whole.
+    pub values: bool,
+    /// A walk meets every key that stays once, and none twice.
+    pub walks: bool,
     /// What a pipeline counted equals what a plain loop over the same input counts.
     pub oracle: bool,
 }
@@ -24,7 +32,7 @@ pub struct Threshold {
     /// The phase it looks at; `None` if it only asks for checks.
     pub on: Option<String>,
     /// The condition.
-    pub expr: Expression,
+    pub condition: Condition,
 }
 
 /// The greatest entries of a map, to print.
@@ -48,6 +56,9 @@ pub(super) fn read_checks(
     let checks = Checks {
         conservation: section.flag("conservation"),
         lost_updates: section.flag("lost_updates"),
+        increments: section.flag("increments"),
+        values: section.flag("values"),
+        walks: section.flag("walks"),
         oracle: read_oracle(&mut section, walk),
     };
     if targets.all_read() {
@@ -61,12 +72,25 @@ pub(super) fn read_checks(
         if checks.lost_updates && !counters {
             section.fault("`lost_updates` needs a map of counters with `keys` that the run makes itself");
         }
+        if checks.values && !own().any(|kind| matches!(kind, TargetKind::Map(map) if map.value != MapValue::Counter)) {
+            section.fault("`values` needs a map of bytes that the run makes itself: one with a `value`");
+        }
+        if phases.iter().all(Option::is_some) {
+            check_driven(&section, &checks, targets, phases);
+        }
         let counts = own().any(|kind| match kind {
             TargetKind::Pipeline(p) => !p.repeat && p.stages.iter().any(|s| matches!(s.op, StageOp::Count(_))),
             _ => false,
         });
-        if checks.oracle && !counts {
-            section.fault("`oracle` needs a pipeline with a `count` stage that comes to the end of its input");
+        let replayed = targets.iter().any(|target| {
+            let driven = map_ops(phases.iter().flatten(), &target.name);
+            is_replayable(target, &driven)
+        });
+        if checks.oracle && !counts && !replayed {
+            section.fault(
+                "`oracle` needs a pipeline with a `count` stage that comes to the end of its input, or a map of counters \
+                 that groups only `get`, `update` or read through",
+            );
         }
     }
     if checks.oracle || checks.lost_updates {
@@ -74,6 +98,53 @@ pub(super) fn read_checks(
     }
     section.finish();
     checks
+}
+
+/// Checks that depend on what groups do to a map.
+fn check_driven(section: &Section<'_, '_>, checks: &Checks, targets: &Targets, phases: &[Option<Phase>]) {
+    let own = || {
+        let maps = targets.iter().filter(|target| !target.hosted && matches!(target.kind, TargetKind::Map(_)));
+        maps.map(|target| (target, map_ops(phases.iter().flatten(), &target.name))).filter(|(_, ops)| !ops.is_empty())
+    };
+    if checks.increments && !own().any(|(target, ops)| is_incremented(target, &ops)) {
+        section.fault("`increments` needs a map of counters that groups neither `insert` into nor `remove` from");
+    }
+    if checks.walks && !own().any(|(_, ops)| is_walked(&ops)) {
+        section.fault("`walks` needs a map that groups `walk` and do not `remove` from");
+    }
+}
+
+/// What groups do to a map, each operation once.
+pub(crate) fn map_ops<'p>(phases: impl Iterator<Item = &'p Phase>, map: &str) -> BTreeSet<MapOp> {
+    let mixes = phases.flat_map(|phase| &phase.groups).filter_map(|group| match &group.work {
+        Work::Map { target, mix, .. } if target == map => Some(mix),
+        _ => None,
+    });
+    mixes.flat_map(|mix| mix.0.iter().map(|(op, _)| *op)).collect()
+}
+
+fn is_counter(target: &Target) -> bool {
+    matches!(target.kind, TargetKind::Map(MapTarget { value: MapValue::Counter, .. }))
+}
+
+/// True if the old values of increments can be told to be a permutation: nothing else changes the counters.
+pub(crate) fn is_incremented(target: &Target, ops: &BTreeSet<MapOp>) -> bool {
+    let counts = |op: &MapOp| op.only_adds() || *op == MapOp::ReadModifyWrite;
+    let adds = [MapOp::Update, MapOp::InsertNew, MapOp::ReadModifyWrite];
+    is_counter(target) && !target.hosted && ops.iter().all(counts) && adds.iter().any(|op| ops.contains(op))
+}
+
+/// True if what the map holds can be had again by asking for the same in any order.
+pub(crate) fn is_replayable(target: &Target, ops: &BTreeSet<MapOp>) -> bool {
+    let drawn = matches!(&target.kind, TargetKind::Map(MapTarget { keys: Some(keys), .. })
+        if !matches!(keys, Keys::Latest { .. }));
+    let same = |op: &MapOp| op.only_adds() && *op != MapOp::InsertNew;
+    is_counter(target) && !target.hosted && drawn && ops.contains(&MapOp::Update) && ops.iter().all(same)
+}
+
+/// True if walks can be held to what they promise: keys stay.
+pub(crate) fn is_walked(ops: &BTreeSet<MapOp>) -> bool {
+    ops.contains(&MapOp::Walk) && !ops.contains(&MapOp::Remove)
 }
 
 /// A map that a pipeline fills and a group drives cannot be held against either.
@@ -119,7 +190,7 @@ fn read_oracle(section: &mut Section<'_, '_>, walk: &Walk<'_>) -> bool {
 /// The operations that thresholds can ask of.
 fn vocabulary(targets: &Targets, phases: &[Option<Phase>]) -> Vocabulary {
     let works: Vec<&Work> = phases.iter().flatten().flat_map(|phase| &phase.groups).map(|group| &group.work).collect();
-    let words = |target: &super::Target| -> Option<Vec<String>> {
+    let words = |target: &Target| -> Option<Vec<String>> {
         if target.hosted && matches!(target.kind, TargetKind::Pipeline(_)) {
             return None;
         }
@@ -128,7 +199,7 @@ fn vocabulary(targets: &Targets, phases: &[Option<Phase>]) -> Vocabulary {
             TargetKind::Queue(_) => {
                 let asked = |work: &&Work| matches!(work, Work::RoundTrip { send, .. } if *send == target.name);
                 let round_trip = works.iter().any(asked).then_some(ROUND_TRIP);
-                QUEUE_OPS.iter().map(|(name, _)| *name).chain(round_trip).collect()
+                QUEUE_OPS.iter().map(|(name, _)| *name).chain(round_trip).chain([END_TO_END]).collect()
             }
             TargetKind::Pipeline(pipeline) => pipeline.stages.iter().map(|stage| stage.name.as_str()).collect(),
         };
@@ -157,15 +228,17 @@ pub(super) fn read_thresholds(
         let on = section.string("on", "the name of a phase");
         let on_given = on.is_some();
         let source = section.string("expr", "a condition such as \"throughput >= 1M/s\"");
-        let expr = source.as_ref().and_then(|source| match Expression::parse(source.get_ref(), known.as_ref()) {
-            Ok(expr) => Some(expr),
-            Err(faults) => {
+        let parsed = source.as_ref().map(|source| (source, Condition::parse_all(source.get_ref(), known.as_ref())));
+        let conditions = match parsed {
+            Some((_, Ok(conditions))) => conditions,
+            Some((source, Err(faults))) => {
                 for (part, message) in faults {
                     walk.fault(placed(text, source, part), message);
                 }
-                None
+                Vec::new()
             }
-        });
+            None => Vec::new(),
+        };
         let on = match on {
             Some(on) if phases.iter().flatten().any(|phase| phase.name == *on.get_ref()) => Some(on.into_inner()),
             Some(on) => {
@@ -183,18 +256,17 @@ pub(super) fn read_thresholds(
                 }
             }
         };
-        if let Some(expr) = &expr {
-            if expr.needs_phase() && on.is_none() && whole && !on_given {
-                section.fault("`on` is missing; it takes the name of the phase to look at");
-            }
-            if expr.needs_checks() && *checks == Checks::default() {
-                section.fault("there are no checks to look at; switch some on in [check]");
-            }
+        if conditions.iter().any(Condition::needs_phase) && on.is_none() && whole && !on_given {
+            section.fault("`on` is missing; it takes the name of the phase to look at");
+        }
+        if !conditions.iter().all(Condition::needs_phase) && *checks == Checks::default() {
+            section.fault("there are no checks to look at; switch some on in [check]");
         }
         section.finish();
-        Some(Threshold { on, expr: expr? })
+        let threshold = |condition| Threshold { on: on.clone(), condition };
+        conditions.into_iter().map(threshold).collect::<Vec<_>>()
     };
-    sections.into_iter().filter_map(read).collect()
+    sections.into_iter().flat_map(read).collect()
 }
 
 /// Where a part of a string stands in the file: exactly if the string is written without escapes, else all of it.

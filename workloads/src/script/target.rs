@@ -23,18 +23,23 @@ pub struct Target {
 }
 
 impl Target {
-    /// About how many bytes it needs, as far as the file can tell.
-    pub fn memory(&self) -> u64 {
+    /// About how many bytes one entry of it needs.
+    pub(super) fn entry_bytes(&self) -> u64 {
         // What a key, its entry and its share of the table's slack come to, measured on both backends.
         const ENTRY_BYTES: u64 = 96;
+        match &self.kind {
+            TargetKind::Map(MapTarget { value: MapValue::Bytes(_, longest), .. }) => ENTRY_BYTES + longest,
+            _ => ENTRY_BYTES,
+        }
+    }
+
+    /// About how many bytes it needs, as far as the file can tell.
+    pub fn memory(&self) -> u64 {
         const SLOT_BYTES: u64 = 48;
         const BATCH_BYTES: u64 = 64 << 10;
         match &self.kind {
             _ if self.hosted => 0,
-            TargetKind::Map(map) => {
-                let value = if let MapValue::Bytes(bytes) = map.value { bytes } else { 0 };
-                map.keys.map_or(0, Keys::items).saturating_mul(ENTRY_BYTES + value)
-            }
+            TargetKind::Map(map) => map.keys.map_or(0, Keys::items).saturating_mul(self.entry_bytes()),
             TargetKind::Queue(queue) => queue.capacity.saturating_mul(SLOT_BYTES + queue.item),
             TargetKind::Pipeline(pipeline) => {
                 pipeline.stages.iter().map(|stage| (stage.capacity + stage.workers) * BATCH_BYTES).sum()
@@ -72,8 +77,8 @@ pub struct MapTarget {
 pub enum MapValue {
     /// Counters, which `update` adds one to.
     Counter,
-    /// So many bytes, which `update` replaces.
-    Bytes(u64),
+    /// So many bytes, which `update` replaces: any length in this range alike.
+    Bytes(u64, u64),
 }
 
 /// How keys are drawn.
@@ -91,13 +96,44 @@ pub enum Keys {
         /// The exponent.
         theta: f64,
     },
+    /// What YCSB calls zipfian; see [`YcsbZipf`](crate::generate::YcsbZipf).
+    YcsbZipfian {
+        /// How many there are.
+        items: u64,
+    },
+    /// The newer the hotter, by a zipfian over the latest of them.
+    Latest {
+        /// How many of the latest are asked for.
+        items: u64,
+        /// The exponent.
+        theta: f64,
+    },
+    /// Some get most, all alike within both parts.
+    Hotspot {
+        /// How many there are.
+        items: u64,
+        /// The share of the keys that is hot.
+        hot_set: f64,
+        /// The share of the draws that goes there.
+        hot_share: f64,
+    },
+    /// One after the other, over and over; every worker from a place of its own.
+    Sequential {
+        /// How many there are.
+        items: u64,
+    },
 }
 
 impl Keys {
-    /// How many different keys there are.
+    /// How many different keys there are before any new ones are inserted.
     pub fn items(self) -> u64 {
         match self {
-            Keys::Uniform { items } | Keys::Zipfian { items, .. } => items,
+            Keys::Uniform { items }
+            | Keys::Zipfian { items, .. }
+            | Keys::YcsbZipfian { items }
+            | Keys::Latest { items, .. }
+            | Keys::Hotspot { items, .. }
+            | Keys::Sequential { items } => items,
         }
     }
 }
@@ -161,9 +197,6 @@ pub(super) const STAGE_KNOBS: [&str; 3] = ["workers", "batch", "capacity"];
 
 /// The knob of a pipeline as a whole.
 pub(super) const PIPELINE_KNOB: &str = "rate";
-
-/// The knob of a queue.
-pub(super) const QUEUE_KNOB: &str = "capacity";
 
 /// Name of the operation under which a pipeline's way from source to end is reported.
 pub const END_TO_END: &str = "end_to_end";
@@ -285,7 +318,7 @@ fn read(
     };
     let hosted = hosted.is_some();
     let kind = match kind {
-        Kind::Map => TargetKind::Map(read_map(section, hosted)?),
+        Kind::Map => TargetKind::Map(read_map(section, walk, hosted)?),
         Kind::Queue => TargetKind::Queue(read_queue(section, hosted)?),
         _ if hosted => {
             TargetKind::Pipeline(PipelineTarget { from: String::new(), repeat: true, rate: None, stages: Vec::new() })
@@ -295,16 +328,14 @@ fn read(
     Some(Target { name: name.get_ref().clone(), address: address?, hosted, kind })
 }
 
-fn read_map(section: &mut Section<'_, '_>, hosted: bool) -> Option<MapTarget> {
-    const BACKENDS: [(&str, Backend); Backend::ALL.len()] =
-        [("sharded", Backend::Sharded), ("lock_free", Backend::LockFree)];
+fn read_map(section: &mut Section<'_, '_>, walk: &Walk<'_>, hosted: bool) -> Option<MapTarget> {
     let (mut backend, mut value, mut entries_max) = (Some(Backend::Sharded), Some(MapValue::Counter), Some(None));
     if !hosted {
         if section.place("backend").is_some() {
-            backend = section.word("backend", &BACKENDS);
+            backend = section.word("backend", &Backend::ALL.map(|backend| (backend.as_str(), backend)));
         }
         if section.place("value").is_some() {
-            value = section.size("value", 1, limits::VALUE_BYTES_MAX).map(MapValue::Bytes);
+            value = read_value(section);
         }
         if section.place("entries_max").is_some() {
             entries_max = section.count("entries_max", 1..=limits::ITEMS_MAX).map(Some);
@@ -314,28 +345,79 @@ fn read_map(section: &mut Section<'_, '_>, hosted: bool) -> Option<MapTarget> {
         None => Some(None),
         Some(_) => {
             let title = format!("keys of {}", section.title);
-            section.table("keys", title).and_then(|mut keys| {
-                keys.require("items", "how many keys there are");
-                let items = keys.count("items", 1..=limits::ITEMS_MAX);
-                let zipfian = match keys.place("dist") {
-                    None => Some(false),
-                    Some(_) => keys.word("dist", &[("uniform", false), ("zipfian", true)]),
-                };
-                let theta = match (zipfian, keys.place("theta")) {
-                    (Some(false), Some(_)) => {
-                        keys.fault("`theta` goes with dist = \"zipfian\"");
-                        keys.number("theta", 0.0, limits::THETA_MAX)
-                    }
-                    (_, Some(_)) => keys.number("theta", 0.0, limits::THETA_MAX),
-                    (_, None) => Some(0.99),
-                };
-                keys.finish();
-                let (items, theta) = (items?, theta?);
-                Some(Some(if zipfian? { Keys::Zipfian { items, theta } } else { Keys::Uniform { items } }))
-            })
+            section.table("keys", title).and_then(|keys| read_keys(keys, walk)).map(Some)
         }
     };
     Some(MapTarget { backend: backend?, value: value?, keys: keys?, entries_max: entries_max? })
+}
+
+/// `value = "100B"`, or any length in a range: `value = { from = "64B", to = "4KiB" }`.
+fn read_value(section: &mut Section<'_, '_>) -> Option<MapValue> {
+    if !section.is_table("value") {
+        return section.size("value", 1, limits::VALUE_BYTES_MAX).map(|bytes| MapValue::Bytes(bytes, bytes));
+    }
+    let title = format!("value of {}", section.title);
+    let mut value = section.table("value", title)?;
+    value.require("from", "the shortest, such as \"64B\"");
+    value.require("to", "the longest, such as \"4KiB\"");
+    let from = value.size("from", 1, limits::VALUE_BYTES_MAX);
+    let to = value.size("to", from.unwrap_or(1), limits::VALUE_BYTES_MAX);
+    value.finish();
+    Some(MapValue::Bytes(from?, to?))
+}
+
+fn read_keys(mut keys: Section<'_, '_>, walk: &Walk<'_>) -> Option<Keys> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Dist {
+        Uniform,
+        Zipfian,
+        YcsbZipfian,
+        Latest,
+        Hotspot,
+        Sequential,
+    }
+    const DISTS: [(&str, Dist); 6] = [
+        ("uniform", Dist::Uniform),
+        ("zipfian", Dist::Zipfian),
+        ("ycsb-zipfian", Dist::YcsbZipfian),
+        ("latest", Dist::Latest),
+        ("hotspot", Dist::Hotspot),
+        ("sequential", Dist::Sequential),
+    ];
+    keys.require("items", "how many keys there are");
+    let items = keys.count("items", 1..=limits::ITEMS_MAX);
+    let dist = match keys.place("dist") {
+        None => Some(Dist::Uniform),
+        Some(_) => keys.word("dist", &DISTS),
+    };
+    let theta_at = keys.place("theta");
+    let theta = match theta_at {
+        Some(_) => keys.number("theta", 0.0, limits::THETA_MAX),
+        None => Some(0.99),
+    };
+    let hot_at = keys.place("hot_set").or_else(|| keys.place("hot_share"));
+    let hot_set = if keys.place("hot_set").is_some() { keys.share("hot_set") } else { Some(0.2) };
+    let hot_share = if keys.place("hot_share").is_some() { keys.share("hot_share") } else { Some(0.8) };
+    if let Some(dist) = dist {
+        if theta_at.is_some() && dist == Dist::Uniform {
+            keys.fault("`theta` goes with dist = \"zipfian\" or \"latest\"");
+        }
+        if let Some(at) = hot_at
+            && dist != Dist::Hotspot
+        {
+            walk.fault(at, "`hot_set` and `hot_share` go with dist = \"hotspot\"");
+        }
+    }
+    keys.finish();
+    let (items, theta, hot_set, hot_share) = (items?, theta?, hot_set?, hot_share?);
+    Some(match dist? {
+        Dist::Uniform => Keys::Uniform { items },
+        Dist::Zipfian => Keys::Zipfian { items, theta },
+        Dist::YcsbZipfian => Keys::YcsbZipfian { items },
+        Dist::Latest => Keys::Latest { items, theta },
+        Dist::Hotspot => Keys::Hotspot { items, hot_set, hot_share },
+        Dist::Sequential => Keys::Sequential { items },
+    })
 }
 
 fn read_queue(section: &mut Section<'_, '_>, hosted: bool) -> Option<QueueTarget> {

@@ -1,0 +1,326 @@
+//! What workers do to maps.
+
+use super::chooser::Chooser;
+use super::drive::{Driver, Performed};
+use super::gate::Gate;
+use super::ledger::MapBook;
+use super::value::{Lengths, derived, is_whole};
+use crate::generate::{Frontier, KEY_BYTES, KeyStream, Stream};
+use crate::script::MapOp;
+use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, Hosted, HostedMap, MapError};
+use rheostat_runtime::observe::Moment;
+use rheostat_runtime::sync::Arc;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// A key by number, and as it is spelled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    number: u64,
+    spelled: [u8; KEY_BYTES],
+}
+
+impl Key {
+    fn new(number: u64) -> Self {
+        Self { number, spelled: KeyStream::spell(number) }
+    }
+}
+
+/// A map as a worker sees it. Operations say whether the key was there, and keep the book.
+pub(super) trait Loaded: Clone + Send + 'static {
+    /// What is put in.
+    type Value: Hosted + Send;
+
+    fn map(&self) -> &HostedMap<Self::Value>;
+
+    /// The value of a key at a version; versions of a key differ.
+    fn value(&self, key: u64, version: u64) -> Self::Value;
+
+    /// Whether that may be in the map at that key. False says that bytes were torn or mixed up.
+    fn is_whole(&self, key: u64, value: &Self::Value) -> bool;
+
+    fn insert(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
+    fn update(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
+    fn read_modify_write(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
+    fn remove(&self, key: &Key, book: &mut MapBook) -> bool;
+}
+
+/// Counters: `insert` sets to 1, `update` adds one. So an update that comes to 1 has found nothing there.
+#[derive(Clone)]
+pub(super) struct Counters(pub Arc<CounterMap>);
+
+impl Loaded for Counters {
+    type Value = i64;
+
+    fn map(&self) -> &HostedMap<i64> {
+        &self.0
+    }
+
+    fn value(&self, _: u64, _: u64) -> i64 {
+        1
+    }
+
+    fn is_whole(&self, _: u64, _: &i64) -> bool {
+        true
+    }
+
+    fn insert(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+        acknowledged(self.0.insert(&key.spelled, value), book).is_some_and(|replaced| {
+            book.net += i128::from(value) - i128::from(replaced.unwrap_or(0));
+            if replaced.is_none() {
+                book.increments.add(key.number, 0);
+            }
+            replaced.is_some()
+        })
+    }
+
+    fn update(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+        acknowledged(self.0.add(&key.spelled, value), book).is_some_and(|sum| {
+            book.net += i128::from(value);
+            book.increments.add(key.number, sum - value);
+            sum != value
+        })
+    }
+
+    /// Adds one in two steps: what others add between them is lost, and the check says so.
+    fn read_modify_write(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+        let seen = self.0.get(&key.spelled);
+        let old = seen.unwrap_or(0);
+        acknowledged(self.0.insert(&key.spelled, old + value), book).is_some_and(|_| {
+            book.net += i128::from(value);
+            book.increments.add(key.number, old);
+            seen.is_some()
+        })
+    }
+
+    fn remove(&self, key: &Key, book: &mut MapBook) -> bool {
+        let removed = self.0.remove(&key.spelled);
+        if let Some(value) = removed {
+            book.acknowledged += 1;
+            book.net -= i128::from(value);
+        }
+        removed.is_some()
+    }
+}
+
+/// Byte strings that can be told to be whole.
+#[derive(Clone)]
+pub(super) struct Bytes(pub Arc<BytesMap>, pub Lengths);
+
+impl Loaded for Bytes {
+    type Value = Arc<[u8]>;
+
+    fn map(&self) -> &HostedMap<Arc<[u8]>> {
+        &self.0
+    }
+
+    fn value(&self, key: u64, version: u64) -> Arc<[u8]> {
+        derived(key, version, self.1).into()
+    }
+
+    fn is_whole(&self, key: u64, value: &Arc<[u8]>) -> bool {
+        is_whole(value, key, self.1)
+    }
+
+    fn insert(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
+        acknowledged(self.0.insert(&key.spelled, value), book).is_some_and(|replaced| replaced.is_some())
+    }
+
+    fn update(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
+        self.insert(key, value, book)
+    }
+
+    fn read_modify_write(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
+        let seen = self.0.get(&key.spelled).is_some();
+        self.insert(key, value, book);
+        seen
+    }
+
+    fn remove(&self, key: &Key, book: &mut MapBook) -> bool {
+        let removed = self.0.remove(&key.spelled).is_some();
+        book.acknowledged += u64::from(removed);
+        removed
+    }
+}
+
+fn acknowledged<T>(answer: Result<T, MapError>, book: &mut MapBook) -> Option<T> {
+    let is_taken = answer.is_ok();
+    book.acknowledged += u64::from(is_taken);
+    book.refused += u64::from(!is_taken);
+    answer.ok()
+}
+
+/// A mix of operations on a map.
+pub(super) struct MapLoad<M> {
+    pub map: M,
+    pub keys: KeyStream,
+    pub ops: Chooser<MapOp>,
+    /// Draws where scans begin and how long they are; also names this worker in versions.
+    pub extra: Stream,
+    pub frontier: Arc<Frontier>,
+    /// Keys `0..loaded` are in the map, and nobody takes them out if walks are checked.
+    pub loaded: u64,
+    /// Entries of a scan at most, and of a page of a walk.
+    pub scan: u64,
+    /// How long a `hold` stands still.
+    pub hold: Duration,
+    /// Whether values that are read are looked at.
+    pub audit: bool,
+    pub book: MapBook,
+}
+
+/// An operation on a map about to be done.
+pub(super) struct MapAsk<V> {
+    place: usize,
+    op: MapOp,
+    key: Key,
+    value: Option<V>,
+    /// Where a scan begins, and how long it is.
+    from: Option<Cursor>,
+    limit: u64,
+}
+
+impl<M: Loaded> Driver for MapLoad<M> {
+    type Op = MapAsk<M::Value>;
+
+    #[inline]
+    fn draw(&mut self, index: u64) -> Self::Op {
+        let (place, op) = self.ops.at(index);
+        let (mut from, mut limit) = (None, self.scan);
+        let number = match op {
+            MapOp::InsertNew => self.frontier.next(),
+            MapOp::Scan => {
+                from = format!("{:016x}", self.extra.at(index)).parse().ok();
+                limit = 1 + self.extra.branch(1).below(index, self.scan);
+                0
+            }
+            MapOp::Walk | MapOp::Hold => 0,
+            _ => self.keys.at(index, &self.frontier),
+        };
+        // Made here, so that the making is not timed.
+        let puts = matches!(op, MapOp::Insert | MapOp::InsertNew | MapOp::Update | MapOp::ReadModifyWrite);
+        let value = puts.then(|| self.map.value(number, self.extra.at(index)));
+        MapAsk { place, op, key: Key::new(number), value, from, limit }
+    }
+
+    #[inline]
+    fn perform(&mut self, ask: Self::Op, _: Option<Moment>, gate: &Gate) -> Option<Performed> {
+        let book = &mut self.book;
+        let hit = match (ask.op, ask.value) {
+            (MapOp::Insert, Some(value)) => self.map.insert(&ask.key, value, book),
+            (MapOp::Update, Some(value)) => self.map.update(&ask.key, value, book),
+            (MapOp::ReadModifyWrite, Some(value)) => self.map.read_modify_write(&ask.key, value, book),
+            (MapOp::InsertNew, Some(value)) => {
+                let hit = self.map.insert(&ask.key, value, book);
+                self.frontier.acknowledge();
+                hit
+            }
+            (MapOp::Remove, _) => self.map.remove(&ask.key, book),
+            (MapOp::Scan, _) => !self.page(ask.from, ask.limit, |_| {}).1,
+            (MapOp::Walk, _) => self.walk(gate)?,
+            (MapOp::Hold, _) => self.stand_still(gate),
+            _ => self.get(&ask.key),
+        };
+        Some(Performed { op: ask.place, hit })
+    }
+}
+
+impl<M: Loaded> MapLoad<M> {
+    fn get(&mut self, key: &Key) -> bool {
+        let value = self.map.map().get(&key.spelled);
+        if let Some(value) = &value {
+            self.look_at(key.number, value);
+        }
+        value.is_some()
+    }
+
+    fn look_at(&mut self, key: u64, value: &M::Value) {
+        if self.audit {
+            self.book.looked_at += 1;
+            self.book.damaged += u64::from(!self.map.is_whole(key, value));
+        }
+    }
+
+    /// One page of a scan: where the next begins, and whether this one was empty.
+    fn page(&mut self, from: Option<Cursor>, limit: u64, mut each: impl FnMut(u64)) -> (Option<Cursor>, bool) {
+        let (entries, next) = self.map.map().scan(from, limit as usize);
+        for (key, value) in &entries {
+            // Every key of a run's own map is a number; that of a hosted one may be anything.
+            if let Some(number) = KeyStream::number(key) {
+                self.look_at(number, value);
+                each(number);
+            }
+        }
+        (next, entries.is_empty())
+    }
+
+    /// Reads every entry, page by page. `None` if the phase ended before the last.
+    ///
+    /// Keys that were there before the phase and are never taken out have to come exactly once, all others at most
+    /// once: that is what a scan promises.
+    fn walk(&mut self, gate: &Gate) -> Option<bool> {
+        let mut seen = vec![0u64; self.loaded.div_ceil(64) as usize];
+        let mut others = HashSet::new();
+        let (mut met, mut doubled) = (0, 0);
+        let (mut from, mut any) = (None, false);
+        loop {
+            let loaded = self.loaded;
+            let (next, empty) = self.page(from, self.scan, |number| {
+                let fresh = if number < loaded {
+                    let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
+                    let fresh = seen[word] & bit == 0;
+                    seen[word] |= bit;
+                    met += u64::from(fresh);
+                    fresh
+                } else {
+                    others.insert(number)
+                };
+                doubled += u64::from(!fresh);
+            });
+            any |= !empty;
+            from = next;
+            if from.is_none() {
+                break;
+            }
+            if gate.is_stopped() {
+                return None;
+            }
+        }
+        self.book.walks += 1;
+        self.book.missed += self.loaded - met;
+        self.book.doubled += doubled;
+        Some(any)
+    }
+
+    /// Goes through the entries and stands still at the first.
+    fn stand_still(&self, gate: &Gate) -> bool {
+        let mut stood = false;
+        self.map.map().for_each(|_, _| {
+            if !stood {
+                gate.sleep(self.hold);
+            }
+            stood = true;
+        });
+        stood
+    }
+}
+
+/// Every key of a range put in once.
+pub(super) struct Fill<M> {
+    pub map: M,
+    pub first: u64,
+    pub book: MapBook,
+}
+
+impl<M: Loaded> Driver for Fill<M> {
+    type Op = (Key, M::Value);
+
+    fn draw(&mut self, index: u64) -> Self::Op {
+        let number = self.first + index;
+        (Key::new(number), self.map.value(number, 0))
+    }
+
+    fn perform(&mut self, (key, value): Self::Op, _: Option<Moment>, _: &Gate) -> Option<Performed> {
+        Some(Performed { op: 0, hit: self.map.insert(&key, value, &mut self.book) })
+    }
+}

@@ -1,0 +1,180 @@
+//! Every shipped map and queue workload, run in a short form: it comes to its verdict, and its checks have compared
+//! something.
+
+use rheostat_api::{RunResult, RunVerdict};
+use rheostat_runtime::observe::Registry;
+use rheostat_runtime::sync::Arc;
+use rheostat_workloads::engine::{self, Context};
+use rheostat_workloads::{Overrides, Workload, catalogue};
+
+fn run(name: &str, vars: &[(&str, &str)]) -> RunResult {
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let overrides = Overrides { vars, ..Overrides::default() };
+    let workload = Workload::parse(name, catalogue::script(name).unwrap(), &overrides);
+    let workload = workload.unwrap_or_else(|faults| panic!("{faults}"));
+    let context = Context::new(Arc::new(Registry::new()), "test");
+    let result = engine::run(&workload, &context).unwrap();
+    assert!(context.registry.all().is_empty(), "{name} left resources behind");
+    result
+}
+
+/// Checks hold and have compared something. Thresholds on times may fail on a busy machine; they are not asserted.
+fn holds(result: &RunResult) {
+    let name = &result.name;
+    assert!(result.checks.iter().all(|check| check.pass && check.compared > 0), "{name}: {:#?}", result.checks);
+    let wrong = matches!(result.verdict, RunVerdict::Incorrect | RunVerdict::Error | RunVerdict::Cancelled);
+    assert!(!wrong, "{name}: {:?} {:?}", result.verdict, result.notes);
+    assert!(result.phases.iter().all(|phase| phase.items > 0), "{name}: {:#?}", result.phases);
+    let violations = result.thresholds.iter().find(|threshold| threshold.expr == "check.violations == 0").unwrap();
+    assert_eq!((violations.value, violations.verdict.as_str()), (Some(0.0), "pass"), "{name}");
+    let measured = result.thresholds.iter().filter(|threshold| threshold.value.is_some()).count();
+    assert!(
+        measured * 2 > result.thresholds.len(),
+        "{name} judges by what it does not measure: {:?}",
+        result.thresholds
+    );
+}
+
+fn value(result: &RunResult, expr: &str) -> f64 {
+    let found = result.thresholds.iter().find(|threshold| threshold.expr.starts_with(expr));
+    found.and_then(|threshold| threshold.value).unwrap_or_else(|| panic!("no {expr}: {:?}", result.thresholds))
+}
+
+/// The checks of a run, by name, with how much they compared.
+fn compared(result: &RunResult, name: &str) -> u64 {
+    result.checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no check {name}")).compared
+}
+
+#[test]
+fn ycsb() {
+    for letter in ["a", "b", "c", "d", "e", "f"] {
+        for backend in ["sharded", "lock_free"] {
+            let name = format!("map-ycsb-{letter}");
+            let vars = [("backend", backend), ("records", "2000"), ("warm", "100ms"), ("duration", "200ms")];
+            let result = run(&name, &vars);
+            holds(&result);
+            assert!(compared(&result, "values") > 100, "{name} {backend}: {:?}", result.checks);
+            if letter == "d" {
+                // Reads near the frontier may meet a key on its way in, and hardly ever do.
+                assert!(value(&result, "kv.get.hit_ratio") > 0.9);
+            } else if letter != "e" {
+                assert!((value(&result, "kv.get.hit_ratio") - 1.0).abs() < 1e-9, "every record is there");
+            }
+        }
+    }
+}
+
+#[test]
+fn ycsb_by_other_distributions() {
+    for dist in ["uniform", "ycsb-zipfian", "latest", "hotspot", "sequential"] {
+        let vars = [("dist", dist), ("records", "1000"), ("warm", "10ms"), ("duration", "100ms")];
+        holds(&run("map-ycsb-a", &vars));
+    }
+}
+
+#[test]
+fn map_hot_key() {
+    for backend in ["sharded", "lock_free"] {
+        let result = run("map-hot-key", &[("backend", backend), ("records", "1000"), ("duration", "150ms")]);
+        holds(&result);
+        assert_eq!(result.checks.len(), 6, "three maps, two checks each: {:?}", result.checks);
+    }
+}
+
+#[test]
+fn map_rmw_lost_update() {
+    for backend in ["sharded", "lock_free"] {
+        let result = run("map-rmw-lost-update", &[("backend", backend), ("duration", "300ms")]);
+        holds(&result);
+        assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
+    }
+    // Eight threads on one key, in two steps: some of them meet.
+    let racy = [("racy", "1"), ("atomic", "0"), ("keys", "1"), ("workers", "8"), ("duration", "1s")];
+    let result = run("map-rmw-lost-update", &racy);
+    assert_eq!((result.verdict, result.verdict.exit_code()), (RunVerdict::Incorrect, 3), "{:?}", result.checks);
+    assert!(result.checks.iter().all(|check| !check.pass && check.compared > 0), "{:?}", result.checks);
+}
+
+#[test]
+fn map_grow_stall() {
+    for backend in ["sharded", "lock_free"] {
+        let result = run("map-grow-stall", &[("backend", backend), ("records", "20000")]);
+        holds(&result);
+        let op = &result.phases[0].ops[0];
+        let timed = op.service.as_ref().unwrap();
+        assert_eq!((op.count, timed.count), (20_000, 20_000), "every insert is timed, so that max is the longest");
+        assert_eq!(compared(&result, "increments"), 20_000);
+    }
+}
+
+#[test]
+fn map_churn_stalled_reader() {
+    for backend in ["sharded", "lock_free"] {
+        let vars = [("backend", backend), ("records", "500"), ("hold", "100ms"), ("duration", "300ms")];
+        let result = run("map-churn-stalled-reader", &vars);
+        holds(&result);
+        let held = result.phases[2].ops.iter().find(|op| op.op == "hold").unwrap();
+        assert!((1..=3).contains(&held.count), "{held:?}");
+        assert!(result.phases.iter().all(|phase| phase.memory_growth_bytes.is_some()));
+    }
+}
+
+#[test]
+fn map_scan_under_write() {
+    for backend in ["sharded", "lock_free"] {
+        let vars = [("backend", backend), ("records", "500"), ("page", "250"), ("duration", "600ms")];
+        let result = run("map-scan-under-write", &vars);
+        holds(&result);
+        assert!(compared(&result, "walks") >= 1 && compared(&result, "values") >= 500, "{:?}", result.checks);
+    }
+}
+
+#[test]
+fn queue_pairs() {
+    let result = run("queue-pairs", &[("workers", "4"), ("capacity", "64"), ("duration", "300ms")]);
+    holds(&result);
+    let ops: Vec<_> = result.phases[0].ops.iter().map(|op| op.op.as_str()).collect();
+    assert_eq!(ops, ["pair", "end_to_end"]);
+}
+
+#[test]
+fn queue_burst() {
+    let result = run("queue-burst", &[("capacity", "16"), ("rate", "100k/s"), ("duration", "400ms")]);
+    holds(&result);
+    let push = &result.phases[0].ops[0];
+    // A hundred come in a rush to a queue of sixteen: some find no room, and all are accounted for.
+    assert!(push.hits < push.count && push.hits > 0, "{push:?}");
+    assert!(push.due.unwrap() >= push.count && push.response.is_some(), "{push:?}");
+    let due = push.due.unwrap();
+    assert!((3800..=4200).contains(&due), "40 bursts of 100 are due: {due}");
+}
+
+#[test]
+fn queue_fan_in_and_out() {
+    let result = run("queue-fan-in", &[("producers", "3"), ("duration", "300ms")]);
+    holds(&result);
+    assert!(result.phases[0].ops.iter().any(|op| op.op == "push" && op.fairness.is_some()));
+    let result = run("queue-fan-out", &[("consumers", "3"), ("duration", "300ms")]);
+    holds(&result);
+    assert!(result.phases[0].ops.iter().any(|op| op.op == "pop" && op.fairness.is_some()));
+}
+
+#[test]
+fn queue_slow_consumer() {
+    let result = run("queue-slow-consumer", &[("duration", "500ms")]);
+    holds(&result);
+    let phase = &result.phases[0];
+    let push = &phase.ops[0];
+    // The consumer takes at most half of what is due, so half of it waits, and its waiting is not left out.
+    assert!(phase.delivered().unwrap() < 0.8, "{push:?}");
+    let (response, service) = (push.response.as_ref().unwrap(), push.service.as_ref().unwrap());
+    assert!(response.count > service.count && response.max > 100e6, "{push:?}");
+}
+
+#[test]
+fn every_script_says_what_it_is_about() {
+    for (name, text) in catalogue::SCRIPTS {
+        let summary = catalogue::summary(text);
+        assert!(summary.len() > 30 && summary.len() < 400, "{name}: {summary}");
+    }
+}
