@@ -8,9 +8,11 @@
 //! | [`pool`] | blocks of memory are taken and given back by many threads |
 //! | [`scheduler`] | parallel regions run on threads whose number you want to turn |
 //! | [`observe`] | you host any of these, or something of your own, with counters, knobs and a journal |
+//! | [`reclaim`] | you free memory that other threads may be reading |
 //! | [`sync`] | you write a structure that models should be able to check |
 
 pub mod sync;
+pub mod reclaim;
 // What counts and hosts stands on statics and foreign structures that no model can see; models check protocols.
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod observe;

@@ -26,21 +26,21 @@ pub use crossbeam_utils::CachePadded;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod backend {
     pub use std::sync::{Arc, OnceLock, Weak, atomic};
-    pub use std::{hint, thread};
+    pub use std::{hint, thread, thread_local};
 }
 
 #[cfg(rt_loom)]
 mod backend {
     pub use loom::sync::{Arc, atomic};
-    pub use loom::{hint, thread};
+    pub use loom::{hint, thread, thread_local};
     pub use std::sync::{OnceLock, Weak};
 }
 
 #[cfg(all(rt_shuttle, not(rt_loom)))]
 mod backend {
     pub use shuttle::sync::{Arc, Weak, atomic};
-    pub use shuttle::{hint, thread};
+    pub use shuttle::{hint, thread, thread_local};
     pub use std::sync::OnceLock;
 }
 
-pub use backend::{Arc, OnceLock, Weak, atomic, hint, thread};
+pub use backend::{Arc, OnceLock, Weak, atomic, hint, thread, thread_local};
