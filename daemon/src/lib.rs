@@ -15,6 +15,7 @@ mod daemon;
 mod demo;
 mod effects;
 mod exporter;
+mod folder;
 mod history;
 mod host;
 mod journal;

@@ -1,9 +1,10 @@
 //! Workload runs: one measures at a time, others wait their turn, results outlive the daemon.
 //!
 //! A result is written beside its name, flushed, and renamed into place, so its file is whole or absent whenever
-//! the process ends. The newest 64 are in memory; older files stay in the state folder.
+//! the process ends. The newest 64 runs that began are in memory, and the newest 16 that were cancelled before; older
+//! files stay in the state folder.
 
-use crate::wire;
+use crate::{folder, wire};
 use rheostat_api as api;
 use rheostat_runtime::observe::{Reading, Registry, families};
 use rheostat_runtime::sync::{Condvar, Mutex};
@@ -11,16 +12,19 @@ use rheostat_workloads::engine::{self, Cancel, Context, Progress};
 use rheostat_workloads::{Faults, Overrides, Workload};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs that are kept in memory after they ended.
+/// Runs that began, kept in memory after they ended.
 const KEPT: usize = 64;
+/// Runs cancelled before they began. Bounded apart from the others, which they must not crowd out: there is nothing
+/// to know of them, and no limit to how many there can be while one run is under way.
+const KEPT_UNBEGUN: usize = 16;
 
 /// All runs, newest last.
 pub(crate) struct Runs {
@@ -75,7 +79,7 @@ pub(crate) enum RunError {
 impl Runs {
     /// Takes up the results that an earlier process left in `folder`.
     pub(crate) fn open(registry: Arc<Registry>, folder: PathBuf, queued_max: usize) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        folder::make(&folder)?;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
@@ -88,7 +92,10 @@ impl Runs {
         }
         // Ids sort by time.
         names.sort();
-        let mut state = State::default();
+        // Also past results that cannot be read, and when the clock has gone back: an id that came twice would have
+        // the later result take the earlier one's place.
+        let ids = names.iter().filter_map(|path| number(path.file_stem()?.to_str()?));
+        let mut state = State { last_id: ids.max().unwrap_or(0), ..State::default() };
         for path in names.iter().skip(names.len().saturating_sub(KEPT)) {
             match std::fs::read(path).map(|text| serde_json::from_slice::<Record>(&text)) {
                 Ok(Ok(Record { run, result })) => state.runs.push_back(Entry {
@@ -164,6 +171,7 @@ impl Runs {
         let entry = state.find(id)?;
         entry.cancel();
         let run = entry.describe();
+        state.trim();
         self.moved.notify_all();
         Ok(run)
     }
@@ -278,9 +286,7 @@ impl Runs {
                 tracing::error!(%error, run = id, "a result is kept in memory only: free space or fix the state folder");
             }
         }
-        while state.runs.len() > KEPT && state.runs[0].run.state == api::RunState::Finished {
-            state.runs.pop_front();
-        }
+        state.trim();
         self.moved.notify_all();
     }
 }
@@ -291,6 +297,20 @@ impl State {
             .iter_mut()
             .find(|entry| entry.run.id == id)
             .ok_or_else(|| RunError::Unknown(id.chars().take(40).collect()))
+    }
+
+    /// Lets go of the oldest runs that have ended, beyond those that are kept.
+    fn trim(&mut self) {
+        for (kept, began) in [(KEPT, true), (KEPT_UNBEGUN, false)] {
+            let ended =
+                |entry: &Entry| entry.run.state == api::RunState::Finished && entry.run.started_ms.is_some() == began;
+            let mut surplus = self.runs.iter().filter(|entry| ended(entry)).count().saturating_sub(kept);
+            self.runs.retain(|entry| {
+                let gone = surplus > 0 && ended(entry);
+                surplus -= usize::from(gone);
+                !gone
+            });
+        }
     }
 }
 
@@ -324,8 +344,7 @@ fn keep(folder: &Path, record: &Record) -> io::Result<()> {
         file.write_all(&serde_json::to_vec_pretty(record)?)?;
         file.sync_all()?;
         std::fs::rename(&part, &path)?;
-        // The name itself.
-        File::open(folder)?.sync_all()
+        folder::sync(folder)
     };
     written().inspect_err(|_| {
         // Nothing may be left that takes the room of the next.
@@ -333,20 +352,85 @@ fn keep(folder: &Path, record: &Record) -> io::Result<()> {
     })
 }
 
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const PLACES: usize = 10;
+
 /// Milliseconds since 1970 in Crockford's base 32, ten digits: short, and sorted as they come.
 fn spelled(id: u64) -> String {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    (0..10).rev().map(|place| char::from(DIGITS[(id >> (5 * place)) as usize % 32])).collect()
+    (0..PLACES).rev().map(|place| char::from(DIGITS[(id >> (5 * place)) as usize % 32])).collect()
+}
+
+/// The number behind an id; `None` for what no run was ever called.
+fn number(id: &str) -> Option<u64> {
+    let digit = |byte| DIGITS.iter().position(|&digit| digit == byte);
+    let number = id.bytes().try_fold(0, |number, byte| Some(number << 5 | digit(byte)? as u64));
+    number.filter(|_| id.len() == PLACES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(folder: &Path) -> Runs {
+        Runs::open(Arc::default(), folder.to_owned(), 2).unwrap()
+    }
+
+    fn submit(runs: &Runs) -> String {
+        let text = "format = 1\nname = \"short\"\n\
+             [target.kv]\nkind = \"map\"\nkeys = { dist = \"uniform\", items = 10 }\n\
+             [[phase]]\nname = \"mixed\"\nrole = \"measure\"\nduration = \"1s\"\n\
+             group = [{ target = \"kv\", workers = 1, mix = { get = 100 } }]\n";
+        let submission =
+            api::Submission { file: "short.toml".into(), text: text.into(), inputs: vec![], vars: Default::default() };
+        runs.submit(&submission).unwrap().id
+    }
+
+    #[test]
+    fn cancelled_runs_are_few_and_crowd_out_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = open(folder.path());
+        let first = submit(&runs);
+        let (began, ..) = runs.next().unwrap();
+        assert_eq!(began, first);
+        let mut last = String::new();
+        for _ in 0..3 * KEPT {
+            last = submit(&runs);
+            assert_eq!(runs.cancel(&last).unwrap().verdict, Some(api::RunVerdict::Cancelled));
+            assert!(runs.list().len() <= 1 + KEPT_UNBEGUN, "{} runs are kept", runs.list().len());
+        }
+        runs.ended(&first, Err("it failed".into()));
+        assert_eq!(runs.get(&first).unwrap().error.as_deref(), Some("it failed"), "the one that has just ended stays");
+        assert!(runs.get(&last).is_ok(), "and so does the one cancelled last");
+        for _ in 0..KEPT {
+            let next = submit(&runs);
+            let (began, ..) = runs.next().unwrap();
+            runs.ended(&began, Err("it failed".into()));
+            assert!(runs.get(&next).is_ok());
+        }
+        assert!(runs.get(&first).is_err(), "the oldest went");
+        assert_eq!(runs.list().len(), KEPT + KEPT_UNBEGUN);
+    }
+
+    #[test]
+    fn ids_go_on_after_those_on_disk_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        // Left by a daemon whose clock ran an hour ahead; one of its results cannot be read any more.
+        let ahead = wire::now_ms() + 3_600_000;
+        for (id, text) in [(spelled(ahead), "{}"), ("notes".into(), "{}"), ("01m7ysnha!".into(), "{}")] {
+            std::fs::write(folder.path().join(format!("{id}.json")), text).unwrap();
+        }
+        let runs = open(folder.path());
+        assert_eq!([submit(&runs), submit(&runs)], [spelled(ahead + 1), spelled(ahead + 2)]);
+    }
+
     #[test]
     fn ids_sort_as_they_come() {
         assert_eq!((spelled(0).as_str(), spelled(1 << 45).as_str()), ("0000000000", "1000000000"));
         let ids: Vec<_> = [1, 31, 32, 1_795_250_876_396, 1_795_250_876_397].map(spelled).into();
         assert!(ids.is_sorted(), "{ids:?}");
+        assert_eq!(
+            [number(&ids[4]), number("1000000000"), number("100000000"), number("i000000000")],
+            [Some(1_795_250_876_397), Some(1 << 45), None, None]
+        );
     }
 }

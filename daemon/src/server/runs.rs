@@ -55,7 +55,7 @@ pub(super) async fn check(State(app): State<Arc<App>>, body: Body) -> Result<Sta
     .await
 }
 
-/// All runs, newest first; of those that ended, the last 64.
+/// All runs, newest first; of those that ended, the last 64, and the last 16 that were cancelled before they began.
 #[utoipa::path(get, path = "/runs", tag = "runs", responses((status = 200, body = rheostat_api::Runs)))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<rheostat_api::Runs> {
     Json(rheostat_api::Runs { runs: app.runs.list() })
