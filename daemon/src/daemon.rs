@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::effects::Effects;
+use crate::folder;
 use crate::host::{Host, HostError};
 use crate::journal::JournalFile;
 use crate::lock::{Claim, LockError};
@@ -12,10 +13,8 @@ use crate::server::{self, Door, Guard, Listener, Manners, Permits, Token, Traffi
 use crate::wire;
 use rheostat_api::Change;
 use rheostat_runtime::observe::now;
-use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -94,7 +93,7 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
     // Calibrates the clock, once, before anything is timed.
     now();
     let claim = Claim::take(&config.control.socket)?;
-    let (journal, resumed) = open_state(&config.state_dir)?;
+    let (journal, resumed) = open_state(&config)?;
     let mut effects = Effects::default();
     effects.resume(resumed.iter().filter_map(|change| Some((change.id, change.effect.clone()?))));
     let token = match config.control.listen {
@@ -234,10 +233,11 @@ fn state(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartErr
     move |error| StartError::State { doing, path, error }
 }
 
-fn open_state(folder: &Path) -> Result<(JournalFile, Vec<Change>), StartError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(state("make the state folder", folder))?;
-    let path = folder.join("journal.ndjson");
-    let (journal, resumed) = JournalFile::open(&path).map_err(state("use the journal", &path))?;
+fn open_state(config: &Config) -> Result<(JournalFile, Vec<Change>), StartError> {
+    folder::make(&config.state_dir).map_err(state("make the state folder", &config.state_dir))?;
+    let path = config.state_dir.join("journal.ndjson");
+    let (journal, resumed) =
+        JournalFile::open(&path, config.limits.journal_bytes as u64).map_err(state("use the journal", &path))?;
     if resumed.torn > 0 {
         tracing::warn!(bytes = resumed.torn, file = %path.display(), "the journal ended in a torn line, as after a crash; it was cut off");
     }

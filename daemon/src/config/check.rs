@@ -182,6 +182,7 @@ impl Check<'_> {
             streams: self.number("limits.streams", raw.streams, 32, 1..=4096),
             runs_queued: self.number("limits.runs_queued", raw.runs_queued, 4, 0..=1024),
             history_series: self.number("limits.history_series", raw.history_series, 1024, 0..=65_536),
+            journal_bytes: self.number("limits.journal_bytes", raw.journal_bytes, 64 << 20, 64 << 10..=1 << 40),
             knobs: pipeline::Limits {
                 workers_max: self.stage_number("limits.workers", raw.workers, knobs.workers_max, 1024),
                 batch_max: self.stage_number("limits.batch", raw.batch, knobs.batch_max, 1 << 20),

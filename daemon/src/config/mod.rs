@@ -109,13 +109,15 @@ pub struct Limits {
     pub runs_queued: usize,
     /// Series kept in history, 12 KiB each.
     pub history_series: usize,
+    /// Bytes of the journal's file; one predecessor of as many is kept beside it.
+    pub journal_bytes: usize,
     /// Workers, records of a batch and batches in a queue of one stage: how far its knobs go.
     pub knobs: pipeline::Limits,
 }
 
 impl Limits {
     /// Every limit by its name in the configuration, in the unit of that name.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 14] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 15] {
         [
             ("header_bytes", self.header_bytes as u64),
             ("headers", self.headers as u64),
@@ -128,6 +130,7 @@ impl Limits {
             ("streams", self.streams as u64),
             ("runs_queued", self.runs_queued as u64),
             ("history_series", self.history_series as u64),
+            ("journal_bytes", self.journal_bytes as u64),
             ("workers", self.knobs.workers_max as u64),
             ("batch", self.knobs.batch_max as u64),
             ("capacity", self.knobs.capacity_max as u64),

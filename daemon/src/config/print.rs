@@ -55,6 +55,7 @@ fn written(config: &Config) -> RawConfig {
             streams: number(limits.streams),
             runs_queued: number(limits.runs_queued),
             history_series: number(limits.history_series),
+            journal_bytes: number(limits.journal_bytes),
             workers: number(limits.knobs.workers_max),
             batch: number(limits.knobs.batch_max),
             capacity: number(limits.knobs.capacity_max),

@@ -55,6 +55,7 @@ pub(super) struct RawLimits {
     pub streams: Written<i64>,
     pub runs_queued: Written<i64>,
     pub history_series: Written<i64>,
+    pub journal_bytes: Written<i64>,
     pub workers: Written<i64>,
     pub batch: Written<i64>,
     pub capacity: Written<i64>,
