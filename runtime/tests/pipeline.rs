@@ -1,11 +1,13 @@
 //! Pipelines of closures: nothing lost, nothing doubled, whatever is turned and whatever panics.
 
 use rheostat_runtime::observe::families::*;
-use rheostat_runtime::observe::{Actor, Address, Family, Measure, Reading, Registry, RegistryError, TurnError, Value};
+use rheostat_runtime::observe::{
+    Actor, Address, Family, Measure, Outcome, Reading, Registry, RegistryError, TurnError, Value,
+};
 use rheostat_runtime::pipeline::{Emit, Limits, Pipeline, PipelineError, Reason, Refused, StageOptions};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,47 @@ fn every_record_once_while_every_knob_is_turned() {
             total(&registry, &address, &STAGE_QUEUE_DEQUEUED)
         );
         assert_eq!(read(&registry, &address).level_of(&STAGE_WORKERS), Some(0.0), "{address} left workers behind");
+    }
+}
+
+#[test]
+fn a_turn_that_meets_the_end_is_refused_or_settled() {
+    // The last record is with its worker, which takes its time.
+    let (began, beginning) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new((began, released)));
+    let pipeline = Pipeline::source("ending", 0..1u64)
+        .sink("keep", options(1, 1, 4), move |_| {
+            let gate = gate.lock().unwrap();
+            gate.0.send(()).unwrap();
+            gate.1.recv().unwrap();
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let registry = host(&pipeline);
+    beginning.recv().unwrap();
+    // The source has nothing more, but it may yet have to say so.
+    while turn(&registry, "pipeline.ending.keep.workers", 3).is_ok() {
+        assert_eq!(registry.journal().since(0).pop().unwrap().outcome, Outcome::Applied);
+    }
+    let refused = registry.journal().since(0).pop().unwrap();
+    assert_eq!(refused.outcome, Outcome::Failed("workers was not turned: pipeline.ending.keep has ended".into()));
+    release.send(()).unwrap();
+    assert!(pipeline.wait(LONG));
+
+    // And turns that come at any moment of an end.
+    for records in 0..150u64 {
+        let pipeline =
+            Pipeline::source("ending", 0..records).sink("keep", options(3, 1, 4), |_| Ok(())).start().unwrap();
+        let registry = host(&pipeline);
+        for workers in [4, 2, 5, 1] {
+            let _ = turn(&registry, "pipeline.ending.keep.workers", workers);
+        }
+        let settling: Vec<_> = registry.journal().since(0);
+        let settling: Vec<_> = settling.iter().filter(|change| change.outcome == Outcome::Settling).collect();
+        assert!(settling.is_empty(), "{settling:?}");
+        assert!(pipeline.wait(LONG));
     }
 }
 

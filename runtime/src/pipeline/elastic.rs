@@ -127,7 +127,20 @@ impl ElasticSet {
 
     /// Waits until [`running`](Self::running) equals [`target`](Self::target), for at most `timeout`; says whether it does.
     pub fn wait_settled(&self, timeout: Option<Duration>) -> bool {
-        self.table.settling.wait_until(timeout, || self.running() == self.target())
+        self.wait_settled_or(timeout, || false)
+    }
+
+    /// As [`wait_settled`](Self::wait_settled), but gives up when `over` holds. Whoever makes it true calls
+    /// [`look_again`](Self::look_again) after that.
+    pub fn wait_settled_or(&self, timeout: Option<Duration>, over: impl Fn() -> bool) -> bool {
+        let settled = || self.running() == self.target();
+        self.table.settling.wait_until(timeout, || settled() || over());
+        settled()
+    }
+
+    /// Makes all who wait for the set to settle look again.
+    pub fn look_again(&self) {
+        self.table.settling.notify_all();
     }
 
     fn claim_below(&self, target: usize) -> Vec<Seat> {

@@ -218,6 +218,8 @@ impl<I: Batch, O: Batch> Stage<I, O> {
             self.input.close();
         }
         if is_last && !self.ended.swap(true, Ordering::AcqRel) {
+            // Turns wait for as many workers as were asked for, and there will be none.
+            self.workers.look_again();
             if let Some(output) = &self.output {
                 output.close();
             }
@@ -228,8 +230,11 @@ impl<I: Batch, O: Batch> Stage<I, O> {
     fn turn_workers(&self, to: usize) -> Result<(usize, bool), TurnError> {
         let _one_at_a_time = self.turning.lock();
         let failed = |why: String| TurnError::Failed { knob: WORKERS.into(), why };
-        if self.ended.load(Ordering::Acquire) {
-            return Err(failed(format!("{} has ended", self.address)));
+        // Once the queue is drained the last batches are with their workers, and one that came now would find none.
+        let is_over = || self.ended.load(Ordering::Acquire) || self.input.is_drained();
+        let has_ended = || failed(format!("{} has ended", self.address));
+        if is_over() {
+            return Err(has_ended());
         }
         let from = self.workers.target();
         if let Err(why) = self.resize(to) {
@@ -237,7 +242,13 @@ impl<I: Batch, O: Batch> Stage<I, O> {
             self.resize(from.min(to)).map_err(failed)?;
             return Err(failed(why));
         }
-        Ok((from, self.workers.wait_settled(Some(SETTLE_LIMIT))))
+        let settled = self.workers.wait_settled_or(Some(SETTLE_LIMIT), || self.ended.load(Ordering::Acquire));
+        if !settled && is_over() {
+            // The end came between. Workers leave by themselves; the number shown is again the one in force.
+            drop(self.workers.set_target(from));
+            return Err(has_ended());
+        }
+        Ok((from, settled))
     }
 }
 
