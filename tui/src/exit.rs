@@ -1,7 +1,8 @@
 //! How the command ends: its exit codes, and the one place that prints what went wrong.
 
 use crate::scrub::scrubbed;
-use rheostat_api::{ClientError, RunVerdict};
+use rheostat_api::{ClientError, Problem, RunVerdict};
+use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -50,12 +51,31 @@ pub struct Failure {
     what: String,
     cause: Option<String>,
     advice: Option<String>,
+    /// What the daemon said, where it is the daemon that refused.
+    problem: Option<Box<Problem>>,
+}
+
+/// A failure as scripts get it: the fields of problem+json, those of them that are known, and what only a command has.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
+    advice: Option<&'a str>,
+    exit: u8,
 }
 
 impl Failure {
     /// A failure that ends the command with `exit`.
     pub fn new(exit: Exit, what: impl Display) -> Self {
-        Self { exit, what: what.to_string(), cause: None, advice: None }
+        Self { exit, what: what.to_string(), cause: None, advice: None, problem: None }
     }
 
     /// A mistake in what was asked for.
@@ -80,16 +100,36 @@ impl Failure {
         self.exit
     }
 
-    /// Prints the failure on stderr, in the one shape all failures have.
-    pub fn print(&self) {
+    /// Prints the failure on stderr, in the one shape all failures have: text for people, or a line of JSON.
+    pub fn print(&self, json: bool) {
+        let text = if json { self.json() } else { self.text() };
+        // With stderr gone there is nobody left to tell.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    fn json(&self) -> String {
+        let problem = self.problem.as_deref();
+        let told = Told {
+            kind: problem.map(|problem| problem.kind.as_str()),
+            title: problem.map(|problem| problem.title.as_str()),
+            status: problem.map(|problem| problem.status),
+            detail: &self.what,
+            because: self.cause.as_deref(),
+            advice: self.advice.as_deref(),
+            exit: self.exit.code(),
+        };
+        // Nothing in it can fail to be JSON.
+        serde_json::to_string(&told).unwrap_or_default() + "\n"
+    }
+
+    fn text(&self) -> String {
         let mut text = format!("rheostat: {}\n", safe(&self.what));
         for (head, part) in [("because", &self.cause), ("try", &self.advice)] {
             if let Some(part) = part {
                 text.push_str(&format!("  {head}: {}\n", safe(part)));
             }
         }
-        // With stderr gone there is nobody left to tell.
-        let _ = io::stderr().write_all(text.as_bytes());
+        text
     }
 }
 
@@ -112,7 +152,9 @@ impl From<ClientError> for Failure {
                     .advise(format!("only {users} may use it; name a socket of your own with --socket PATH"))
             }
             ClientError::Refused(problem) if problem.status == 401 => {
-                Failure::usage(problem.detail).advise("set RHEOSTAT_TOKEN to the content of the daemon's token file")
+                let failure = Failure::usage(&problem.detail);
+                let failure = failure.advise("set RHEOSTAT_TOKEN to the content of the daemon's token file");
+                Failure { problem: Some(Box::new(problem)), ..failure }
             }
             ClientError::Refused(problem) => {
                 // 4xx is about what was asked; 409, 429 and 5xx are about the state the daemon is in.
@@ -121,7 +163,8 @@ impl From<ClientError> for Failure {
                     400..=499 => Exit::Usage,
                     _ => Exit::Error,
                 };
-                Failure::new(exit, problem.detail)
+                let failure = Failure::new(exit, &problem.detail);
+                Failure { problem: Some(Box::new(problem)), ..failure }
             }
             ClientError::Broken { endpoint, why } => {
                 Failure::new(Exit::Unreachable, format!("the daemon at {endpoint} broke off or answered wrongly"))
@@ -171,5 +214,25 @@ mod tests {
             [refused(404), refused(422), refused(409), refused(500)],
             [Exit::Usage, Exit::Usage, Exit::Error, Exit::Error]
         );
+    }
+
+    #[test]
+    fn as_json_a_refusal_keeps_the_fields_of_its_problem() {
+        let problem = Problem {
+            kind: "urn:rheostat:out-of-range".into(),
+            title: "Unprocessable Entity".into(),
+            status: 422,
+            detail: "0 is out of range\u{1b}".into(),
+        };
+        let failure = Failure::from(ClientError::Refused(problem)).advise("choose 1");
+        let told: serde_json::Value = serde_json::from_str(&failure.json()).unwrap();
+        let expected = serde_json::json!({
+            "type": "urn:rheostat:out-of-range", "title": "Unprocessable Entity", "status": 422,
+            "detail": "0 is out of range\u{1b}", "try": "choose 1", "exit": 2,
+        });
+        assert_eq!(told, expected);
+        assert!(failure.text().contains("\\u{1b}"), "text is made safe for a terminal");
+        let plain: serde_json::Value = serde_json::from_str(&Failure::usage("no").because("x").json()).unwrap();
+        assert_eq!(plain, serde_json::json!({"detail": "no", "because": "x", "exit": 2}));
     }
 }

@@ -9,7 +9,18 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // Also where the command line itself is wrong.
+    let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) if json && wrong.use_stderr() => {
+            let text = wrong.render().to_string();
+            Failure::usage(text.trim_end().trim_start_matches("error: ")).print(json);
+            return Exit::Usage.into();
+        }
+        // Help, the version, or what is wrong, each where it belongs.
+        Err(other) => other.exit(),
+    };
     // One thread beside this one, which owns the terminal: there is one stream to read, four times a second.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match runtime {
@@ -20,7 +31,7 @@ fn main() -> ExitCode {
             exit.into()
         }
         Err(error) => {
-            Failure::new(Exit::Error, "no thread could be started").because(error).print();
+            Failure::new(Exit::Error, "no thread could be started").because(error).print(json);
             Exit::Error.into()
         }
     }

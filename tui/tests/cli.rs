@@ -88,6 +88,27 @@ fn mistakes_of_usage_are_exit_2_and_say_what_is_right() {
     }
 }
 
+#[test]
+fn with_json_an_error_is_one_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere.sock");
+    for (arguments, exit, says) in [
+        (&["resources", "--json"][..], 7, "no daemon answers"),
+        (&["set", "workers=8", "--json"], 2, "ADDRESS.KNOB=VALUE"),
+        (&["--json", "dance"], 2, "dance"),
+        (&["run", "no-such-file.toml", "--json"], 2, "no-such-file.toml"),
+    ] {
+        let (code, out, err) = run(rheostat().args(arguments).env("RHEOSTAT_SOCKET", &nowhere));
+        assert_eq!((code, out.as_str()), (exit, ""), "{arguments:?}: {err}");
+        assert_eq!(err.lines().count(), 1, "{arguments:?}: {err}");
+        let error: serde_json::Value = serde_json::from_str(&err).unwrap();
+        assert_eq!(error["exit"], exit, "{err}");
+        assert!(error["detail"].as_str().unwrap().contains(says), "{err}");
+    }
+    let (code, out, err) = run(rheostat().args(["--help", "--json"]));
+    assert!(code == 0 && out.contains("Usage:") && err.is_empty(), "{err}");
+}
+
 #[cfg(feature = "embedded")]
 mod embedded {
     use super::*;

@@ -64,7 +64,7 @@ struct Shared {
     /// Where the daemon listens: a socket's path, or http://HOST:PORT
     #[arg(long, global = true, env = "RHEOSTAT_SOCKET", hide_env_values = true, value_name = "PATH")]
     socket: Option<String>,
-    /// Answer in JSON, one object a line
+    /// Answer in JSON, one object a line; an error is one on stderr
     #[arg(long, global = true)]
     json: bool,
 }
@@ -135,7 +135,7 @@ pub async fn run(cli: Cli) -> Exit {
         _ if answer.reader_left() => Exit::Pass,
         Ok(exit) => exit,
         Err(failure) => {
-            failure.print();
+            failure.print(answer.is_json());
             failure.exit()
         }
     }

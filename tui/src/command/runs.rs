@@ -108,7 +108,7 @@ async fn submit_and_follow(client: &Client, submission: &Submission, answer: &mu
             let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, |_| Ok(())));
             match stopped.await {
                 Ok(run) => { conclude(client, run?, answer).await?; }
-                Err(_) => Failure::new(Exit::Error, format!("run {} was cancelled but has not stopped yet", run.id)).print(),
+                Err(_) => Failure::new(Exit::Error, format!("run {} was cancelled but has not stopped yet", run.id)).print(answer.is_json()),
             }
             Ok(Exit::Verdict(RunVerdict::Cancelled))
         }
@@ -176,7 +176,7 @@ async fn conclude(client: &Client, run: Run, answer: &mut Answer) -> Result<Exit
     if let Some(error) = run.error {
         Failure::new(Exit::Verdict(verdict), format!("run {} ended: {}", run.id, wording::verdict(verdict)))
             .because(error)
-            .print();
+            .print(answer.is_json());
     }
     Ok(Exit::Verdict(verdict))
 }
