@@ -1,7 +1,7 @@
 //! Builds what a configuration says and hosts it.
 
-use crate::config::{self, Backend, Level, Op, Resources};
-use rheostat_runtime::map::{self, CounterMap, MapLimits};
+use crate::config::{self, Level, Op, Resources};
+use rheostat_runtime::map::{CounterMap, MapLimits};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
@@ -62,12 +62,8 @@ impl Host {
         let registry = Arc::new(Registry::new());
         let mut maps = BTreeMap::new();
         for config in &resources.maps {
-            let backend = match config.backend {
-                Backend::Sharded => map::Backend::Sharded,
-                Backend::LockFree => map::Backend::LockFree,
-            };
             let limits = MapLimits { entries_max: config.entries_max, ..MapLimits::default() };
-            let map = CounterMap::new(&config.name, backend, limits)?;
+            let map = CounterMap::new(&config.name, config.backend, limits)?;
             registry.add(map.clone())?;
             maps.insert(map.address().clone(), map);
         }

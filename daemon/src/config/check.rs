@@ -201,10 +201,7 @@ impl Check<'_> {
         pipelines: Named<RawPipeline>,
     ) -> Resources {
         let maps = self.named(Kind::Map, maps, |check, name, raw| Map {
-            backend: match raw.backend.map(Spanned::into_inner) {
-                Some(RawBackend::LockFree) => Backend::LockFree,
-                Some(RawBackend::Sharded) | None => Backend::Sharded,
-            },
+            backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
             entries_max: check.number(
                 &format!("map.{name}.entries_max"),
                 raw.entries_max,

@@ -12,6 +12,7 @@ mod reader;
 
 pub use fault::{Fault, Faults};
 
+use rheostat_runtime::map::Backend;
 use rheostat_runtime::pipeline;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -162,15 +163,6 @@ pub struct Map {
     pub backend: Backend,
     /// Entries it takes before it refuses new keys.
     pub entries_max: usize,
-}
-
-/// Which structure implements a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// Locks per shard: cheap writes.
-    Sharded,
-    /// No locks: readers never wait.
-    LockFree,
 }
 
 /// A queue of byte strings.

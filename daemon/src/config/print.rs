@@ -1,7 +1,7 @@
 //! A configuration as the TOML that would say it, with every default written out.
 
 use super::raw::*;
-use super::{Backend, Config, Level, Op, Source};
+use super::{Config, Level, Op, Source};
 use serde_spanned::Spanned;
 use std::fmt;
 use std::path::Path;
@@ -63,11 +63,7 @@ fn written(config: &Config) -> RawConfig {
         stop: RawStop { limit_ms: millis(config.stop_limit) },
         state: RawState { dir: path(&config.state_dir) },
         map: named(&resources.maps, |map| {
-            let backend = match map.backend {
-                Backend::Sharded => RawBackend::Sharded,
-                Backend::LockFree => RawBackend::LockFree,
-            };
-            (&map.name, RawMap { backend: said(backend), entries_max: number(map.entries_max) })
+            (&map.name, RawMap { backend: said(RawBackend(map.backend)), entries_max: number(map.entries_max) })
         }),
         queue: named(&resources.queues, |queue| (&queue.name, RawQueue { capacity: number(queue.capacity) })),
         pool: named(&resources.pools, |pool| {

@@ -1,5 +1,6 @@
 //! What was written: every setting optional, each value with the place it stands at.
 
+use rheostat_runtime::map::{Backend, BackendError};
 use serde::{Deserialize, Serialize};
 use serde_spanned::Spanned;
 use std::collections::BTreeMap;
@@ -131,11 +132,23 @@ pub(super) struct RawStage {
     pub capacity: Written<i64>,
 }
 
+/// Spelled as the runtime spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawBackend {
-    Sharded,
-    LockFree,
+#[serde(try_from = "String", into = "String")]
+pub(super) struct RawBackend(pub Backend);
+
+impl TryFrom<String> for RawBackend {
+    type Error = BackendError;
+
+    fn try_from(word: String) -> Result<Self, BackendError> {
+        word.parse().map(Self)
+    }
+}
+
+impl From<RawBackend> for String {
+    fn from(RawBackend(backend): RawBackend) -> String {
+        backend.to_string()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

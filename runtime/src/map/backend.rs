@@ -1,9 +1,11 @@
 //! The backends of a map: their names, and the one place that chooses between them.
 
 use super::contention::Contention;
-use super::keyed::keyed;
+use super::keyed::Keyed;
 use super::lock_free::LockFree;
+use super::papaya::Papaya;
 use super::sharded::Sharded;
+use super::structure::{Revision, Structure};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -20,17 +22,22 @@ pub enum Backend {
     /// Linked bins (flurry). Readers never wait; every operation costs several times as much, an entry about three
     /// times the memory, and a page of a scan walks the whole map.
     LockFree,
+    /// A table of pointers that is read and written without locks (papaya). Readers of different keys and of the same
+    /// one scale; every write allocates, and a page of a scan walks the whole map. Not for keys whose `Hash` sends
+    /// more than a dozen of them to the same number: papaya then looks for room for ever.
+    Papaya,
 }
 
 impl Backend {
     /// Every backend.
-    pub const ALL: [Backend; 2] = [Backend::Sharded, Backend::LockFree];
+    pub const ALL: [Backend; 3] = [Backend::Sharded, Backend::LockFree, Backend::Papaya];
 
     /// The backend as it is spelled in configurations, knobs and labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Backend::Sharded => "sharded",
             Backend::LockFree => "lock_free",
+            Backend::Papaya => "papaya",
         }
     }
 }
@@ -43,35 +50,54 @@ impl fmt::Display for Backend {
 
 /// A word that names no backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a map backend: write sharded or lock_free")]
-pub struct BackendError(String);
+#[error("`{word}` is not a map backend: write one of {}", Backend::ALL.map(Backend::as_str).join(", "))]
+pub struct BackendError {
+    word: String,
+}
 
 impl FromStr for Backend {
     type Err = BackendError;
 
     fn from_str(text: &str) -> Result<Self, BackendError> {
         let known = Backend::ALL.into_iter().find(|backend| backend.as_str() == text);
-        known.ok_or_else(|| BackendError(text.chars().take(40).collect()))
+        known.ok_or_else(|| BackendError { word: text.chars().take(40).collect() })
     }
 }
 
-/// A backend at work. Operations come in the shapes both backends can give without a clone they do not need:
-/// values are shown to a closure, never handed out by reference. The closures run under the backend's locks.
-#[expect(clippy::large_enum_variant, reason = "a map is made once and does not move; a box would cost every operation")]
+/// A backend at work.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a table is made once and does not move; a box would cost every operation"
+)]
 pub(super) enum Table<K, V> {
     Sharded(Sharded<K, V>),
     LockFree(LockFree<K, V>),
+    Papaya(Papaya<K, V>),
+}
+
+/// The same expression for whichever structure is at work.
+macro_rules! on {
+    ($table:expr, $at_work:ident => $result:expr) => {
+        match $table {
+            Table::Sharded($at_work) => $result,
+            Table::LockFree($at_work) => $result,
+            Table::Papaya($at_work) => $result,
+        }
+    };
 }
 
 impl<K, V> Table<K, V>
 where
     K: Hash + Ord + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(backend: Backend) -> Self {
+    /// An empty table with room for that many entries. `hasher` is the map's: a structure that hashes by itself has
+    /// to agree with it.
+    pub(super) fn new(backend: Backend, hasher: &Keyed, capacity: usize) -> Self {
         match backend {
-            Backend::Sharded => Table::Sharded(Sharded::new(keyed())),
-            Backend::LockFree => Table::LockFree(LockFree::new(keyed())),
+            Backend::Sharded => Table::Sharded(Sharded::with_capacity(capacity)),
+            Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
+            Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
         }
     }
 
@@ -79,6 +105,7 @@ where
         match self {
             Table::Sharded(_) => Backend::Sharded,
             Table::LockFree(_) => Backend::LockFree,
+            Table::Papaya(_) => Backend::Papaya,
         }
     }
 
@@ -86,91 +113,69 @@ where
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),
-            Table::LockFree(_) => None,
+            Table::LockFree(_) | Table::Papaya(_) => None,
         }
     }
+}
 
-    pub(super) fn view<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+impl<K, V> Structure<K, V> for Table<K, V>
+where
+    K: Hash + Ord + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        match self {
-            Table::Sharded(table) => table.view(key, look),
-            Table::LockFree(table) => table.view(key, look),
-        }
+        on!(self, table => table.view(hash, key, look))
     }
 
-    pub(super) fn put<R>(&self, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        match self {
-            Table::Sharded(table) => table.put(key, value).as_ref().map(look),
-            Table::LockFree(table) => table.put(key, value, look),
-        }
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        on!(self, table => table.put(hash, key, value, look))
     }
 
-    pub(super) fn put_absent(&self, key: K, value: V) -> Result<(), V> {
-        match self {
-            Table::Sharded(table) => table.put_absent(key, value),
-            Table::LockFree(table) => table.put_absent(key, value),
-        }
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+        on!(self, table => table.put_absent(hash, key, value))
     }
 
-    pub(super) fn revise<Q>(&self, key: &Q, revise: impl FnOnce(&V) -> Option<V>) -> Option<()>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-        V: Clone,
-    {
-        match self {
-            Table::Sharded(table) => table.revise(key, revise),
-            Table::LockFree(table) => table.revise(key, revise),
-        }
-    }
-
-    pub(super) fn take<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        match self {
-            Table::Sharded(table) => table.take(key).as_ref().map(look),
-            Table::LockFree(table) => table.take(key, look),
-        }
+        on!(self, table => table.revise(hash, key, revise))
     }
 
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Table::Sharded(table) => table.len(),
-            Table::LockFree(table) => table.len(),
-        }
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        on!(self, table => table.take(hash, key, look))
     }
 
-    pub(super) fn clear(&self) -> usize {
-        match self {
-            Table::Sharded(table) => table.clear(),
-            Table::LockFree(table) => table.clear(),
-        }
+    fn len(&self) -> usize {
+        on!(self, table => table.len())
     }
 
-    /// Parts that can be walked one at a time, in the order of their entries' positions.
-    pub(super) fn stripes(&self) -> usize {
-        match self {
-            Table::Sharded(table) => table.stripes(),
-            Table::LockFree(_) => 1,
-        }
+    fn clear(&self) -> usize {
+        on!(self, table => table.clear())
     }
 
-    pub(super) fn stripe_of(&self, position: u64) -> usize {
-        match self {
-            Table::Sharded(table) => table.stripe_of(position),
-            Table::LockFree(_) => 0,
-        }
+    fn reserve(&self, additional: usize) {
+        on!(self, table => table.reserve(additional))
     }
 
-    pub(super) fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V)) {
-        match self {
-            Table::Sharded(table) => table.walk(stripe, visit),
-            Table::LockFree(table) => table.walk(visit),
-        }
+    fn stripes(&self) -> usize {
+        on!(self, table => table.stripes())
+    }
+
+    fn stripe_of(&self, position: u64) -> usize {
+        on!(self, table => table.stripe_of(position))
+    }
+
+    fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V)) {
+        on!(self, table => table.walk(stripe, visit))
     }
 }

@@ -22,6 +22,13 @@ const CLOSED: i64 = i64::MIN;
 #[derive(Debug)]
 pub struct Counter(AtomicI64);
 
+/// A copy of the value as it stands; of a closed counter, one that is closed.
+impl Clone for Counter {
+    fn clone(&self) -> Self {
+        Self(AtomicI64::new(self.0.load(Relaxed)))
+    }
+}
+
 impl Counter {
     pub(super) fn new(value: i64) -> Self {
         Self(AtomicI64::new(within(value)))

@@ -1,6 +1,9 @@
 //! Maps that a host runs: byte-string keys, limits, and counts of everything they do.
 
 use super::counter::Counter;
+use super::podium::Podium;
+use super::scan::{page, visit};
+use super::structure::{Revision, Structure};
 use super::{Backend, Cursor, Map, Page};
 use crate::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
@@ -9,8 +12,7 @@ use crate::observe::families::{
 use crate::observe::{Address, AddressError, Cells, Kind, Knob, Reading, Resource, TurnError, Turned, Value};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+
 use std::fmt;
 
 /// Counters by byte string, added to in place.
@@ -83,7 +85,7 @@ mod sealed {
 pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
     /// What stands in the map for a value.
     #[doc(hidden)]
-    type Stored: Send + Sync + 'static;
+    type Stored: Clone + Send + Sync + 'static;
     #[doc(hidden)]
     fn bytes(&self) -> usize;
     #[doc(hidden)]
@@ -119,7 +121,7 @@ impl Hosted for i64 {
     }
 
     fn replace(&self, map: &Map<Key, Counter>, key: &[u8]) -> Option<i64> {
-        map.table.view(key, |counter| counter.replace(*self)).flatten()
+        map.touch(key, |counter| counter.replace(*self)).flatten()
     }
 }
 
@@ -143,12 +145,7 @@ impl Hosted for Arc<[u8]> {
     }
 
     fn replace(&self, map: &Map<Key, Arc<[u8]>>, key: &[u8]) -> Option<Self> {
-        let mut before = None;
-        map.table.revise(key, |stored| {
-            before = Some(stored.clone());
-            Some(self.clone())
-        })?;
-        before
+        map.table.revise(map.hash(key), key, |stored| (Revision::Replace(self.clone()), stored.clone()))
     }
 }
 
@@ -210,7 +207,7 @@ impl<V: Hosted> HostedMap<V> {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<V> {
-        let value = self.map.table.view(key, V::load).flatten();
+        let value = self.map.touch(key, V::load).flatten();
         self.count(Op::Get, value.is_some());
         value
     }
@@ -235,7 +232,7 @@ impl<V: Hosted> HostedMap<V> {
 
     /// Takes the entry out and returns its value: every update that was accepted for it is in there.
     pub fn remove(&self, key: &[u8]) -> Option<V> {
-        let removed = self.map.table.take(key, V::finish);
+        let removed = self.map.table.take(self.map.hash(key), key, V::finish);
         if removed.is_some() {
             self.entries.fetch_sub(1, Relaxed);
         }
@@ -261,12 +258,12 @@ impl<V: Hosted> HostedMap<V> {
 
     /// One page of a scan of about `limit` entries; see [`Map::scan`].
     pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<Box<[u8]>, V> {
-        self.map.table.page(cursor, limit, V::load)
+        page(&self.map.table, cursor, limit, V::load)
     }
 
     /// Shows every entry to `f`, with no lock held; see [`Map::for_each`].
     pub fn for_each(&self, mut f: impl FnMut(&[u8], &V)) {
-        self.map.table.visit(V::load, |key, value| f(key, value));
+        visit(&self.map.table, V::load, |key, value| f(key, value));
     }
 
     fn admit(&self, key: &[u8], value: &V) -> Result<(), MapError> {
@@ -289,7 +286,7 @@ impl<V: Hosted> HostedMap<V> {
             self.cells.add(refusal_cell(0), 1);
             return Err(MapError::Full { map: self.address.to_string(), max });
         }
-        let put = self.map.table.put_absent(key.into(), value.store()).is_ok();
+        let put = self.map.table.put_absent(self.map.hash(key), key.into(), value.store()).is_ok();
         if !put {
             self.entries.fetch_sub(1, Relaxed);
         }
@@ -310,7 +307,7 @@ impl CounterMap {
     pub fn add(&self, key: &[u8], n: i64) -> Result<i64, MapError> {
         self.admit(key, &n)?;
         loop {
-            if let Some(sum) = self.map.table.view(key, |counter| counter.add(n)).flatten() {
+            if let Some(sum) = self.map.touch(key, |counter| counter.add(n)).flatten() {
                 self.count(Op::Add, true);
                 return Ok(sum);
             }
@@ -324,26 +321,16 @@ impl CounterMap {
     /// The `n` greatest counters, greatest first, equal ones by key. Looks at every entry once and keeps `n`; no
     /// snapshot, as with a scan.
     pub fn top(&self, n: usize) -> Vec<(Box<[u8]>, i64)> {
-        // The least of the kept stands on top: the smallest value, and among equal ones the last by key.
-        let mut kept = BinaryHeap::<(Reverse<i64>, Key)>::new();
         let table = &self.map.table;
+        let mut podium = Podium::new(n);
         for stripe in 0..table.stripes() {
             table.walk(stripe, |_, key, counter| {
-                let Some(value) = counter.value() else { return };
-                let above = |least: &(Reverse<i64>, Key)| (Reverse(value), key) < (least.0, &least.1);
-                if kept.len() < n {
-                    kept.push((Reverse(value), key.clone()));
-                } else if kept.peek().is_some_and(above) {
-                    kept.pop();
-                    kept.push((Reverse(value), key.clone()));
+                if let Some(value) = counter.value() {
+                    podium.consider(key, value);
                 }
             });
         }
-        let mut top: Vec<(Key, i64)> = kept.into_sorted_vec().into_iter().map(|(value, key)| (key, value.0)).collect();
-        // An iterator of `lock_free` meets a key again that is removed and put back while it passes.
-        let mut seen = HashSet::new();
-        top.retain(|(key, _)| seen.insert(key.clone()));
-        top
+        podium.into_top()
     }
 }
 

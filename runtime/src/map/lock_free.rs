@@ -9,6 +9,7 @@
 //! growth or block writers of that bin for good. Byte strings, numbers and strings never do.
 
 use super::keyed::Keyed;
+use super::structure::{Revision, Structure, position};
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
@@ -17,16 +18,18 @@ pub(super) struct LockFree<K, V> {
     hasher: Keyed,
 }
 
-impl<K, V> LockFree<K, V>
+impl<K, V> LockFree<K, V> {
+    pub(super) fn with_capacity(hasher: Keyed, capacity: usize) -> Self {
+        Self { map: flurry::HashMap::with_capacity_and_hasher(capacity, hasher.clone()), hasher }
+    }
+}
+
+impl<K, V> Structure<K, V> for LockFree<K, V>
 where
     K: Hash + Ord + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new(hasher: Keyed) -> Self {
-        Self { map: flurry::HashMap::with_hasher(hasher.clone()), hasher }
-    }
-
-    pub(super) fn view<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    fn view<Q, R>(&self, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -34,33 +37,41 @@ where
         self.map.get(key, &self.map.guard()).map(look)
     }
 
-    /// Puts the value in, whether the key was there or not, and shows the value it replaced.
-    pub(super) fn put<R>(&self, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+    fn put<R>(&self, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         self.map.insert(key, value, &self.map.guard()).map(look)
     }
 
-    /// Puts the value in if the key is not there, else hands it back.
-    pub(super) fn put_absent(&self, key: K, value: V) -> Result<(), V> {
+    fn put_absent(&self, _hash: u64, key: K, value: V) -> Result<(), V> {
         match self.map.try_insert(key, value, &self.map.guard()) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
         }
     }
 
-    /// Offers the value to `revise`, which may return one to take its place. `None` when the key is not there.
-    pub(super) fn revise<Q>(&self, key: &Q, revise: impl FnOnce(&V) -> Option<V>) -> Option<()>
+    fn revise<Q, R>(&self, _hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
-        V: Clone,
     {
-        // `None` from flurry's closure removes the entry, so a value that stays is put back as a clone.
-        let or_same = |_: &K, value: &V| Some(revise(value).unwrap_or_else(|| value.clone()));
-        self.map.compute_if_present(key, or_same, &self.map.guard()).map(|_| ())
+        let mut given = None;
+        self.map.compute_if_present(
+            key,
+            |_, value| {
+                let (revision, gift) = revise(value);
+                given = Some(gift);
+                match revision {
+                    // `None` removes the entry, so a value that stays is put back as a clone.
+                    Revision::Keep => Some(value.clone()),
+                    Revision::Replace(value) => Some(value),
+                    Revision::Remove => None,
+                }
+            },
+            &self.map.guard(),
+        );
+        given
     }
 
-    /// Removes the entry and shows its value. Readers that found it before may still be looking.
-    pub(super) fn take<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    fn take<Q, R>(&self, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -68,19 +79,23 @@ where
         self.map.remove(key, &self.map.guard()).map(look)
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// Removes the entries it finds and says how many it removed itself: flurry's own `clear` does not say.
-    pub(super) fn clear(&self) -> usize {
+    /// flurry's own `clear` does not say how many there were.
+    fn clear(&self) -> usize {
         let guard = self.map.guard();
         self.map.keys(&guard).filter(|key| self.map.remove(*key, &guard).is_some()).count()
     }
 
-    /// Shows every entry with its position. No lock is held; writers go on meanwhile.
-    pub(super) fn walk(&self, mut visit: impl FnMut(u64, &K, &V)) {
+    fn reserve(&self, additional: usize) {
+        self.map.reserve(additional, &self.map.guard());
+    }
+
+    /// No lock is held; writers go on meanwhile.
+    fn walk(&self, _stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
         let guard = self.map.guard();
-        self.map.iter(&guard).for_each(|(key, value)| visit(self.hasher.hash_one(key), key, value));
+        self.map.iter(&guard).for_each(|(key, value)| visit(position(self.hasher.hash_one(key)), key, value));
     }
 }

@@ -1,4 +1,4 @@
-//! Concurrent maps with one face, the backend chosen when the map is made.
+//! Concurrent maps with one face over several structures.
 //!
 //! | noun | choose it when |
 //! |---|---|
@@ -6,23 +6,28 @@
 //! | [`HostedMap`]: [`CounterMap`], [`BytesMap`] | you host a map: byte-string keys, limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |
 //!
-//! Promises, both backends: operations on one key are linearizable; a value that was put in comes out exactly once,
+//! Promises, every backend: operations on one key are linearizable; a value that was put in comes out exactly once,
 //! by `remove`, `insert` or `clear`; guards are never handed out.
 //!
-//! Closures. Those of [`Map::update`] and [`Map::upsert`] run on a clone with no lock held, so they may do anything,
-//! other maps and this one included; when somebody else changes the value meanwhile, they run again on the new one,
-//! so they should be pure. Those of [`Map::for_each`] and [`Map::fold`] run with no lock held. Only
-//! [`Map::get_with`] shows the stored value itself, under a lock on `sharded`: a map operation inside it panics
-//! rather than waits for itself. A closure that panics leaves the map as it was.
+//! Closures. Those of [`Map::update`], [`Map::upsert`], [`Map::remove_if`] and [`Map::retain`] run on a clone with no
+//! lock held, so they may do anything, other maps and this one included; when somebody else changes the value
+//! meanwhile, they run again on the new one, so they should be pure. Those of [`Map::for_each`] and [`Map::fold`] run
+//! with no lock held. Only [`Map::get_with`] shows the stored value itself, under a lock on `sharded`: a map
+//! operation inside it panics rather than waits for itself, and so does one inside a value's `Eq` or `Clone`. A
+//! closure that panics leaves the map as it was.
 
 mod backend;
 mod contention;
 mod counter;
+mod hashed;
 mod hosted;
 mod keyed;
 mod lock_free;
+mod papaya;
+mod podium;
 mod scan;
 mod sharded;
+mod structure;
 
 pub use backend::{Backend, BackendError};
 pub use hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits};
@@ -30,9 +35,12 @@ pub use scan::{Cursor, CursorError, Page};
 
 use crate::observe::Snapshot;
 use backend::Table;
+use keyed::{Keyed, keyed};
+use scan::{page, visit};
 use std::borrow::Borrow;
 use std::cell::Cell;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+use structure::{Revision, Structure};
 
 /// A concurrent map. Keys are hashed under a random seed of the map's own.
 ///
@@ -45,11 +53,12 @@ use std::hash::Hash;
 /// assert_eq!(map.get("apples"), Some(4));
 /// ```
 pub struct Map<K, V> {
+    hasher: Keyed,
     table: Table<K, V>,
 }
 
 thread_local! {
-    /// Whether this thread is inside a closure that runs under a map's lock.
+    /// Whether this thread is inside user code that may run under a map's lock.
     static VIEWING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -72,11 +81,12 @@ impl Drop for Viewing {
 impl<K, V> Map<K, V>
 where
     K: Hash + Ord + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
 {
     /// An empty map.
     pub fn new(backend: Backend) -> Self {
-        Self { table: Table::new(backend) }
+        let hasher = keyed();
+        Self { table: Table::new(backend, &hasher, 0), hasher }
     }
 
     /// The backend it runs on.
@@ -86,8 +96,15 @@ where
 
     /// The table, unless this thread already stands inside it: waiting then could be waiting for oneself.
     fn table(&self) -> &Table<K, V> {
-        assert!(!VIEWING.get(), "a closure of Map::get_with used a map: take the value out first (Map::get)");
+        assert!(
+            !VIEWING.get(),
+            "a map was used inside a closure of Map::get_with, or a value's Eq or Clone: take the value out first (Map::get)"
+        );
         &self.table
+    }
+
+    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// A clone of the value.
@@ -95,9 +112,8 @@ where
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
-        V: Clone,
     {
-        self.table().view(key, V::clone)
+        self.table().view(self.hash(key), key, V::clone)
     }
 
     /// Shows the value to `look`, without a clone. On `sharded` the key's shard is locked for reading meanwhile.
@@ -109,7 +125,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.table().view(key, |value| {
+        self.table().view(self.hash(key), key, |value| {
             let _viewing = Viewing::begin();
             look(value)
         })
@@ -121,15 +137,12 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.table().view(key, |_| ()).is_some()
+        self.table().view(self.hash(key), key, |_| ()).is_some()
     }
 
     /// Puts a value in and returns the one it replaces.
-    pub fn insert(&self, key: K, value: V) -> Option<V>
-    where
-        V: Clone,
-    {
-        self.table().put(key, value, V::clone)
+    pub fn insert(&self, key: K, value: V) -> Option<V> {
+        self.table().put(self.hash(&key), key, value, V::clone)
     }
 
     /// Takes the entry out and returns its value.
@@ -137,9 +150,16 @@ where
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
-        V: Clone,
     {
-        self.table().take(key, V::clone)
+        self.table().take(self.hash(key), key, V::clone)
+    }
+
+    /// Puts a value in if the key is not there.
+    ///
+    /// # Errors
+    /// When the key is there: the value comes back.
+    pub fn insert_if_absent(&self, key: K, value: V) -> Result<(), V> {
+        self.table().put_absent(self.hash(&key), key, value)
     }
 
     /// Replaces the value by what `f` makes of it and returns the one replaced; `None`, and nothing done, when the
@@ -150,11 +170,12 @@ where
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
-        V: Clone + Eq,
+        V: Eq,
     {
         loop {
             let seen = self.get(key)?;
-            if self.exchange(key, &seen, &f(&seen))? {
+            let new = f(&seen);
+            if self.revise_if(key, &seen, || Revision::Replace(new.clone()))? {
                 return Some(seen);
             }
         }
@@ -163,31 +184,89 @@ where
     /// Like [`update`](Self::update), but puts `default` in when the key is not there, and then returns `None`.
     pub fn upsert(&self, key: K, default: V, f: impl Fn(&V) -> V) -> Option<V>
     where
-        V: Clone + Eq,
+        V: Eq,
     {
         loop {
             if let Some(replaced) = self.update(&key, &f) {
                 return Some(replaced);
             }
-            if self.table().put_absent(key.clone(), default.clone()).is_ok() {
+            if self.insert_if_absent(key.clone(), default.clone()).is_ok() {
                 return None;
             }
         }
     }
 
-    /// Stores `new` if the value still equals `seen`; says whether it did, or `None` when the key is not there.
-    fn exchange<Q>(&self, key: &Q, seen: &V, new: &V) -> Option<bool>
+    /// Replaces the value by `new` if it equals `current`, and returns the one replaced.
+    ///
+    /// # Errors
+    /// When the value differs it comes back, as a clone; `None` when the key is not there.
+    pub fn compare_exchange<Q>(&self, key: &Q, current: &V, new: &V) -> Result<V, Option<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
-        V: Clone + Eq,
+        V: Eq,
     {
-        let mut exchanged = false;
-        self.table().revise(key, |value| {
-            exchanged = value == seen;
-            exchanged.then(|| new.clone())
-        })?;
-        Some(exchanged)
+        let exchange = |value: &V| {
+            let _viewing = Viewing::begin();
+            let found = value.clone();
+            if found == *current {
+                (Revision::Replace(new.clone()), Ok(found))
+            } else {
+                (Revision::Keep, Err(Some(found)))
+            }
+        };
+        self.table().revise(self.hash(key), key, exchange).unwrap_or(Err(None))
+    }
+
+    /// Takes the entry out if `f` says so of its value, and returns that; `None` when the key is not there or `f`
+    /// said no. `f` runs again when the value has changed meanwhile, as seen by `Eq`.
+    pub fn remove_if<Q>(&self, key: &Q, f: impl Fn(&V) -> bool) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+        V: Eq,
+    {
+        loop {
+            let seen = self.get(key)?;
+            if !f(&seen) {
+                return None;
+            }
+            if self.revise_if(key, &seen, || Revision::Remove)? {
+                return Some(seen);
+            }
+        }
+    }
+
+    /// Takes out every entry of which `f` does not say that it stays, and says how many those were. Each entry is a
+    /// step of its own, as with [`remove_if`](Self::remove_if), in a walk like that of [`for_each`](Self::for_each).
+    pub fn retain(&self, f: impl Fn(&K, &V) -> bool) -> usize
+    where
+        V: Eq,
+    {
+        let mut removed = 0;
+        self.for_each(|key, seen| {
+            let gone = !f(key, seen) && self.remove_if(key, |value| !f(key, value)).is_some();
+            removed += usize::from(gone);
+        });
+        removed
+    }
+
+    /// Does what `to` says if the value still equals `seen`; says whether it did, or `None` when the key is not there.
+    fn revise_if<Q>(&self, key: &Q, seen: &V, to: impl Fn() -> Revision<V>) -> Option<bool>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+        V: Eq,
+    {
+        self.table().revise(self.hash(key), key, |value| {
+            let _viewing = Viewing::begin();
+            if value == seen { (to(), true) } else { (Revision::Keep, false) }
+        })
+    }
+
+    /// Makes room for that many more entries, as far as the backend can, so that they go in without growth.
+    pub fn reserve(&self, additional: usize) {
+        self.table().reserve(additional);
     }
 
     /// How many entries there are; may lag operations in flight. `sharded` looks at each of its shards.
@@ -207,20 +286,14 @@ where
     }
 
     /// Shows every entry to `f`, with no lock held: `sharded` copies one shard (1/256 of the map) at a time. Entries
-    /// that come, go or change meanwhile may be shown or not; on `lock_free`, a key that is removed and put back
-    /// meanwhile may be shown twice.
-    pub fn for_each(&self, f: impl FnMut(&K, &V))
-    where
-        V: Clone,
-    {
-        self.table().visit(|value| Some(value.clone()), f);
+    /// that come, go or change meanwhile may be shown or not; on `lock_free` and `papaya`, a key that is removed and
+    /// put back meanwhile may be shown twice.
+    pub fn for_each(&self, f: impl FnMut(&K, &V)) {
+        visit(self.table(), |value| Some(value.clone()), f);
     }
 
     /// Folds every entry into one value, as [`for_each`](Self::for_each) shows them.
-    pub fn fold<A>(&self, start: A, mut f: impl FnMut(A, &K, &V) -> A) -> A
-    where
-        V: Clone,
-    {
+    pub fn fold<A>(&self, start: A, mut f: impl FnMut(A, &K, &V) -> A) -> A {
         let mut folded = Some(start);
         self.for_each(|key, value| folded = folded.take().map(|so_far| f(so_far, key, value)));
         folded.expect("put back after every entry, or a panic of `f` has passed")
@@ -228,15 +301,12 @@ where
 
     /// One page of a scan of about `limit` entries, from the start or where the page before left off. No key comes
     /// twice; a key that is there throughout comes exactly once; no cursor comes with the last page.
-    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<K, V>
-    where
-        V: Clone,
-    {
-        self.table().page(cursor, limit, |value| Some(value.clone()))
+    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<K, V> {
+        page(self.table(), cursor, limit, |value| Some(value.clone()))
     }
 
-    /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions. `None` on
-    /// `lock_free`, whose locks cannot be seen.
+    /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions. `None` where
+    /// there are none, or they cannot be seen: on `lock_free` and `papaya`.
     pub fn lock_waits(&self) -> Option<Snapshot> {
         self.table.contention().map(|contention| contention.waits())
     }
@@ -255,5 +325,14 @@ where
     /// as above, and while there were no operations.
     pub fn shard_skew(&self) -> Option<f64> {
         self.table.contention().and_then(|contention| contention.skew())
+    }
+
+    /// Shows the stored value itself, for those who change it in place.
+    fn touch<Q, R>(&self, key: &Q, touch: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.table.view(self.hash(key), key, touch)
     }
 }

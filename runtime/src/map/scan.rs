@@ -7,11 +7,10 @@
 //! I3  A key that comes or goes meanwhile may or may not come. The scan as a whole is no snapshot.
 //!
 //! Price: a page of `sharded` looks at every entry of the shards it touches (1/256 of the map each) and holds one
-//! shard's read lock at a time; a page of `lock_free` looks at every entry of the map.
+//! shard's read lock at a time; a page of `lock_free` or `papaya` looks at every entry of the map.
 
-use super::backend::Table;
+use super::structure::Structure;
 use std::fmt;
-use std::hash::Hash;
 use std::str::FromStr;
 
 /// Where a scan goes on: past every entry already returned. Good for the map that gave it, for as long as the map
@@ -84,54 +83,48 @@ impl<K: Ord, T> Gathered<K, T> {
         self.cut();
         let full = self.is_full();
         self.entries.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        // An iterator of `lock_free` meets a key again that is removed and put back while it passes.
+        // A walk without locks meets a key again that is removed and put back while it passes.
         self.entries.dedup_by(|b, a| (a.0, &a.1) == (b.0, &b.1));
         let next = full.then(|| self.entries.last().map(|entry| Cursor(entry.0))).flatten();
         (self.entries.into_iter().map(|(_, key, value)| (key, value)).collect(), next)
     }
 }
 
-impl<K, V> Table<K, V>
-where
-    K: Hash + Ord + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    /// One page; `read` makes of a value what the page holds, or leaves the entry out. It runs under a lock.
-    pub(super) fn page<T>(
-        &self,
-        cursor: Option<Cursor>,
-        limit: usize,
-        mut read: impl FnMut(&V) -> Option<T>,
-    ) -> Page<K, T> {
-        let after = cursor.map(|Cursor(after)| after);
-        let mut gathered = Gathered { entries: Vec::new(), after, until: u64::MAX, limit: limit.max(1) };
-        for stripe in self.stripe_of(after.unwrap_or(0))..self.stripes() {
-            self.walk(stripe, |position, key, value| {
-                if gathered.wants(position)
-                    && let Some(value) = read(value)
-                {
-                    gathered.add(position, key.clone(), value);
-                }
-            });
-            if gathered.is_full() {
-                break;
+/// One page; `read` makes of a value what the page holds, or leaves the entry out. It may run under a lock.
+pub(super) fn page<K: Ord + Clone, V, T>(
+    table: &impl Structure<K, V>,
+    cursor: Option<Cursor>,
+    limit: usize,
+    mut read: impl FnMut(&V) -> Option<T>,
+) -> Page<K, T> {
+    let after = cursor.map(|Cursor(after)| after);
+    let mut gathered = Gathered { entries: Vec::new(), after, until: u64::MAX, limit: limit.max(1) };
+    for stripe in table.stripe_of(after.unwrap_or(0))..table.stripes() {
+        table.walk(stripe, |position, key, value| {
+            if gathered.wants(position)
+                && let Some(value) = read(value)
+            {
+                gathered.add(position, key.clone(), value);
             }
+        });
+        if gathered.is_full() {
+            break;
         }
-        gathered.into_page()
     }
+    gathered.into_page()
+}
 
-    /// Shows every entry to `f` with no lock held; `read` makes of a value what is shown, or leaves the entry out,
-    /// and runs under a lock.
-    pub(super) fn visit<T>(&self, mut read: impl FnMut(&V) -> Option<T>, mut f: impl FnMut(&K, &T)) {
-        if let Table::LockFree(table) = self {
-            table.walk(|_, key, value| read(value).iter().for_each(|shown| f(key, shown)));
-            return;
-        }
-        let mut entries = Vec::new();
-        for stripe in 0..self.stripes() {
-            self.walk(stripe, |_, key, value| entries.extend(read(value).map(|shown| (key.clone(), shown))));
-            entries.drain(..).for_each(|(key, shown)| f(&key, &shown));
-        }
+/// Shows every entry to `f` with no lock held; `read` makes of a value what is shown, or leaves the entry out, and may
+/// run under a lock.
+pub(super) fn visit<K: Clone, V, T>(
+    table: &impl Structure<K, V>,
+    mut read: impl FnMut(&V) -> Option<T>,
+    mut f: impl FnMut(&K, &T),
+) {
+    let mut entries = Vec::new();
+    for stripe in 0..table.stripes() {
+        table.walk(stripe, |_, key, value| entries.extend(read(value).map(|shown| (key.clone(), shown))));
+        entries.drain(..).for_each(|(key, shown)| f(&key, &shown));
     }
 }
 

@@ -4,47 +4,31 @@
 //! serves both the choice of shard and the probe; a failed try shows contention before anybody waits; and
 //! `DashMap::alter` aborts the process when its closure panics.
 //!
-//! I1  An entry keeps its hash (8 bytes), so a growing table moves its entries without running the key's `Hash`:
+//! I1  An entry keeps its hash ([`Hashed`]), so a growing table moves its entries without running the key's `Hash`:
 //!     short under the lock, and a `Hash` that panics can lose nothing.
-//! I2  An entry's position, its hash rotated by the 7 bits hashbrown tags with, orders entries by shard first.
+//! I2  dashmap chooses a shard by the bits below the 7 that hashbrown tags with: [`position`] puts those first, so
+//!     that it orders entries by shard.
 //! Progress: blocking, per shard. Readers share; dashmap's lock lets readers pass a waiting writer.
 
 use super::contention::Contention;
-use super::keyed::Keyed;
+use super::hashed::{Hashed, Ready};
+use super::structure::{Revision, Structure, position};
 use dashmap::{DashMap, SharedValue};
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::Hash;
 
 /// Shards of a map. dashmap takes four per core; more make a page of a scan, a growing table and a collision of two
 /// threads each that much smaller, for 128 bytes apiece.
 const SHARDS: usize = 256;
 
-/// A key with its hash.
-#[derive(PartialEq, Eq)]
-struct Hashed<K> {
-    hash: u64,
-    key: K,
-}
-
-impl<K> Hash for Hashed<K> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
 pub(super) struct Sharded<K, V> {
-    map: DashMap<Hashed<K>, V, Keyed>,
+    map: DashMap<Hashed<K>, V, Ready>,
     contention: Contention,
 }
 
-/// Where a hash stands in the order of scans (I2).
-fn position(hash: u64) -> u64 {
-    hash.rotate_left(7)
-}
-
-impl<K: Hash + Eq, V> Sharded<K, V> {
-    pub(super) fn new(hasher: Keyed) -> Self {
-        let map = DashMap::with_hasher_and_shard_amount(hasher, SHARDS);
+impl<K: Eq, V> Sharded<K, V> {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        let map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, Ready, SHARDS);
         Self { map, contention: Contention::new(SHARDS) }
     }
 
@@ -52,111 +36,115 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         &self.contention
     }
 
-    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
-        self.map.hasher().hash_one(key)
-    }
-
     fn shard(&self, hash: u64) -> usize {
         self.map.determine_shard(hash as usize)
     }
+}
 
-    pub(super) fn view<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+impl<K, V> Structure<K, V> for Sharded<K, V>
+where
+    K: Hash + Ord + Send + Sync,
+    V: Send + Sync,
+{
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Ord + ?Sized,
     {
-        let hash = self.hash(key);
         let shard = self.shard(hash);
         let table = self.contention.read(shard, &self.map.shards()[shard]);
-        table
-            .get(hash, |(known, _)| known.hash == hash && known.key.borrow() == key)
-            .map(|(_, value)| look(value.get()))
+        table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
     }
 
-    /// Puts the value in, whether the key was there or not; the value it replaced comes back.
-    pub(super) fn put(&self, key: K, value: V) -> Option<V> {
-        let hash = self.hash(&key);
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
-        match table.get_mut(hash, |(known, _)| known.hash == hash && known.key == key) {
+        let replaced = match table.get_mut(hash, |(known, _)| known.is(hash, &key)) {
             Some((_, slot)) => Some(std::mem::replace(slot.get_mut(), value)),
             None => {
                 table.insert_entry(hash, (Hashed { hash, key }, SharedValue::new(value)), |(known, _)| known.hash);
                 None
             }
-        }
+        };
+        // A value's own `Clone` and `Drop` run once the shard is free again.
+        drop(table);
+        replaced.as_ref().map(look)
     }
 
-    /// Puts the value in if the key is not there, else hands it back.
-    pub(super) fn put_absent(&self, key: K, value: V) -> Result<(), V> {
-        let hash = self.hash(&key);
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
-        if table.get(hash, |(known, _)| known.hash == hash && known.key == key).is_some() {
+        if table.get(hash, |(known, _)| known.is(hash, &key)).is_some() {
             return Err(value);
         }
         table.insert_entry(hash, (Hashed { hash, key }, SharedValue::new(value)), |(known, _)| known.hash);
         Ok(())
     }
 
-    /// Offers the value to `revise`, which may return one to take its place. `None` when the key is not there.
-    pub(super) fn revise<Q>(&self, key: &Q, revise: impl FnOnce(&V) -> Option<V>) -> Option<()>
+    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Ord + ?Sized,
     {
-        let hash = self.hash(key);
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
-        let (_, slot) = table.get_mut(hash, |(known, _)| known.hash == hash && known.key.borrow() == key)?;
-        let replaced = revise(slot.get()).map(|value| std::mem::replace(slot.get_mut(), value));
+        let bucket = table.find(hash, |(known, _)| known.is(hash, key))?;
+        // SAFETY: a full bucket of a table that is locked for us alone, found just now.
+        let (_, slot) = unsafe { bucket.as_mut() };
+        let (revision, given) = revise(slot.get());
+        let (mut replaced, mut removed) = (None, None);
+        match revision {
+            Revision::Keep => {}
+            Revision::Replace(value) => replaced = Some(std::mem::replace(slot.get_mut(), value)),
+            // SAFETY: the bucket is still full: nothing but `revise` came between, and it cannot reach the table.
+            Revision::Remove => removed = Some(unsafe { table.remove(bucket) }),
+        }
         // A value's own `Drop` runs once the shard is free again.
         drop(table);
-        drop(replaced);
-        Some(())
+        drop((replaced, removed));
+        Some(given)
     }
 
-    pub(super) fn take<Q>(&self, key: &Q) -> Option<V>
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Ord + ?Sized,
     {
-        let hash = self.hash(key);
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
-        let taken = table.remove_entry(hash, |(known, _)| known.hash == hash && known.key.borrow() == key);
+        let taken = table.remove_entry(hash, |(known, _)| known.is(hash, key));
         drop(table);
-        taken.map(|(_, value)| value.into_inner())
+        taken.map(|(_, value)| look(value.get()))
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.map.shards().iter().enumerate().map(|(index, shard)| self.contention.read(index, shard).len()).sum()
     }
 
-    /// Empties the map shard by shard and says how many entries that were.
-    pub(super) fn clear(&self) -> usize {
-        self.map
-            .shards()
-            .iter()
-            .enumerate()
-            .map(|(index, shard)| {
-                let taken = std::mem::take(&mut *self.contention.write(index, shard));
-                taken.len()
-            })
-            .sum()
+    fn clear(&self) -> usize {
+        let shards = self.map.shards().iter().enumerate();
+        // What is taken out is dropped once the shard is free again.
+        let emptied = shards.map(|(index, shard)| std::mem::take(&mut *self.contention.write(index, shard)));
+        emptied.map(|table| table.len()).sum()
     }
 
-    pub(super) fn stripes(&self) -> usize {
-        self.map.shards().len()
+    fn reserve(&self, additional: usize) {
+        let each = additional.div_ceil(SHARDS);
+        for (index, shard) in self.map.shards().iter().enumerate() {
+            self.contention.write(index, shard).reserve(each, |(known, _)| known.hash);
+        }
     }
 
-    /// The stripe that holds the entries at `position`.
-    pub(super) fn stripe_of(&self, position: u64) -> usize {
+    fn stripes(&self) -> usize {
+        SHARDS
+    }
+
+    fn stripe_of(&self, position: u64) -> usize {
         self.shard(position.rotate_right(7))
     }
 
-    /// Shows every entry of a stripe with its position, under the shard's lock.
-    pub(super) fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+    /// Under the shard's read lock.
+    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
         let table = self.contention.read(stripe, &self.map.shards()[stripe]);
         // SAFETY: the iterator is used up before `table`, whose read lock keeps the buckets as they are, is dropped.
         for bucket in unsafe { table.iter() } {
@@ -171,11 +159,13 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
 mod tests {
     use super::super::keyed::keyed;
     use super::*;
+    use std::hash::BuildHasher;
 
     #[test]
     fn positions_order_by_shard_first() {
-        let sharded = Sharded::<u64, ()>::new(keyed());
-        let mut hashes: Vec<u64> = (0..10_000).map(|key| sharded.hash(&key)).collect();
+        let sharded = Sharded::<u64, ()>::with_capacity(0);
+        let hasher = keyed();
+        let mut hashes: Vec<u64> = (0..10_000u64).map(|key| hasher.hash_one(key)).collect();
         hashes.sort_by_key(|&hash| position(hash));
         assert!(hashes.is_sorted_by_key(|&hash| sharded.shard(hash)));
         assert!(hashes.iter().all(|&hash| sharded.stripe_of(position(hash)) == sharded.shard(hash)));

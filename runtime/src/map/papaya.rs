@@ -1,0 +1,113 @@
+//! The `papaya` backend: papaya's open-addressing table of pointers to entries.
+//!
+//! Entries carry their hash ([`Hashed`]): a table that grows is copied in blocks by all threads that meet it, and
+//! one whose key's `Hash` panicked there would leave its block unfinished, and the others waiting for it for good.
+//! Growth compares no keys and clones none, so with the hash at hand it runs no user code at all.
+//!
+//! Updates need a key of their own, as an entry and its key are one allocation: `revise` finds the entry first, and
+//! clones its key only if it is there. Memory that readers may still look at is freed in batches when their guards
+//! are gone (seize), so it lags. papaya issues membarrier system calls; a seccomp filter must allow them.
+//!
+//! What it does not promise: to hold many keys of one and the same 64-bit hash. papaya gives up a probe after five
+//! steps for each doubling of its table and makes a new one; with few entries that is of the same size, and so on for
+//! ever, in the midst of the operation. Seeds are random, so nobody who chooses keys can bring it about; a `Hash` that
+//! returns a constant can, from some twenty keys on.
+//! Progress: lock-free to read and write; a table that grows while it is being grown makes writers wait.
+
+use super::hashed::{Hashed, Ready, Sought};
+use super::structure::{Revision, Structure, position};
+use ::papaya::{Compute, HashMap, Operation};
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+pub(super) struct Papaya<K, V> {
+    map: HashMap<Hashed<K>, V, Ready>,
+}
+
+impl<K, V> Papaya<K, V> {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { map: HashMap::with_capacity_and_hasher(capacity, Ready) }
+    }
+}
+
+impl<K, V> Structure<K, V> for Papaya<K, V>
+where
+    K: Hash + Ord + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.map.get(&Sought { hash, key }, &self.map.guard()).map(look)
+    }
+
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        self.map.insert(Hashed { hash, key }, value, &self.map.guard()).map(look)
+    }
+
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+        match self.map.try_insert(Hashed { hash, key }, value, &self.map.guard()) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refused.not_inserted),
+        }
+    }
+
+    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let guard = self.map.guard();
+        let (known, _) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
+        // papaya runs the closure on one entry at a time and acts on the last run, whose gift stands here then.
+        let mut given = None;
+        let step = |entry: Option<(&Hashed<K>, &V)>| {
+            let Some((_, value)) = entry else { return Operation::Abort(None) };
+            match revise(value) {
+                (Revision::Keep, gift) => Operation::Abort(Some(gift)),
+                (Revision::Replace(value), gift) => {
+                    given = Some(gift);
+                    Operation::Insert(value)
+                }
+                (Revision::Remove, gift) => {
+                    given = Some(gift);
+                    Operation::Remove
+                }
+            }
+        };
+        match self.map.compute(known.clone(), step, &guard) {
+            Compute::Aborted(kept) => kept,
+            _ => given,
+        }
+    }
+
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.map.remove(&Sought { hash, key }, &self.map.guard()).map(look)
+    }
+
+    fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// papaya's own `clear` does not say how many there were.
+    fn clear(&self) -> usize {
+        let guard = self.map.guard();
+        self.map.keys(&guard).filter(|key| self.map.remove(*key, &guard).is_some()).count()
+    }
+
+    fn reserve(&self, additional: usize) {
+        self.map.reserve(additional, &self.map.guard());
+    }
+
+    /// No lock is held; writers go on meanwhile.
+    fn walk(&self, _stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+        let guard = self.map.guard();
+        self.map.iter(&guard).for_each(|(known, value)| visit(position(known.hash), &known.key, value));
+    }
+}

@@ -1,0 +1,80 @@
+//! The contract of a map's backends: what a structure must give so that a map can run on it, and leave it.
+//!
+//! It is the intersection of what the structures can do. Values are shown to closures, never handed out by
+//! reference. The map hashes each key once and passes the hash along: every structure of a map sees the same hash of
+//! a key, so that the order of scans ([`position`]) survives a hand-over. A structure may ignore it and hash by itself
+//! as long as its positions agree.
+//!
+//! Closures given to a structure are the map's own: short, pure, using no map. They run under whatever lock the
+//! structure has. What they call of the user's is `Clone` and `Eq` of values, which may panic: the structure must
+//! then be as if the operation had not been called, and usable.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+/// What becomes of an entry that was looked at.
+#[derive(Debug)]
+pub enum Revision<V> {
+    /// It stays as it is.
+    Keep,
+    /// This value takes the place of the one that was shown.
+    Replace(V),
+    /// It is removed.
+    Remove,
+}
+
+/// Where a hash stands in the order of scans: a bijection that puts the bits by which dashmap chooses a shard first.
+pub fn position(hash: u64) -> u64 {
+    hash.rotate_left(7)
+}
+
+/// A concurrent map from `K` to `V`. Operations on one key are linearizable.
+pub trait Structure<K, V>: Send + Sync {
+    /// Shows the value. May run under a shared lock, or on a copy.
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized;
+
+    /// Puts the value in, whether the key was there or not, and shows the value it replaced.
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>;
+
+    /// Puts the value in if the key is not there, else hands it back.
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V>;
+
+    /// Shows the value to `revise` and does what that says, as one step. `None` when the key is not there, else what
+    /// the run of `revise` that took effect gave beside its revision; a structure without locks may run it often.
+    fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized;
+
+    /// Removes the entry and shows its value. Readers that found it before may still be looking.
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized;
+
+    /// How many entries there are; may lag operations in flight.
+    fn len(&self) -> usize;
+
+    /// Removes every entry that is there when its turn comes and says how many it removed itself.
+    fn clear(&self) -> usize;
+
+    /// Makes room for that many more entries, as far as the structure can.
+    fn reserve(&self, additional: usize);
+
+    /// Parts that can be walked one at a time, in the order of their entries' positions.
+    fn stripes(&self) -> usize {
+        1
+    }
+
+    /// The stripe that holds the entries at `position`.
+    fn stripe_of(&self, _position: u64) -> usize {
+        0
+    }
+
+    /// Shows every entry of a stripe with its position, in any order. An entry that is there throughout is shown; one
+    /// that is removed and put back meanwhile may be shown twice.
+    fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V));
+}
