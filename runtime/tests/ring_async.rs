@@ -1,6 +1,7 @@
 //! The ring's ends that await: polled by hand, one future a thread, under tokio, and mixed with threads that park.
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
+mod by_hand;
 mod executor;
 mod ledger;
 
@@ -10,7 +11,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use executor::{Calls, block_on, poll};
+use by_hand::{Calls, poll};
+use executor::block_on;
 use ledger::{Item, Ledger, Order};
 use rheostat_runtime::queue::{Closed, PushError, Ring};
 

@@ -1,6 +1,7 @@
 //! The SPSC ring: exact answers from one thread, the same answers as a plain deque, and every item once from two.
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
+mod by_hand;
 mod executor;
 mod ledger;
 
@@ -12,7 +13,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use executor::{Calls, block_on, poll};
+use by_hand::{Calls, poll};
+use executor::block_on;
 use ledger::{Item, Ledger, Order};
 use proptest::prelude::*;
 use rheostat_runtime::queue::spsc::{self, Consumer, Producer};

@@ -10,7 +10,8 @@
 //!
 //! Contenders wait as their users would: the blocking ends of ring, spsc and channel, crossbeam's `Backoff` around the
 //! others and around the tries of ours. Bulks go by `Vec` where the queue takes one, by slice where it does not. Those for
-//! one producer and one consumer have a table of their own. The proof is the count of items; their sum is asserted.
+//! one producer and one consumer have a table of their own. Cases of one thread are timed by its processor's clock, the
+//! others by the wall's. The proof is the count of items; their sum is asserted.
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
@@ -20,7 +21,8 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::Backoff;
-use rheostat_runtime::queue::{Ring, spsc};
+use rheostat_runtime::queue::{self, Ring, spsc};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::measure::{Contender, compare, pin};
 
@@ -189,6 +191,44 @@ impl Pop for Receiver<u64> {
     }
 }
 
+/// The ring taken apart into handles.
+struct Handles;
+
+impl Queue for Handles {
+    type Push = queue::Producer<u64>;
+    type Pop = queue::Consumer<u64>;
+    fn ends(each: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let (producer, consumer) = Ring::new(CAPACITY).unwrap().split();
+        // No clone beyond those that are used: what one handle may do depends on whether it is the only one.
+        let mut ends = (Vec::with_capacity(each), Vec::with_capacity(each));
+        for _ in 1..each {
+            ends.0.push(producer.clone());
+            ends.1.push(consumer.clone());
+        }
+        ends.0.push(producer);
+        ends.1.push(consumer);
+        ends
+    }
+}
+
+impl Push for queue::Producer<u64> {
+    fn push(&mut self, item: u64) {
+        queue::Producer::push(self, item).unwrap();
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        self.push_all(items).unwrap();
+    }
+}
+
+impl Pop for queue::Consumer<u64> {
+    fn pop(&mut self) -> u64 {
+        queue::Consumer::pop(self).unwrap()
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk_wait(out, max, None).unwrap();
+    }
+}
+
 struct Spsc;
 
 impl Queue for Spsc {
@@ -324,13 +364,13 @@ impl Case {
         let (mut push, mut pop) = Q::ends(1);
         let (push, pop) = (&mut push[0], &mut pop[0]);
         match self {
-            Case::Pair => timed(about, || {
+            Case::Pair => timed_alone(about, || {
                 (0..about).fold(0, |sum, item| {
                     push.push(black_box(item));
                     sum + pop.pop()
                 })
             }),
-            Case::Burst => timed(about / 512 * 512, || {
+            Case::Burst => timed_alone(about / 512 * 512, || {
                 (0..about / 512 * 512).step_by(512).fold(0, |sum, first| {
                     (first..first + 512).for_each(|item| push.push(black_box(item)));
                     (0..512).fold(sum, |sum, _| sum + pop.pop())
@@ -338,7 +378,7 @@ impl Case {
             }),
             Case::Bulk => {
                 let (mut items, mut out) = (Vec::with_capacity(100), Vec::with_capacity(100));
-                timed(about / 100 * 100, || {
+                timed_alone(about / 100 * 100, || {
                     (0..about / 100 * 100).step_by(100).fold(0, |sum, first| {
                         items.extend(first..first + 100);
                         push.push_bulk(&mut items);
@@ -394,6 +434,24 @@ fn exchange<Q: Queue>(each: usize, run: usize, about: u64) -> (f64, u64) {
     })
 }
 
+/// Nanoseconds of its processor that this thread has used.
+fn thread_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// As [`timed`], for one thread, in time of its processor: others on the machine do not count.
+fn timed_alone(count: u64, body: impl FnOnce() -> u64) -> (f64, u64) {
+    let mut used = 0;
+    let (_, count) = timed(count, || {
+        let begin = thread_time();
+        let sum = body();
+        used = thread_time() - begin;
+        sum
+    });
+    (used as f64 / count as f64, count)
+}
+
 /// Nanoseconds an item took in `body`, which moves the items `0..count` and returns the sum of what came out; and `count`.
 fn timed(count: u64, body: impl FnOnce() -> u64) -> (f64, u64) {
     let begin = Instant::now();
@@ -413,6 +471,7 @@ pub fn run(only: Option<&str>) {
                 Contender::new("SegQueue", || case.run::<SegQueue<u64>>(about)),
                 Contender::new("crossbeam-channel", || case.run::<Channel>(about)),
                 Contender::new("ring", || case.run::<Ring<u64>>(about)),
+                Contender::new("ring, handles", || case.run::<Handles>(about)),
                 Contender::new("ring, tries", || case.run::<TryRing>(about)),
             ];
             compare(&format!("{name}, queue of {CAPACITY}, ns per item"), "ns", 9, contenders);

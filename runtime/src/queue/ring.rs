@@ -11,8 +11,8 @@
 //! | `head` | ticket of the next pop | `AWAITED`: producers sleep | 0 |
 //! | `seq` of a slot | ticket it is for | 0 | `FULL`: holds that ticket's item |
 //!
-//! Writers: `tail` producers by CAS, its flags by `close` and by sleepers; `head` consumers by CAS, its flag by
-//! sleepers; `head_seen` any producer; `seq`, `value` the slot's current owner; `limit` whoever turns it;
+//! Writers: `tail` producers by CAS, or a sole one by stores, its flags by `close` and by sleepers; `head` consumers
+//! likewise, its flag by sleepers; `head_seen` any producer; `seq`, `value` the slot's current owner; `limit` whoever turns it;
 //! `closing` `close`.
 //! I1  Winning the CAS for a ticket, or for a run of them, makes you owner of their slots until you store `seq`.
 //! I2  A run is claimed only after every slot in it was seen ready for its ticket. Such a slot changes only through
@@ -21,6 +21,9 @@
 //! I4  `CLOSED` is never taken back, and no CAS on `tail` succeeds once it is set: the ticket beside it is final.
 //! I5  `head_seen` never runs ahead of `head`, so the length computed from it is never too small, and a push that
 //!     is let in saw `length < limit` at its CAS.
+//! I6  A sole handle (see `ends`) may have a bias on `tail` or `head`: then it claims single tickets by plain stores,
+//!     with both flags down. Whoever puts a flag up takes the bias away first, in one step with it, and none is granted
+//!     while one is up. So for everybody else the word moves as if by CAS, and I1 to I5 and O3 hold as they stand.
 //! O1  `seq` store Release pairs with `seq` load Acquire in the other role. It carries `value`, or the news that it was taken.
 //! O2  CAS on `tail` and `head` is Relaxed: it hands out tickets and publishes nothing; data moves by O1.
 //! O3  Sleeping consumers: announce (lock; `fetch_or` AWAITED on `tail` by the first), read `tail` and `head`, and
@@ -40,10 +43,11 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use super::bias::{Bias, Mark};
 use super::wait::{Wait, Waits, wait_async};
 use super::{CapacityError, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Backoff, CachePadded, Flag, UnsafeCell};
 
 /// The most slots that a ring can have: 16 Mi.
@@ -54,6 +58,10 @@ const AWAITED: usize = 2;
 const STRIDE: usize = 4;
 const TICKET: usize = !(STRIDE - 1);
 const FULL: usize = 1;
+
+/// O1 as it is, and as mutants that show that a model is watching it.
+const PUBLISH: Ordering = if cfg!(rt_mutant = "ring_items_unpublished") { Relaxed } else { Release };
+const VACATE: Ordering = if cfg!(rt_mutant = "ring_room_unpublished") { Relaxed } else { Release };
 
 /// Two tickets of one ring are compared as signed distances, so all slots must fit in half of what wraps.
 const _: () = assert!(CAPACITY_MAX <= usize::MAX / STRIDE / 2);
@@ -83,7 +91,7 @@ const _: () = assert!(CAPACITY_MAX <= usize::MAX / STRIDE / 2);
 /// ```
 pub struct Ring<T> {
     tail: CachePadded<Tail>,
-    head: CachePadded<AtomicUsize>,
+    head: CachePadded<Head>,
     shape: CachePadded<Shape<T>>,
     /// Consumers asleep.
     item_waits: CachePadded<Waits>,
@@ -94,8 +102,15 @@ pub struct Ring<T> {
 /// The producers' line.
 struct Tail {
     word: AtomicUsize,
+    mark: Mark,
     /// `head` when a producer last had to look: keeps pushes off the consumers' line.
     head_seen: AtomicUsize,
+}
+
+/// The consumers' line.
+struct Head {
+    word: AtomicUsize,
+    mark: Mark,
 }
 
 /// What both sides read and hardly anybody writes.
@@ -104,6 +119,8 @@ struct Shape<T> {
     start: usize,
     limit: AtomicUsize,
     closing: AtomicBool,
+    push_bias: Bias,
+    pop_bias: Bias,
 }
 
 struct Slot<T> {
@@ -124,7 +141,7 @@ impl<T> Slot<T> {
     unsafe fn fill(&self, ticket: usize, item: T) {
         // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen empty.
         self.value.with_mut(|value| unsafe { (*value).write(item) });
-        self.seq.store(ticket.wrapping_add(FULL), Release); // O1: hands `value` to this ticket's consumer.
+        self.seq.store(ticket.wrapping_add(FULL), PUBLISH); // O1: hands `value` to this ticket's consumer.
     }
 
     /// # Safety
@@ -134,7 +151,7 @@ impl<T> Slot<T> {
         // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen full (O1); after that store
         // nobody reads this value again.
         let item = self.value.with(|value| unsafe { (*value).assume_init_read() });
-        self.seq.store(next_lap, Release); // O1: hands the empty slot to the next lap's producer.
+        self.seq.store(next_lap, VACATE); // O1: hands the empty slot to the next lap's producer.
         item
     }
 }
@@ -146,14 +163,18 @@ unsafe impl<T: Send> Send for Ring<T> {}
 
 /// The announcement of sleepers in a position word.
 #[derive(Clone, Copy)]
-struct Awaited<'a>(&'a AtomicUsize);
+struct Awaited<'a> {
+    word: &'a AtomicUsize,
+    mark: &'a Mark,
+    bias: &'a Bias,
+}
 
 impl Flag for Awaited<'_> {
     fn raise(&self) {
-        self.0.fetch_or(AWAITED, Relaxed); // O3
+        self.bias.revoke_and(self.mark, || self.word.fetch_or(AWAITED, Relaxed)); // O3, I6
     }
     fn lower(&self) {
-        self.0.fetch_and(!AWAITED, Relaxed);
+        self.word.fetch_and(!AWAITED, Relaxed); // I6: the flag is up, so there is no bias.
     }
 }
 
@@ -195,13 +216,19 @@ impl<T> Ring<T> {
             slots[(ticket / STRIDE) & (allocation - 1)].seq = AtomicUsize::new(ticket);
         }
         Ok(Self {
-            tail: CachePadded::new(Tail { word: AtomicUsize::new(start), head_seen: AtomicUsize::new(start) }),
-            head: CachePadded::new(AtomicUsize::new(start)),
+            tail: CachePadded::new(Tail {
+                word: AtomicUsize::new(start),
+                mark: Mark::new(),
+                head_seen: AtomicUsize::new(start),
+            }),
+            head: CachePadded::new(Head { word: AtomicUsize::new(start), mark: Mark::new() }),
             shape: CachePadded::new(Shape {
                 slots,
                 start,
                 limit: AtomicUsize::new(limit),
                 closing: AtomicBool::new(false),
+                push_bias: Bias::new(),
+                pop_bias: Bias::new(),
             }),
             item_waits: CachePadded::new(Waits::new()),
             room_waits: CachePadded::new(Waits::new()),
@@ -254,14 +281,14 @@ impl<T> Ring<T> {
     #[inline]
     pub fn try_pop(&self) -> Result<T, PopError> {
         let mut backoff = Backoff::new();
-        let mut head = self.head.load(Relaxed);
+        let mut head = self.head.word.load(Relaxed);
         loop {
             let ticket = head & TICKET;
             let slot = self.slot(ticket);
             let past = slot.past(ticket.wrapping_add(FULL));
             if past == 0 {
                 let next = head.wrapping_add(STRIDE);
-                match self.head.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+                match self.head.word.compare_exchange_weak(head, next, Relaxed, Relaxed) {
                     Ok(_) => {
                         // SAFETY: the CAS made this ticket ours (I1).
                         let item = unsafe { slot.take(self.next_lap(ticket)) };
@@ -274,9 +301,59 @@ impl<T> Ring<T> {
             } else if past < 0 {
                 return Err(self.nothing_at(ticket));
             } else {
-                head = self.head.load(Relaxed);
+                head = self.head.word.load(Relaxed);
             }
         }
+    }
+
+    /// Pushes for the one that owns the bias: gives the item back when that does not stand, or the ring is full.
+    #[inline(always)]
+    pub(super) fn push_alone(&self, item: T) -> Option<T> {
+        let Some(_visit) = self.shape.push_bias.visit(&self.tail.mark) else { return Some(item) };
+        let ticket = self.tail.word.load(Relaxed); // I6: without flags.
+        let slot = self.slot(ticket);
+        if self.room_at(ticket, 1) == 0 || slot.past(ticket) != 0 {
+            return Some(item);
+        }
+        // As with a CAS the ticket goes before the item: nobody may pop what `tail` has not passed (I3).
+        self.tail.word.store(ticket.wrapping_add(STRIDE), Relaxed);
+        // SAFETY: nobody else moves `tail` during the visit, so the ticket is ours (I1, I6).
+        unsafe { slot.fill(ticket, item) };
+        None // Nobody sleeps: the flag was down, and stays down until the visit ends.
+    }
+
+    /// Pops for the one that owns the bias: nothing when that does not stand, or nothing is there.
+    #[inline(always)]
+    pub(super) fn pop_alone(&self) -> Option<T> {
+        let _visit = self.shape.pop_bias.visit(&self.head.mark)?;
+        let ticket = self.head.word.load(Relaxed); // I6: without flags.
+        let slot = self.slot(ticket);
+        if slot.past(ticket.wrapping_add(FULL)) != 0 {
+            return None;
+        }
+        self.head.word.store(ticket.wrapping_add(STRIDE), Relaxed);
+        // SAFETY: nobody else moves `head` during the visit, so the ticket is ours (I1, I6).
+        Some(unsafe { slot.take(self.next_lap(ticket)) })
+    }
+
+    /// Grants the sole producer the bias on `tail`, unless a flag is up.
+    pub(super) fn prefer_sole_producer(&self) {
+        self.shape.push_bias.grant_if(|| self.tail.word.load(Relaxed) & !TICKET == 0);
+    }
+
+    /// Grants the sole consumer the bias on `head`, unless a flag is up.
+    pub(super) fn prefer_sole_consumer(&self) {
+        self.shape.pop_bias.grant_if(|| self.head.word.load(Relaxed) & !TICKET == 0);
+    }
+
+    /// There will be another producer: takes the bias away.
+    pub(super) fn admit_producers(&self) {
+        self.shape.push_bias.revoke_and(&self.tail.mark, || ());
+    }
+
+    /// There will be another consumer: takes the bias away.
+    pub(super) fn admit_consumers(&self) {
+        self.shape.pop_bias.revoke_and(&self.head.mark, || ());
     }
 
     /// Pushes as many items from the front of `items` as there is room for, as one run, in order and without
@@ -302,16 +379,29 @@ impl<T> Ring<T> {
             match self.tail.word.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
                 Ok(_) => {
                     let (first, second) = self.run(ticket, ready);
-                    let mut ticket = ticket;
-                    let mut items = items.drain(..ready);
+                    let (mut ticket, rest) = (ticket, items.len() - ready);
+                    // SAFETY: the vector gives up all items, those in front are moved to the ring, and it takes back
+                    // those behind, moved to its front. Nothing in between panics.
+                    let begin = unsafe {
+                        items.set_len(0);
+                        items.as_mut_ptr()
+                    };
+                    let mut from = begin;
                     for slots in [first, second] {
-                        slots.iter().zip(&mut items).for_each(|(slot, item)| {
-                            // SAFETY: the CAS made the whole run ours (I1, I2).
-                            unsafe { slot.fill(ticket, item) };
+                        for slot in slots {
+                            // SAFETY: the CAS made the whole run ours (I1, I2), and there is an item for each slot of it.
+                            unsafe {
+                                slot.fill(ticket, from.read());
+                                from = from.add(1);
+                            }
                             ticket = ticket.wrapping_add(STRIDE);
-                        });
+                        }
                     }
-                    drop(items);
+                    // SAFETY: as above.
+                    unsafe {
+                        begin.copy_from(from, rest);
+                        items.set_len(rest);
+                    }
                     self.published(tail);
                     return ready;
                 }
@@ -324,20 +414,20 @@ impl<T> Ring<T> {
     /// Pops up to `max` items to the end of `out`, as one run, in order and without waiting. Returns how many.
     pub fn pop_bulk(&self, out: &mut Vec<T>, max: usize) -> usize {
         let mut backoff = Backoff::new();
-        let mut head = self.head.load(Relaxed);
+        let mut head = self.head.word.load(Relaxed);
         loop {
             let ticket = head & TICKET;
             let ready = self.ready(ticket, max.min(self.allocation()), FULL);
             if ready == 0 {
                 if max > 0 && self.slot(ticket).past(ticket.wrapping_add(FULL)) > 0 {
-                    head = self.head.load(Relaxed);
+                    head = self.head.word.load(Relaxed);
                     continue;
                 }
                 return 0;
             }
             out.reserve(ready); // Before the claim: what may panic must not hold slots.
             let next = head.wrapping_add(ready * STRIDE);
-            match self.head.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+            match self.head.word.compare_exchange_weak(head, next, Relaxed, Relaxed) {
                 Ok(_) => {
                     let (first, second) = self.run(ticket, ready);
                     let mut next_lap = self.next_lap(ticket);
@@ -427,7 +517,7 @@ impl<T> Ring<T> {
     }
 
     #[cold]
-    fn pop_late(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
+    pub(super) fn pop_late(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
         let mut wait = self.wait_for_item(timeout);
         loop {
             match self.try_pop() {
@@ -460,7 +550,7 @@ impl<T> Ring<T> {
                 self.pass_item_on(wait.was_announced());
                 return Ok(popped);
             }
-            match self.nothing_at(self.head.load(Relaxed) & TICKET) {
+            match self.nothing_at(self.head.word.load(Relaxed) & TICKET) {
                 PopError::Empty if wait.pause(|| self.has_no_item(), &give_up) => {}
                 error => return Err(error),
             }
@@ -485,7 +575,7 @@ impl<T> Ring<T> {
                 None
             }
         };
-        let room = Awaited(&self.head);
+        let room = self.producers_asleep();
         let (pushed, announced) = wait_async(&self.room_waits, room, attempt, || self.has_no_room()).await;
         self.pass_room_on(announced);
         pushed
@@ -503,7 +593,7 @@ impl<T> Ring<T> {
                 0 => None,
                 _ => Some(Ok(())),
             };
-            let room = Awaited(&self.head);
+            let room = self.producers_asleep();
             let (pushed, announced) = wait_async(&self.room_waits, room, attempt, || self.has_no_room()).await;
             self.pass_room_on(announced);
             pushed?;
@@ -524,7 +614,7 @@ impl<T> Ring<T> {
             Err(PopError::Closed) => Some(Err(Closed(()))),
             Ok(item) => Some(Ok(item)),
         };
-        let item = Awaited(&self.tail.word);
+        let item = self.consumers_asleep();
         let (popped, announced) = wait_async(&self.item_waits, item, attempt, || self.has_no_item()).await;
         self.pass_item_on(announced);
         popped
@@ -537,13 +627,13 @@ impl<T> Ring<T> {
     /// The ring is closed and drained.
     pub async fn pop_bulk_async(&self, out: &mut Vec<T>, max: usize) -> Result<usize, Closed> {
         let attempt = || match self.pop_bulk(out, max) {
-            0 if max > 0 => match self.nothing_at(self.head.load(Relaxed) & TICKET) {
+            0 if max > 0 => match self.nothing_at(self.head.word.load(Relaxed) & TICKET) {
                 PopError::Empty => None,
                 PopError::Closed => Some(Err(Closed(()))),
             },
             popped => Some(Ok(popped)),
         };
-        let item = Awaited(&self.tail.word);
+        let item = self.consumers_asleep();
         let (popped, announced) = wait_async(&self.item_waits, item, attempt, || self.has_no_item()).await;
         self.pass_item_on(announced);
         popped
@@ -553,7 +643,8 @@ impl<T> Ring<T> {
     /// [`PopError::Closed`] only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
     pub fn close(&self) {
         self.shape.closing.store(true, Release); // O5
-        self.tail.word.fetch_or(CLOSED, Release); // I4
+        let tail = &self.tail;
+        self.shape.push_bias.revoke_and(&tail.mark, || tail.word.fetch_or(CLOSED, Release)); // I4, I6
         self.wake_consumers();
         self.wake_producers();
     }
@@ -565,11 +656,11 @@ impl<T> Ring<T> {
 
     /// Wakes every consumer that sleeps in a pop, so that it looks again whether to give up.
     pub fn wake_consumers(&self) {
-        self.item_waits.parking.wake_all(&Awaited(&self.tail.word));
+        self.item_waits.parking.wake_all(&self.consumers_asleep());
     }
 
     fn wake_producers(&self) {
-        self.room_waits.parking.wake_all(&Awaited(&self.head));
+        self.room_waits.parking.wake_all(&self.producers_asleep());
     }
 
     /// How many items the ring lets in before pushes are refused.
@@ -603,7 +694,7 @@ impl<T> Ring<T> {
     /// How many items are in the ring, those on their way in or out included. Exact when nobody else uses the
     /// ring; more than the limit while a lowered limit drains.
     pub fn len(&self) -> usize {
-        let head = self.head.load(Acquire) & TICKET;
+        let head = self.head.word.load(Acquire) & TICKET;
         let tail = self.tail.word.load(Acquire) & TICKET;
         // Pops between the two loads make the difference too large, never negative (I3).
         (tail.wrapping_sub(head) / STRIDE).min(self.allocation())
@@ -626,7 +717,7 @@ impl<T> Ring<T> {
 
     /// How many items have been popped so far. Monotone.
     pub fn popped(&self) -> u64 {
-        self.count_at(self.head.load(Acquire))
+        self.count_at(self.head.word.load(Acquire))
     }
 
     fn count_at(&self, word: usize) -> u64 {
@@ -642,7 +733,7 @@ impl<T> Ring<T> {
     }
 
     #[cold]
-    fn push_late(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
+    pub(super) fn push_late(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
         let mut wait = self.wait_for_room(timeout);
         loop {
             match self.try_push(item) {
@@ -656,30 +747,38 @@ impl<T> Ring<T> {
         }
     }
 
+    fn consumers_asleep(&self) -> Awaited<'_> {
+        Awaited { word: &self.tail.word, mark: &self.tail.mark, bias: &self.shape.push_bias }
+    }
+
+    fn producers_asleep(&self) -> Awaited<'_> {
+        Awaited { word: &self.head.word, mark: &self.head.mark, bias: &self.shape.pop_bias }
+    }
+
     fn wait_for_room(&self, timeout: Option<Duration>) -> Wait<'_, Awaited<'_>> {
-        Wait::new(&self.room_waits, Awaited(&self.head), timeout)
+        Wait::new(&self.room_waits, self.producers_asleep(), timeout)
     }
 
     fn wait_for_item(&self, timeout: Option<Duration>) -> Wait<'_, Awaited<'_>> {
-        Wait::new(&self.item_waits, Awaited(&self.tail.word), timeout)
+        Wait::new(&self.item_waits, self.consumers_asleep(), timeout)
     }
 
     /// O3: true when every ticket handed to a producer has been handed to a consumer, and more may come.
     fn has_no_item(&self) -> bool {
         let tail = self.tail.word.load(Acquire);
-        tail & CLOSED == 0 && tail & TICKET == self.head.load(Acquire) & TICKET
+        tail & CLOSED == 0 && tail & TICKET == self.head.word.load(Acquire) & TICKET
     }
 
     /// O3: true when no consumer has so much as claimed what would make room, and one still may.
     fn has_no_room(&self) -> bool {
         let tail = self.tail.word.load(Acquire);
-        tail & CLOSED == 0 && self.length(tail & TICKET, self.head.load(Acquire)) >= self.limit() as isize
+        tail & CLOSED == 0 && self.length(tail & TICKET, self.head.word.load(Acquire)) >= self.limit() as isize
     }
 
     /// After a push that claimed from `tail`. A run wakes one as well: it wakes the next if it leaves something.
     #[inline(always)]
     fn published(&self, tail: usize) {
-        if tail & AWAITED != 0 {
+        if tail & AWAITED != 0 && !cfg!(rt_mutant = "ring_sleepers_unheard") {
             self.wake_consumer();
         }
     }
@@ -694,7 +793,7 @@ impl<T> Ring<T> {
 
     #[cold]
     fn wake_consumer(&self) {
-        self.item_waits.parking.wake_one(&Awaited(&self.tail.word));
+        self.item_waits.parking.wake_one(&self.consumers_asleep());
     }
 
     /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop that
@@ -702,7 +801,7 @@ impl<T> Ring<T> {
     #[cold]
     fn wake_producer(&self, head: usize) {
         if self.length(self.tail.word.load(Relaxed), head) < self.limit() as isize {
-            self.room_waits.parking.wake_one(&Awaited(&self.head));
+            self.room_waits.parking.wake_one(&self.producers_asleep());
         }
     }
 
@@ -715,7 +814,7 @@ impl<T> Ring<T> {
 
     /// A producer that slept was perhaps woken for a run of free slots, and used less.
     fn pass_room_on(&self, was_announced: bool) {
-        let head = self.head.load(Relaxed);
+        let head = self.head.word.load(Relaxed);
         if was_announced && head & AWAITED != 0 {
             self.wake_producer(head);
         }
@@ -730,7 +829,7 @@ impl<T> Ring<T> {
         if known >= wanted as isize {
             return known as usize;
         }
-        let head = self.head.load(Relaxed) & TICKET;
+        let head = self.head.word.load(Relaxed) & TICKET;
         self.tail.head_seen.store(head, Relaxed);
         room(head).max(0) as usize
     }
@@ -797,7 +896,7 @@ impl<T> Ring<T> {
 impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
         // Nobody else is left, so what was claimed was also published, and no run is half done.
-        let mut ticket = self.head.load(Relaxed) & TICKET;
+        let mut ticket = self.head.word.load(Relaxed) & TICKET;
         let tail = self.tail.word.load(Relaxed) & TICKET;
         while ticket != tail {
             let next_lap = self.next_lap(ticket);
