@@ -1,0 +1,229 @@
+//! Every queue under two to eight threads: long runs by the rules that decide queues (nothing lost, twice, overtaken, or
+//! said to be empty when it was not), and windows of a few operations, the limit among them, by exhaustive search.
+
+use rheostat_linearize::fifo::{self, Contract, Empty, Order, Tally};
+use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorder, check};
+use rheostat_runtime::queue::{PopError, PushError, Ring};
+use std::sync::Barrier;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::thread;
+
+const SEED: u64 = 0x5eed_2026;
+/// Operations of one long run, of all threads.
+const OPERATIONS: usize = 16_000;
+
+type History = Vec<Operation<QueueCall, QueueReturn>>;
+type QueueLog = Log<QueueCall, QueueReturn>;
+
+/// A queue of numbers, as a history sees it.
+trait Subject: Sync {
+    const CONTRACT: Contract;
+    fn of_capacity(capacity: usize) -> Self;
+    fn push(&self, item: u64) -> bool;
+    fn pop(&self) -> Option<u64>;
+    fn push_run(&self, items: &mut Vec<u64>);
+    fn pop_run(&self, out: &mut Vec<u64>, max: usize);
+}
+
+/// A ring's item is there for consumers when its slot is filled, in the order of the slots: a producer that has won a slot
+/// and not filled it yet hides the items behind it.
+impl Subject for Ring<u64> {
+    const CONTRACT: Contract = Contract { order: Order::Total, empty: Empty::LagsPushes, drained: true };
+
+    fn of_capacity(capacity: usize) -> Self {
+        Ring::with_start(capacity, capacity, usize::MAX - 100).unwrap()
+    }
+    fn push(&self, item: u64) -> bool {
+        match self.try_push(item) {
+            Ok(()) => true,
+            Err(PushError::Full(_)) => false,
+            Err(PushError::Closed(_)) => unreachable!("nobody closes it"),
+        }
+    }
+    fn pop(&self) -> Option<u64> {
+        match self.try_pop() {
+            Ok(item) => Some(item),
+            Err(PopError::Empty) => None,
+            Err(PopError::Closed) => unreachable!("nobody closes it"),
+        }
+    }
+    fn push_run(&self, items: &mut Vec<u64>) {
+        self.push_bulk(items);
+    }
+    fn pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk(out, max);
+    }
+}
+
+fn jitter() {
+    if fastrand::u8(..) < 8 {
+        thread::yield_now();
+    }
+}
+
+fn push(queue: &impl Subject, log: &mut QueueLog, item: u64) {
+    log.record(QueueCall::Push(item), |_| QueueReturn::Pushed(queue.push(item)));
+}
+
+fn pop(queue: &impl Subject, log: &mut QueueLog) -> QueueReturn {
+    *log.record(QueueCall::Pop, |_| QueueReturn::Popped(queue.pop()))
+}
+
+/// All threads push and pop at random; then what is left is popped. With `runs`, some of the operations are bulks, each
+/// noted as that many operations of the bulk's two times.
+fn history<Q: Subject>(queue: &Q, threads: usize, runs: bool) -> History {
+    let (recorder, start) = (Recorder::new(), Barrier::new(threads));
+    let mut operations: History = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|index| {
+                let (recorder, start) = (&recorder, &start);
+                scope.spawn(move || {
+                    fastrand::seed(SEED ^ (index as u64) << 32);
+                    let (mut log, mut bulks) = (recorder.log(index), recorder.log(index));
+                    start.wait();
+                    for number in 0..OPERATIONS / threads {
+                        let first = (number << 16 | index << 8) as u64;
+                        match fastrand::u8(..if runs { 8 } else { 4 }) {
+                            0 | 1 => push(queue, &mut log, first),
+                            2 | 3 => _ = pop(queue, &mut log),
+                            4 | 5 => {
+                                let items: Vec<u64> = (first..first + fastrand::u64(2..9)).collect();
+                                bulks.record((true, items.clone()), |_| {
+                                    let mut left = items.clone();
+                                    queue.push_run(&mut left);
+                                    items[..items.len() - left.len()].to_vec()
+                                });
+                            }
+                            _ => {
+                                bulks.record((false, Vec::new()), |_| {
+                                    let mut out = Vec::new();
+                                    queue.pop_run(&mut out, 8);
+                                    out
+                                });
+                            }
+                        }
+                        jitter();
+                    }
+                    let mut operations = log.into_operations();
+                    bulks.into_operations().into_iter().for_each(|bulk| spread(bulk, &mut operations));
+                    operations
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let mut log = recorder.log(threads);
+    while pop(queue, &mut log) != QueueReturn::Popped(None) {}
+    operations.extend(log.into_operations());
+    operations
+}
+
+/// A bulk as single operations. What a bulk push had no room for was not pushed, and one that pops nothing is left out:
+/// unlike a pop, it does not say that there was nothing.
+fn spread(bulk: Operation<(bool, Vec<u64>), Vec<u64>>, operations: &mut History) {
+    let Operation { thread, began, ended, call: (is_push, _), returned } = bulk;
+    operations.extend(returned.into_iter().flatten().map(|item| {
+        let (call, returned) = if is_push {
+            (QueueCall::Push(item), QueueReturn::Pushed(true))
+        } else {
+            (QueueCall::Pop, QueueReturn::Popped(Some(item)))
+        };
+        Operation { thread, began, ended, call, returned: Some(returned) }
+    }));
+}
+
+fn long_runs_are_those_of_a_queue<Q: Subject>() {
+    for threads in [2, 3, 4, 8] {
+        for runs in [false, true] {
+            let operations = history(&Q::of_capacity(64), threads, runs);
+            let what = format!("{threads} threads, in runs: {runs}");
+            let Tally { popped, .. } =
+                fifo::check(&operations, Q::CONTRACT).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+            assert!(popped > OPERATIONS / 8, "{what}: only {popped} popped");
+        }
+    }
+}
+
+/// Lets threads start a round together, to within what it takes a line to travel: a barrier that sleeps wakes them one
+/// after the other, and a round is over before the second is awake.
+struct Starter(AtomicUsize);
+
+impl Starter {
+    fn wait(&self, round: usize, threads: usize) {
+        self.0.fetch_add(1, AcqRel);
+        let mut looks = 0;
+        while self.0.load(Acquire) < (round + 1) * threads {
+            looks += 1;
+            if looks % 200 == 0 {
+                thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Queues of two, each for a few operations of two or three threads. What the contract allows to lag is left out: refused
+/// pushes beside a pop in flight, and empty pops beside a push.
+fn windows_are_linearizable<Q: Subject>(threads: usize) {
+    const ROUNDS: usize = 1_000;
+    let (recorder, starter) = (Recorder::new(), Starter(AtomicUsize::new(0)));
+    let queues: Vec<Q> = (0..ROUNDS).map(|_| Q::of_capacity(2)).collect();
+    let logs: Vec<Vec<History>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|index| {
+                let (recorder, starter, queues) = (&recorder, &starter, &queues);
+                scope.spawn(move || {
+                    fastrand::seed(SEED ^ (index as u64) << 32);
+                    let rounds = queues.iter().enumerate().map(|(round, queue)| {
+                        let mut log = recorder.log(index);
+                        starter.wait(round, threads);
+                        for number in 0..12 / threads {
+                            if fastrand::bool() {
+                                push(queue, &mut log, (number << 8 | index) as u64);
+                            } else {
+                                pop(queue, &mut log);
+                            }
+                        }
+                        log.into_operations()
+                    });
+                    rounds.collect()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let specification = rheostat_linearize::Queue { capacity: Some(2) };
+    let mut refused = 0;
+    for round in 0..ROUNDS {
+        let all: History = logs.iter().flat_map(|rounds| rounds[round].clone()).collect();
+        let beside = |operation: &Operation<QueueCall, QueueReturn>, other: fn(&QueueCall) -> bool| {
+            all.iter().any(|one| other(&one.call) && !one.is_before(operation) && !operation.is_before(one))
+        };
+        let held: History = all
+            .iter()
+            .filter(|operation| match operation.returned {
+                Some(QueueReturn::Pushed(false)) => !beside(operation, |call| *call == QueueCall::Pop),
+                Some(QueueReturn::Popped(None)) if Q::CONTRACT.empty == Empty::LagsPushes => {
+                    !beside(operation, |call| *call != QueueCall::Pop)
+                }
+                _ => true,
+            })
+            .cloned()
+            .collect();
+        refused += held.iter().filter(|operation| operation.returned == Some(QueueReturn::Pushed(false))).count();
+        check(&specification, &held, Limits::default()).assert(format_args!("round {round} of {threads} threads"));
+    }
+    assert!(refused > 0, "no queue was ever full");
+}
+
+#[test]
+fn long_runs_of_a_ring() {
+    long_runs_are_those_of_a_queue::<Ring<u64>>();
+}
+
+#[test]
+fn windows_of_a_ring() {
+    windows_are_linearizable::<Ring<u64>>(2);
+    windows_are_linearizable::<Ring<u64>>(3);
+}
