@@ -3,7 +3,7 @@
 
 use rheostat_linearize::fifo::{self, Contract, Empty, Order, Tally};
 use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorder, check};
-use rheostat_runtime::queue::{PopError, PushError, Ring};
+use rheostat_runtime::queue::{PopError, PushError, Ring, spsc};
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -226,4 +226,39 @@ fn long_runs_of_a_ring() {
 fn windows_of_a_ring() {
     windows_are_linearizable::<Ring<u64>>(2);
     windows_are_linearizable::<Ring<u64>>(3);
+}
+
+/// One producer and one consumer overlap so little that the search manages the whole run, refused pushes and all.
+#[test]
+fn whole_runs_of_an_spsc_ring() {
+    const EACH: u64 = 4_000;
+    let (mut producer, mut consumer) = spsc::ring_with_start::<u64>(8, usize::MAX - 100).unwrap();
+    let (recorder, starter) = (Recorder::new(), Starter(AtomicUsize::new(0)));
+    let operations: History = thread::scope(|scope| {
+        let pushes = scope.spawn(|| {
+            fastrand::seed(SEED);
+            let mut log = recorder.log(0);
+            starter.wait(0, 2);
+            for item in 0..EACH {
+                log.record(QueueCall::Push(item), |_| QueueReturn::Pushed(producer.try_push(item).is_ok()));
+                jitter();
+            }
+            log.into_operations()
+        });
+        let pops = scope.spawn(|| {
+            fastrand::seed(SEED + 1);
+            let mut log = recorder.log(1);
+            starter.wait(0, 2);
+            for _ in 0..EACH {
+                log.record(QueueCall::Pop, |_| QueueReturn::Popped(consumer.try_pop().ok()));
+                jitter();
+            }
+            log.into_operations()
+        });
+        pushes.join().unwrap().into_iter().chain(pops.join().unwrap()).collect()
+    });
+    let contract = Contract { order: Order::Total, empty: Empty::Exact, drained: false };
+    let tally = fifo::check(&operations, contract).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(tally.popped > 8, "{tally:?}");
+    check(&rheostat_linearize::Queue { capacity: Some(8) }, &operations, Limits::default()).assert("spsc");
 }
