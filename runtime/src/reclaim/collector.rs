@@ -20,7 +20,8 @@
 //!     guard. Collector's first: the reader cannot find what was taken out. This also covers a record that the look did
 //!     not find in the list, whose first guard was stored after it was published.
 //! O2  A found guard of the clock's own epoch is not waited for: its load of the clock, Acquire, read the turn, Release,
-//!     so the reader came after what was gathered had been taken out.
+//!     so the reader came after what was gathered had been taken out. (No model shows the Acquire to be needed: their
+//!     light half would do instead of it.)
 //! O3  A look that finds no guard, or one of this epoch, has loaded by Acquire what the record stored by Release after
 //!     all reads of earlier guards (the record's O2). So nothing read under them is still being read.
 //! Progress: a step takes time in proportion to records and garbage and waits for nobody. A reader that sleeps stops the
