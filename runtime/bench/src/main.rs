@@ -1,11 +1,12 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- counters|queue [CASE]|words [PATH]|all`. Figures of a shared machine move; what counts
+//! `cargo run --release -p rheostat-bench -- counters|queue [CASE]|reclaim|words [PATH]|all`. Figures of a shared machine move; what counts
 //! are the ratios, with their spread. Every table prints what proves that the work was equal.
 
 mod counters;
 mod measure;
 mod queue;
+mod reclaim;
 mod words;
 
 use mimalloc::MiMalloc;
@@ -14,10 +15,11 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str = "usage: rheostat-bench counters | queue [CASE] | words [PATH..] | all
+const USAGE: &str = "usage: rheostat-bench counters | queue [CASE] | reclaim | words [PATH..] | all
 
   counters      what an increment and a histogram record cost, by threads
   queue CASE    the ring beside crossbeam's queues; CASE picks one, such as 'pair' or '1P1C bulk 64'
+  reclaim       what a pin costs, beside crossbeam-epoch's and seize's
   words PATH    word count of the files below PATH: hosted pipeline, rayon by hand, one plain thread;
                 without PATH, 128 MB made from the repository's own text
   all           each of them";
@@ -30,10 +32,12 @@ fn main() -> ExitCode {
     match case.as_str() {
         "counters" => unpinned(counters::run),
         "queue" => unpinned(|| queue::run(rest.first().map(String::as_str))),
+        "reclaim" => unpinned(reclaim::run),
         "words" => unpinned(|| words::run(&rest)),
         "all" => {
             unpinned(counters::run);
             unpinned(|| queue::run(None));
+            unpinned(reclaim::run);
             unpinned(|| words::run(&rest));
         }
         _ => {
