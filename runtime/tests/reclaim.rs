@@ -2,7 +2,8 @@
 //!
 //! `reclaim_fences` runs the same file again with real fences on both sides.
 
-use rheostat_runtime::reclaim::{self, Domain, Guard, Limits, Overload, StillPinned};
+use rheostat_runtime::observe::{Reading, Resource, families};
+use rheostat_runtime::reclaim::{self, Domain, Guard, HostedDomain, Limits, Overload, StillPinned};
 use rheostat_runtime::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use rheostat_runtime::sync::{Arc, Mutex, barrier, thread};
 use std::sync::Barrier;
@@ -333,6 +334,25 @@ fn the_process_has_a_domain_of_its_own() {
     .unwrap();
     while reclaim::process_domain().flush() > 0 {}
     assert_eq!(Arc::strong_count(&dropped), 1, "what the destructors retired is dropped");
+}
+
+#[test]
+fn a_host_reads_it_as_any_resource() {
+    settle();
+    let hosted = HostedDomain::of_process("main").unwrap();
+    assert_eq!(hosted.address().to_string(), "domain.main");
+    let read = || {
+        let mut reading = Reading::default();
+        hosted.read(&mut reading);
+        reading
+    };
+    let before = read();
+    retire_new(&reclaim::pin(), 0, &Drops::of(1));
+    let after = read();
+    let grown = |family| after.total_of(family).unwrap() - before.total_of(family).unwrap();
+    assert!(grown(&families::RECLAIM_RETIRED_OBJECTS) >= 1 && grown(&families::RECLAIM_RETIRED_BYTES) >= 8);
+    assert_eq!(after.samples.len(), families::RECLAIM.len(), "every declared family is said");
+    assert!(hosted.knobs().is_empty());
 }
 
 /// Readers follow a pointer that writers keep replacing, with pauses in the places that matter: under a guard with the

@@ -23,12 +23,14 @@ pub enum Kind {
     Interner,
     /// Threads for parallel regions.
     Scheduler,
+    /// Readers, and the garbage that they may still see.
+    Domain,
 }
 
 impl Kind {
     /// Every kind whose addresses start with its own name; a stage's start with `pipeline`.
-    const HEADS: [Kind; 7] =
-        [Kind::Pipeline, Kind::Queue, Kind::Map, Kind::Pool, Kind::Trie, Kind::Interner, Kind::Scheduler];
+    const HEADS: [Kind; 8] =
+        [Kind::Pipeline, Kind::Queue, Kind::Map, Kind::Pool, Kind::Trie, Kind::Interner, Kind::Scheduler, Kind::Domain];
 
     /// The kind as it is spelled in addresses, JSON and labels.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Trie => "trie",
             Kind::Interner => "interner",
             Kind::Scheduler => "scheduler",
+            Kind::Domain => "domain",
         }
     }
 }
@@ -66,7 +69,7 @@ pub enum AddressError {
     /// The part before the first dot names no kind.
     #[error(
         "`{0}` does not start with a kind of resource: write kind.name, where kind is pipeline, queue, map, pool, \
-         trie, interner or scheduler"
+         trie, interner, scheduler or domain"
     )]
     Kind(String),
     /// A name breaks the rule for names.

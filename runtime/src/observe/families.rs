@@ -108,6 +108,22 @@ families! {
 }
 
 families! {
+    /// Families of a domain of reclamation.
+    RECLAIM:
+    RECLAIM_RETIRED_OBJECTS = Counter Items "rheostat_reclaim_retired_objects_total" [] "Objects taken out of structures, to be freed once nobody can be reading them.";
+    RECLAIM_RETIRED_BYTES = Counter Bytes "rheostat_reclaim_retired_bytes_total" [] "Bytes of the objects retired; retired minus freed is the backlog.";
+    RECLAIM_FREED_OBJECTS = Counter Items "rheostat_reclaim_freed_objects_total" [] "Retired objects that were freed.";
+    RECLAIM_FREED_BYTES = Counter Bytes "rheostat_reclaim_freed_bytes_total" [] "Bytes of the retired objects that were freed.";
+    RECLAIM_PERIODS = Counter Count "rheostat_reclaim_periods_total" [] "Grace periods that have ended.";
+    RECLAIM_PANICS = Counter Count "rheostat_reclaim_panics_total" [] "Objects whose drop panicked; they count as freed.";
+    RECLAIM_EXCESSES = Counter Count "rheostat_reclaim_excesses_total" [] "Times a thread went on although garbage was over its limit.";
+    RECLAIM_PINNED = Gauge Count "rheostat_reclaim_pinned_threads" [] "Threads that hold a guard.";
+    RECLAIM_EPOCH_LAG = Gauge Count "rheostat_reclaim_epoch_lag" [] "Epochs from the oldest guard to the clock: 1 while a guard holds a grace period up, otherwise 0.";
+    RECLAIM_OLDEST_PIN = Gauge Seconds "rheostat_reclaim_oldest_pin_seconds" [] "For how long, at least, the oldest guard has held up the grace period under way; 0 when none does.";
+    RECLAIM_GARBAGE_LIMIT = Gauge Bytes "rheostat_reclaim_garbage_limit_bytes" [] "Garbage above which threads that retire wait or count an excess.";
+}
+
+families! {
     /// Families of the host itself.
     HOST:
     BUILD_INFO = Gauge Count "rheostat_build_info" ["version", "profile"] "1, with what was built.";
@@ -140,7 +156,7 @@ families! {
 
 /// All tables.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [PIPELINE, STAGE, QUEUE, MAP, POOL, SCHEDULER, HOST].into_iter().flatten().copied()
+    [PIPELINE, STAGE, QUEUE, MAP, POOL, SCHEDULER, RECLAIM, HOST].into_iter().flatten().copied()
 }
 
 #[cfg(test)]

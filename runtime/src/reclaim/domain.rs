@@ -232,6 +232,11 @@ impl Domain {
         Self { shared: Shared::new(limits, FIRST) }
     }
 
+    /// What it was made with.
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
     /// Begins to read. About 1 ns in the process's own domain by [`pin`](super::pin); 5 in others, whose record is looked
     /// up. A thread's first takes or makes a record. Wait-free but for that.
     ///

@@ -33,9 +33,13 @@ mod collector;
 mod domain;
 mod guard;
 mod seat;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod hosted;
 
 pub use domain::{Domain, Limits, Overload, Statistics, StillPinned};
 pub use guard::Guard;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use hosted::HostedDomain;
 
 /// Begins to read in the process's own domain. Re-entrant, about 1 ns, wait-free but for a thread's first.
 ///
