@@ -19,6 +19,12 @@ pub mod observe;
 pub mod queue;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod map;
+/// The maps that a model can see.
+#[cfg(any(rt_loom, rt_shuttle))]
+pub mod map {
+    pub mod fixed;
+    pub use fixed::FixedMap;
+}
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod pool;
 #[cfg(not(any(rt_loom, rt_shuttle)))]

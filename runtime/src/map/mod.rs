@@ -2,6 +2,7 @@
 //!
 //! | noun | choose it when |
 //! |---|---|
+//! | [`FixedMap`] | you know how many entries there will be, and no operation may ever wait for a map to grow |
 //! | [`Map`] | you embed a map of your own types |
 //! | [`HostedMap`]: [`CounterMap`], [`BytesMap`] | you host a map: byte-string keys, limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |
@@ -19,6 +20,7 @@
 mod backend;
 mod contention;
 mod counter;
+mod fixed;
 mod hashed;
 mod hosted;
 mod keyed;
@@ -30,6 +32,7 @@ mod sharded;
 mod structure;
 
 pub use backend::{Backend, BackendError};
+pub use fixed::FixedMap;
 pub use hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits};
 pub use scan::{Cursor, CursorError, Page};
 
