@@ -23,14 +23,17 @@ fn jitter() {
 }
 
 /// What a map is asked for. Each value that is put in differs from every other by more than is ever added to it: one
-/// that is found says which put it was, and how many additions came on top.
-fn draw(unique: i64) -> RegisterCall {
-    match fastrand::u8(..10) {
-        0..=2 => RegisterCall::Get,
-        3 | 4 => RegisterCall::Insert(unique),
-        5 => RegisterCall::Remove,
-        6 | 7 => RegisterCall::Add(1),
-        _ => RegisterCall::AddOrInsert(1),
+/// that is found says which put it was, and how many additions came on top. `seen` is what the thread found last.
+fn draw(unique: i64, seen: i64) -> RegisterCall {
+    match fastrand::u8(..16) {
+        0..=3 => RegisterCall::Get,
+        4 | 5 => RegisterCall::Insert(unique),
+        6 => RegisterCall::InsertIfAbsent(unique),
+        7 | 8 => RegisterCall::Remove,
+        9 => RegisterCall::RemoveIf(seen),
+        10 | 11 => RegisterCall::Add(1),
+        12 | 13 => RegisterCall::AddOrInsert(1),
+        _ => RegisterCall::CompareExchange { current: seen, new: unique },
     }
 }
 
@@ -45,10 +48,27 @@ fn perform(map: &Map<u8, i64>, key: u8, call: RegisterCall) -> RegisterReturn {
     RegisterReturn::Found(match call {
         RegisterCall::Get => map.get(&key),
         RegisterCall::Insert(value) => map.insert(key, value),
+        RegisterCall::InsertIfAbsent(value) => return RegisterReturn::Did(map.insert_if_absent(key, value).is_ok()),
         RegisterCall::Remove => map.remove(&key),
+        RegisterCall::RemoveIf(seen) => {
+            let is_it = |value: &i64| {
+                jitter();
+                *value == seen
+            };
+            return RegisterReturn::Did(map.remove_if(&key, is_it).is_some());
+        }
         RegisterCall::Add(n) => map.update(&key, adding(n)),
         RegisterCall::AddOrInsert(n) => map.upsert(key, n, adding(n)),
-        other => unreachable!("{other:?} is not drawn"),
+        RegisterCall::CompareExchange { current, new } => match map.compare_exchange(&key, &current, &new) {
+            Ok(replaced) => {
+                assert_eq!(replaced, current, "exchanged for what it was not to be");
+                Some(replaced)
+            }
+            Err(found) => {
+                assert_ne!(found, Some(current), "not exchanged, and it was there");
+                found
+            }
+        },
     })
 }
 
@@ -61,11 +81,15 @@ fn history(map: &Map<u8, i64>, threads: usize, seed: u64) -> History {
                 scope.spawn(move || {
                     fastrand::seed(seed ^ (index as u64) << 32);
                     let mut log = recorder.log(index);
+                    let mut seen = 0;
                     start.wait();
                     for number in 0..OPERATIONS / threads {
                         let unique = ((number << 4 | index) as i64) << 20;
-                        let (key, call) = (fastrand::u8(..KEYS), draw(unique));
-                        log.record((key, call), |_| perform(map, key, call));
+                        let (key, call) = (fastrand::u8(..KEYS), draw(unique, seen));
+                        if let RegisterReturn::Found(Some(found)) = log.record((key, call), |_| perform(map, key, call))
+                        {
+                            seen = *found;
+                        }
                         jitter();
                     }
                     log.into_operations()
@@ -78,13 +102,14 @@ fn history(map: &Map<u8, i64>, threads: usize, seed: u64) -> History {
 
 #[test]
 fn every_key_of_every_backend_is_linearizable() {
-    for backend in Backend::ALL {
-        for threads in [2, 3, 4, 8] {
-            let map = Map::new(backend);
-            let keys = split(history(&map, threads, SEED));
+    for (backend, threads) in
+        Backend::ALL.into_iter().flat_map(|backend| [2, 3, 4, 8].map(|threads| (backend, threads)))
+    {
+        for seed in SEED..SEED + 2 {
+            let keys = split(history(&Map::new(backend), threads, seed));
             assert_eq!(keys.len(), usize::from(KEYS));
             for (key, operations) in keys {
-                let what = format!("key {key} of {backend} under {threads} threads");
+                let what = format!("key {key} of {backend} under {threads} threads, seed {seed}");
                 check(&Register, &operations, Limits::default()).assert(what);
             }
         }

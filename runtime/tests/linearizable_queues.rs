@@ -3,10 +3,11 @@
 
 use rheostat_linearize::fifo::{self, Contract, Empty, Order, Tally};
 use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorder, check};
-use rheostat_runtime::queue::{PopError, PushError, Ring, spsc};
-use std::sync::Barrier;
+use rheostat_runtime::queue::{Consumer, PopError, Producer, PushError, Ring, spsc};
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
 const SEED: u64 = 0x5eed_2026;
@@ -261,4 +262,79 @@ fn whole_runs_of_an_spsc_ring() {
     let tally = fifo::check(&operations, contract).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(tally.popped > 8, "{tally:?}");
     check(&rheostat_linearize::Queue { capacity: Some(8) }, &operations, Limits::default()).assert("spsc");
+}
+
+/// Handles that are the only ones of their kind go without compare-exchange until another joins them: a producer and a
+/// consumer alone for a while, then with a guest each, again and again.
+#[test]
+fn handles_that_guests_join_and_leave() {
+    const VISITS: usize = 8;
+    /// More steps than it takes a handle to find that it is alone.
+    const ALONE: usize = 1_500;
+    const VISIT: usize = 200;
+    let (producer, consumer) = Ring::with_start(64, 64, usize::MAX - 100).unwrap().split();
+    let recorder = Recorder::new();
+    let operations = Mutex::new(History::new());
+    let keep = |log: QueueLog| operations.lock().unwrap().extend(log.into_operations());
+    let pushes = |producer: &Producer<u64>, log: &mut QueueLog, thread: usize, numbers: Range<usize>| {
+        for number in numbers {
+            let item = (thread << 32 | number) as u64;
+            log.record(QueueCall::Push(item), |_| QueueReturn::Pushed(producer.try_push(item).is_ok()));
+            jitter();
+        }
+    };
+    let pops = |consumer: &Consumer<u64>, log: &mut QueueLog, count: usize| {
+        for _ in 0..count {
+            log.record(QueueCall::Pop, |_| QueueReturn::Popped(consumer.try_pop().ok()));
+            jitter();
+        }
+    };
+    let consumer = thread::scope(|scope| {
+        let (recorder, keep, pushes, pops) = (&recorder, &keep, &pushes, &pops);
+        scope.spawn(move || {
+            fastrand::seed(SEED);
+            let mut log = recorder.log(0);
+            for visit in 0..VISITS {
+                let first = visit * (ALONE + VISIT);
+                pushes(&producer, &mut log, 0, first..first + ALONE);
+                let guest = producer.clone();
+                let guest = scope.spawn(move || {
+                    fastrand::seed(SEED + visit as u64);
+                    let mut log = recorder.log(2 + visit);
+                    pushes(&guest, &mut log, 2 + visit, 0..VISIT);
+                    keep(log);
+                });
+                pushes(&producer, &mut log, 0, first + ALONE..first + ALONE + VISIT);
+                guest.join().unwrap();
+            }
+            keep(log);
+        });
+        let consumes = scope.spawn(move || {
+            fastrand::seed(SEED + 1);
+            let mut log = recorder.log(1);
+            for visit in 0..VISITS {
+                pops(&consumer, &mut log, ALONE);
+                let guest = consumer.clone();
+                let guest = scope.spawn(move || {
+                    fastrand::seed(SEED - visit as u64);
+                    let mut log = recorder.log(2 + VISITS + visit);
+                    pops(&guest, &mut log, VISIT);
+                    keep(log);
+                });
+                pops(&consumer, &mut log, VISIT);
+                guest.join().unwrap();
+            }
+            keep(log);
+            consumer
+        });
+        consumes.join().unwrap()
+    });
+    let mut log = recorder.log(2 + 2 * VISITS);
+    while !consumer.is_empty() {
+        pops(&consumer, &mut log, 1);
+    }
+    keep(log);
+    let operations = operations.into_inner().unwrap();
+    let tally = fifo::check(&operations, Ring::<u64>::CONTRACT).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(tally.popped > VISITS * VISIT, "{tally:?}");
 }
