@@ -5,7 +5,7 @@ use super::{CAPACITY, Consumer, Ends, Peer, Producer, contender};
 use crate::Options;
 use crate::measure::Contender;
 use crossbeam::utils::Backoff;
-use rheostat_runtime::queue::{Ring, spsc};
+use rheostat_runtime::queue::{self, Ring, spsc};
 use std::sync::Arc;
 
 /// The ring's blocking ends.
@@ -37,6 +37,39 @@ impl Consumer for End {
     }
     fn pop_run(&mut self, out: &mut Vec<u64>, max: usize) {
         self.0.pop_bulk_until(out, max, || false, None).expect("open");
+    }
+}
+
+/// The ring's handles, blocking: a sole one of its kind goes without compare-exchange.
+struct Handles;
+
+impl Peer for Handles {
+    type Producer = queue::Producer<u64>;
+    type Consumer = queue::Consumer<u64>;
+    fn ends(producers: usize, consumers: usize) -> Option<Ends<Self>> {
+        let (producer, consumer) = Ring::new(CAPACITY).expect("a good capacity").split();
+        let others = (1..producers).map(|_| producer.clone()).collect::<Vec<_>>();
+        let producers = [producer].into_iter().chain(others).collect();
+        let others = (1..consumers).map(|_| consumer.clone()).collect::<Vec<_>>();
+        Some((producers, [consumer].into_iter().chain(others).collect()))
+    }
+}
+
+impl Producer for queue::Producer<u64> {
+    fn push(&mut self, item: u64) {
+        queue::Producer::push(self, item).expect("open");
+    }
+    fn push_run(&mut self, items: &mut Vec<u64>) {
+        self.push_all(items).expect("open");
+    }
+}
+
+impl Consumer for queue::Consumer<u64> {
+    fn pop(&mut self) -> u64 {
+        queue::Consumer::pop(self).expect("open")
+    }
+    fn pop_run(&mut self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk_wait(out, max, None).expect("open");
     }
 }
 
@@ -150,6 +183,7 @@ impl Consumer for spsc::Consumer<u64> {
 pub(super) fn contenders(options: Options) -> Vec<Contender<'static>> {
     vec![
         contender::<Blocking>("**ring**", options),
+        contender::<Handles>("**ring**, handles", options),
         contender::<Polled<Ring<u64>>>("**ring**, tries", options),
         contender::<Spsc>("**spsc**", options),
         contender::<SpscTries>("**spsc**, tries", options),
