@@ -248,7 +248,7 @@ impl<T> Ring<T> {
                 return Err(PushError::Closed(item));
             }
             let ticket = tail & TICKET;
-            if self.room_at(ticket, 1) == 0 {
+            if !self.has_room_at(ticket) {
                 return Err(PushError::Full(item));
             }
             let slot = self.slot(ticket);
@@ -312,7 +312,7 @@ impl<T> Ring<T> {
         let Some(_visit) = self.shape.push_bias.visit(&self.tail.mark) else { return Some(item) };
         let ticket = self.tail.word.load(Relaxed); // I6: without flags.
         let slot = self.slot(ticket);
-        if self.room_at(ticket, 1) == 0 || slot.past(ticket) != 0 {
+        if !self.has_room_at(ticket) || slot.past(ticket) != 0 {
             return Some(item);
         }
         // As with a CAS the ticket goes before the item: nobody may pop what `tail` has not passed (I3).
@@ -820,6 +820,14 @@ impl<T> Ring<T> {
         }
     }
 
+    /// True when there is room for one push at `ticket`.
+    #[inline(always)]
+    fn has_room_at(&self, ticket: usize) -> bool {
+        // A `ticket` that is out of date can lie before `head_seen`: then the difference is huge, and we look closer.
+        let length = ticket.wrapping_sub(self.tail.head_seen.load(Relaxed));
+        length < self.limit() * STRIDE || self.room_at(ticket, 1) > 0
+    }
+
     /// Room for a push at `ticket`: enough for `wanted` as far as known, or else as much as there is (I5).
     #[inline(always)]
     fn room_at(&self, ticket: usize, wanted: usize) -> usize {
@@ -867,7 +875,9 @@ impl<T> Ring<T> {
 
     #[inline(always)]
     fn slot(&self, ticket: usize) -> &Slot<T> {
-        &self.shape.slots[self.index(ticket)]
+        // SAFETY: `index` is masked to less than the number of slots, of which there is at least one. The compiler does
+        // not know that there is one, and would check.
+        unsafe { self.shape.slots.get_unchecked(self.index(ticket)) }
     }
 
     #[inline(always)]
