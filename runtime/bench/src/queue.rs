@@ -14,7 +14,7 @@
 //! others by the wall's. The proof is the count of items; their sum is asserted.
 
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -364,13 +364,13 @@ impl Case {
         let (mut push, mut pop) = Q::ends(1);
         let (push, pop) = (&mut push[0], &mut pop[0]);
         match self {
-            Case::Pair => timed_alone(about, || {
+            Case::Pair => timed(about, || {
                 (0..about).fold(0, |sum, item| {
                     push.push(black_box(item));
                     sum + pop.pop()
                 })
             }),
-            Case::Burst => timed_alone(about / 512 * 512, || {
+            Case::Burst => timed(about / 512 * 512, || {
                 (0..about / 512 * 512).step_by(512).fold(0, |sum, first| {
                     (first..first + 512).for_each(|item| push.push(black_box(item)));
                     (0..512).fold(sum, |sum, _| sum + pop.pop())
@@ -378,7 +378,7 @@ impl Case {
             }),
             Case::Bulk => {
                 let (mut items, mut out) = (Vec::with_capacity(100), Vec::with_capacity(100));
-                timed_alone(about / 100 * 100, || {
+                timed(about / 100 * 100, || {
                     (0..about / 100 * 100).step_by(100).fold(0, |sum, first| {
                         items.extend(first..first + 100);
                         push.push_bulk(&mut items);
@@ -395,15 +395,17 @@ impl Case {
 /// Items a thread moves are fixed beforehand, so that nobody needs to be told when to stop.
 fn exchange<Q: Queue>(each: usize, run: usize, about: u64) -> (f64, u64) {
     let share = about / (each * run) as u64 * run as u64;
-    let start = Barrier::new(2 * each + 1);
+    // The clock starts with the first thread that does: the one that waits for the end may be the last to wake up.
+    let (start, begun) = (Barrier::new(2 * each + 1), OnceLock::new());
     let (pushes, pops) = Q::ends(each);
     thread::scope(|scope| {
         let mut consumers = Vec::new();
         for (index, (mut push, mut pop)) in pushes.into_iter().zip(pops).enumerate() {
-            let start = &start;
+            let (start, begun) = (&start, &begun);
             scope.spawn(move || {
                 pin(2 * index);
                 start.wait();
+                begun.get_or_init(Instant::now);
                 let (begin, mut items) = (index as u64 * share, Vec::with_capacity(run));
                 if run == 1 {
                     (begin..begin + share).for_each(|item| push.push(item));
@@ -417,6 +419,7 @@ fn exchange<Q: Queue>(each: usize, run: usize, about: u64) -> (f64, u64) {
             consumers.push(scope.spawn(move || {
                 pin(2 * index + 1);
                 start.wait();
+                begun.get_or_init(Instant::now);
                 if run == 1 {
                     return (0..share).fold(0, |sum, _| sum + pop.pop());
                 }
@@ -430,7 +433,8 @@ fn exchange<Q: Queue>(each: usize, run: usize, about: u64) -> (f64, u64) {
             }));
         }
         start.wait();
-        timed(share * each as u64, || consumers.into_iter().map(|consumer| consumer.join().unwrap()).sum())
+        let sum = consumers.into_iter().map(|consumer| consumer.join().unwrap()).sum();
+        proven(share * each as u64, sum, begun.get().expect("all have begun").elapsed().as_nanos())
     })
 }
 
@@ -440,25 +444,18 @@ fn thread_time() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// As [`timed`], for one thread, in time of its processor: others on the machine do not count.
-fn timed_alone(count: u64, body: impl FnOnce() -> u64) -> (f64, u64) {
-    let mut used = 0;
-    let (_, count) = timed(count, || {
-        let begin = thread_time();
-        let sum = body();
-        used = thread_time() - begin;
-        sum
-    });
-    (used as f64 / count as f64, count)
+/// Nanoseconds of this thread's processor that an item took in `body`, which moves the items `0..count` and returns the
+/// sum of what came out; and `count`. Others on the machine do not count.
+fn timed(count: u64, body: impl FnOnce() -> u64) -> (f64, u64) {
+    let begin = thread_time();
+    let sum = body();
+    proven(count, sum, u128::from(thread_time() - begin))
 }
 
-/// Nanoseconds an item took in `body`, which moves the items `0..count` and returns the sum of what came out; and `count`.
-fn timed(count: u64, body: impl FnOnce() -> u64) -> (f64, u64) {
-    let begin = Instant::now();
-    let sum = body();
-    let ns = begin.elapsed().as_nanos() as f64 / count as f64;
+/// The time for each of the items `0..count`, whose sum proves that they came through; and `count`.
+fn proven(count: u64, sum: u64, ns: u128) -> (f64, u64) {
     assert_eq!(sum, count * (count - 1) / 2, "what came out is not what went in");
-    (ns, count)
+    (ns as f64 / count as f64, count)
 }
 
 /// Prints a table for each case, or for the one named.
