@@ -323,6 +323,55 @@ fn verdicts_and_exit_codes() {
     assert_eq!(threshold("items > 5000").thresholds[0].value, Some(5000.0));
 }
 
+/// Increments commute, so what a map of counters comes to follows from the draws, in whatever order they were done.
+const COUNTED: &str = r#"
+format = 1
+name = "counted"
+seed = 5
+[target.kv]
+kind = "map"
+keys = { dist = "hotspot", items = 300 }
+[[phase]]
+name = "load"
+role = "prepare"
+insert = { count = 200, workers = 2 }
+[[phase]]
+name = "count"
+duration = "300ms"
+group = [
+    { target = "kv", workers = 3, mix = { update = 3, get = 1 } },
+    { target = "kv", arrival = "poisson", rate = "2k/s", mix = { update = 1 } },
+]
+[check]
+oracle = "sequential"
+increments = true
+lost_updates = true
+"#;
+
+#[test]
+fn a_map_of_counters_equals_a_plain_count_of_the_same_draws() {
+    let result = run(&parse(COUNTED, &Overrides::default()));
+    assert_eq!((result.verdict, result.checks.len()), (RunVerdict::Pass, 3), "{:#?}", result.checks);
+    let oracle = check(&result, "oracle");
+    assert!(oracle.compared == 300 && oracle.detail.contains("equal to a plain sequential count"), "{oracle:?}");
+    let paced = &phase(&result, "count").ops[2];
+    assert!(paced.due.is_some_and(|due| due >= paced.count) && paced.response.is_some(), "{paced:?}");
+}
+
+#[test]
+fn a_warm_up_ends_when_it_has_come_to_rest_or_says_that_it_did_not() {
+    let text = COUNTED.replace("duration = \"300ms\"", "until = { steady = \"throughput\", max = \"400ms\" }");
+    let result = run(&parse(&text, &Overrides::default()));
+    // Rest takes two seconds to be seen.
+    assert!(result.notes.iter().any(|note| note.contains("did not come to rest")), "{:?}", result.notes);
+    assert_eq!(result.verdict, RunVerdict::Pass);
+    let paced = "[[phase]]\nname = \"paced\"\nuntil = { steady = \"throughput\", max = \"20s\" }\n\
+                 group = [{ target = \"kv\", rate = \"4k/s\", mix = { get = 1 } }]\n[check]\n";
+    let began = Instant::now();
+    run(&parse(&COUNTED.replace("[check]\n", paced), &Overrides::default()));
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
 /// What is wrong is said to be wrong: somebody else tampers with the targets of a run while it goes on.
 #[test]
 fn checks_bite() {
@@ -359,6 +408,29 @@ fn checks_bite() {
     assert!(!oracle.pass && oracle.detail.contains("1 of ") && oracle.detail.contains("`the` is "), "{oracle:?}");
     assert!(!check(&result, "conservation").pass, "{:?}", result.checks);
     assert_eq!(result.verdict, RunVerdict::Incorrect);
+
+    let result = tampered(COUNTED, |registry| {
+        let map = downcast::<CounterMap>(registry, Kind::Map, "kv");
+        // One more on one key, one less on another: the sum is as it should be.
+        map.filter(|map| map.len() > 200)
+            .is_some_and(|map| map.add(b"000000000000001f", 1).is_ok() && map.add(b"0000000000000020", -1).is_ok())
+    });
+    assert!(check(&result, "lost_updates").pass, "{:?}", result.checks);
+    assert!(!check(&result, "increments").pass, "{:?}", result.checks);
+    let oracle = check(&result, "oracle");
+    assert!(!oracle.pass && oracle.detail.contains("2 of 300 counters differ"), "{oracle:?}");
+
+    let scan = catalogue::script("map-scan-under-write").unwrap();
+    let scan = scan.replace("duration = \"5s\"", "duration = \"500ms\"").replace("records = 100_000", "records = 1000");
+    let result = tampered(&scan, |registry| {
+        let map = downcast::<rheostat_runtime::map::BytesMap>(registry, Kind::Map, "kv");
+        map.filter(|map| map.len() >= 1000).is_some_and(|map| {
+            // New keys get numbers past these, so that nobody puts them right again.
+            map.insert(b"00000000ffffffff", vec![7; 64].into()).is_ok()
+        })
+    });
+    let values = check(&result, "values");
+    assert!(!values.pass && values.detail.contains("were torn"), "{values:?}");
 
     let queue = catalogue::script("queue-ping").unwrap().replace("duration = \"5s\"", "duration = \"300ms\"");
     let result = tampered(&queue, |registry| {

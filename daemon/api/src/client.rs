@@ -1,8 +1,8 @@
 //! The typed client: every route of the API as a method, over a Unix socket or loopback TCP.
 
 use crate::{
-    Change, Changes, Entries, Entry, History, KnobValue, Problem, Resource, Resources, Run, RunResult, Runs, Scan,
-    Snapshot, Submission, Turns,
+    Catalogue, Change, Changes, Entries, Entry, History, KnobValue, Problem, Resource, Resources, Run, RunResult, Runs,
+    Scan, Shipped, Snapshot, Submission, Turns,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
@@ -161,6 +161,11 @@ impl Client {
         let mut query = vec![("address", address), ("step_ms", &step)];
         query.extend(family.map(|family| ("family", family)));
         self.get("history", &query).await
+    }
+
+    /// `GET /v1/workloads`: those that ship.
+    pub async fn workloads(&self) -> Result<Vec<Shipped>, ClientError> {
+        Ok(self.get::<Catalogue>("workloads", &[]).await?.workloads)
     }
 
     /// `POST /v1/runs`.

@@ -30,7 +30,7 @@ pub use map::{Entries, Entry, Scan};
 pub use problem::Problem;
 pub use resource::{Knob, KnobValue, Quantiles, Range, Resource, Resources, Sample};
 pub use run::{
-    Check, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs, Submission, Table,
-    Threshold,
+    Catalogue, Check, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs, Shipped,
+    Submission, Table, Threshold,
 };
 pub use stream::{Host, Snapshot};

@@ -21,6 +21,26 @@ pub struct Submission {
     pub vars: BTreeMap<String, String>,
 }
 
+/// The workloads that ship with a daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Catalogue {
+    /// Each by name.
+    pub workloads: Vec<Shipped>,
+}
+
+/// A workload that ships.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Shipped {
+    /// Its name.
+    pub name: String,
+    /// What it shows, what to look at, what to turn.
+    pub summary: String,
+    /// Its text, as a file to begin with.
+    pub text: String,
+}
+
 /// Runs, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -46,6 +46,7 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(changes::list))
         .routes(routes!(history::of))
         .routes(routes!(stream::attach))
+        .routes(routes!(runs::catalogue))
         .routes(routes!(runs::list))
         .routes(routes!(runs::submit))
         .routes(routes!(runs::check))

@@ -9,7 +9,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use rheostat_api::{Problem, Run, RunResult, Submission};
+use rheostat_api::{Catalogue, Problem, Run, RunResult, Shipped, Submission};
+use rheostat_workloads::catalogue;
 use std::sync::Arc;
 
 impl From<RunError> for Refusal {
@@ -24,6 +25,17 @@ impl From<RunError> for Refusal {
             RunError::NoResult(..) => Self::new(StatusCode::NOT_FOUND, "no-result", text),
         }
     }
+}
+
+/// The workloads that ship, each with its text.
+#[utoipa::path(get, path = "/workloads", tag = "runs", responses((status = 200, body = Catalogue)))]
+pub(super) async fn catalogue() -> Json<Catalogue> {
+    let shipped = catalogue::SCRIPTS.iter().map(|(name, text)| Shipped {
+        name: (*name).to_owned(),
+        summary: catalogue::summary(text),
+        text: (*text).to_owned(),
+    });
+    Json(Catalogue { workloads: shipped.collect() })
 }
 
 /// Queues a workload; it runs when those before it have ended.

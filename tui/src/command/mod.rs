@@ -8,6 +8,7 @@ mod progress;
 mod report;
 mod runs;
 mod status;
+mod sweep;
 
 use crate::attach::{Hosting, Whereabouts};
 use crate::exit::{Exit, Failure};
@@ -28,6 +29,7 @@ Examples:
   rheostat set pipeline.words.count.workers=8      turn it while records flow
   rheostat map top map.words -n 5                  the entries of the greatest values
   rheostat run workloads/scripts/wordcount.toml --input README.md
+  rheostat run map-ycsb-b --sweep backend=sharded,lock_free
   rheostat stream --count 1 --json                 one whole snapshot
 
 Addresses: kind.name, as in map.words or pipeline.words; a stage is pipeline.words.count; a knob is appended.
@@ -104,7 +106,7 @@ enum Command {
     #[command(
         after_help = "Without a daemon to run it, this command hosts one itself for as long as the run takes.\nCtrl-C cancels the run, prints what was measured so far, and exits 6."
     )]
-    Run(runs::Workload),
+    Run(runs::Runs),
     /// Hand a workload to the daemon and leave
     Submit(runs::Workload),
     /// List runs, newest first
@@ -119,6 +121,8 @@ enum Command {
         /// As `rheostat runs` lists it
         id: String,
     },
+    /// List the workloads that ship: what each shows, what to look at, what to turn
+    Workloads,
     /// Say whether a workload is valid, without running it
     Check(runs::Workload),
 }
@@ -155,11 +159,12 @@ async fn dispatch(cli: Cli, at: Whereabouts, answer: &mut Answer) -> Result<Exit
         Command::Changes { since } => lists::changes(&at.client()?, since, answer).await,
         Command::Stream { count } => status::stream(&at.client()?, count, answer).await,
         Command::Map(read) => maps::read(&at.client()?, &read, answer).await,
-        Command::Run(workload) => runs::run(&at, &workload, answer).await,
+        Command::Run(runs) => runs::run(&at, &runs, answer).await,
         Command::Submit(workload) => runs::submit(&at.client()?, &workload, answer).await,
         Command::Runs => lists::runs(&at.client()?, answer).await,
         Command::Watch { id } => runs::watch(&at.client()?, &id, answer).await,
         Command::Cancel { id } => runs::cancel(&at.client()?, &id, answer).await,
+        Command::Workloads => runs::catalogue(&at, answer).await,
         Command::Check(workload) => runs::check(&at, &workload, answer).await,
     }
 }

@@ -1,14 +1,16 @@
-//! `run`, `submit`, `watch`, `cancel` and `check`.
+//! `run`, `submit`, `watch`, `cancel`, `check` and `workloads`.
 
 use super::answer::Answer;
 use super::progress::Progress;
+use super::sweep::{self, Axis};
 use super::{absolute, report};
 use crate::attach::{Hosting, Whereabouts};
 use crate::exit::{Exit, Failure};
-use crate::scrub::Scrub;
+use crate::scrub::{Scrub, scrubbed};
 use crate::wording;
 use clap::Args;
 use rheostat_api::{Client, Run, RunState, RunVerdict, Submission};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ const WORKLOAD_BYTES_MAX: u64 = 8 << 20;
 /// A workload and what the command line adds to it.
 #[derive(Debug, Args)]
 pub struct Workload {
-    /// The workload file
+    /// The workload file, or the name of one that ships (`rheostat workloads` lists them)
     file: PathBuf,
     /// Files, folders and patterns to read in place of the file's own inputs
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -46,14 +48,53 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 impl Workload {
     /// Reads the file and looks at the inputs, so that a wrong path is named here and not by a daemon elsewhere.
-    fn submission(&self) -> Result<Submission, Failure> {
-        let text = read_capped(&self.file).map_err(|error| {
-            Failure::usage(format!("the workload {} cannot be read", self.file.display())).because(error)
-        })?;
+    fn read(&self) -> Result<Read, Failure> {
         let inputs = self.input.iter().map(|path| readable(path)).collect::<Result<_, _>>()?;
-        // Absolute, since paths in a workload start at its folder and the daemon has a folder of its own.
-        let file = absolute(&self.file)?.display().to_string();
-        Ok(Submission { file, text, inputs, vars: self.define.iter().cloned().collect() })
+        let vars = self.define.iter().cloned().collect();
+        let (file, text) = match self.shipped() {
+            Some(name) => (name.to_owned(), None),
+            None => {
+                let text = read_capped(&self.file).map_err(|error| {
+                    Failure::usage(format!("the workload {} cannot be read", self.file.display())).because(error)
+                })?;
+                // Absolute, since paths in a workload start at its folder and the daemon has a folder of its own.
+                (absolute(&self.file)?.display().to_string(), Some(text))
+            }
+        };
+        Ok(Read { file, text, inputs, vars })
+    }
+
+    /// The name of a workload that ships, unless there is such a file.
+    fn shipped(&self) -> Option<&str> {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        self.file.to_str().filter(|name| name.chars().all(is_letter) && !self.file.exists())
+    }
+}
+
+/// A workload as it was read here.
+struct Read {
+    file: String,
+    /// Absent for one that ships: the daemon has it.
+    text: Option<String>,
+    inputs: Vec<String>,
+    vars: BTreeMap<String, String>,
+}
+
+impl Read {
+    async fn submission(self, client: &Client) -> Result<Submission, Failure> {
+        let Read { file, text, inputs, vars } = self;
+        let text = match text {
+            Some(text) => text,
+            None => {
+                let shipped = client.workloads().await?.into_iter().find(|shipped| shipped.name == file);
+                let unknown = || {
+                    Failure::usage(format!("there is no file `{file}`, and no workload of that name ships"))
+                        .advise("list those that do with `rheostat workloads`")
+                };
+                shipped.ok_or_else(unknown)?.text
+            }
+        };
+        Ok(Submission { file, text, inputs, vars })
     }
 }
 
@@ -90,27 +131,91 @@ fn readable(path: &Path) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+/// A workload to run, once or over the values of variables.
+#[derive(Debug, Args)]
+pub struct Runs {
+    #[command(flatten)]
+    workload: Workload,
+    /// Run once for each value of a variable, and compare; with several, for each combination
+    #[arg(long, value_name = "NAME=VALUE,VALUE..", value_parser = Axis::parse)]
+    sweep: Vec<Axis>,
+}
+
 /// `rheostat run FILE`: on the daemon that answers, else on one of our own.
-pub async fn run(at: &Whereabouts, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
-    let submission = workload.submission()?;
+pub async fn run(at: &Whereabouts, runs: &Runs, answer: &mut Answer) -> Result<Exit, Failure> {
+    let read = runs.workload.read()?;
     let host = at.attach_or_start(Hosting::Nothing).await?;
-    let ended = submit_and_follow(host.client(), &submission, answer).await;
+    let client = host.client();
+    let ended = match read.submission(client).await {
+        Ok(submission) if runs.sweep.is_empty() => once(client, &submission, answer).await,
+        Ok(submission) => each(client, &submission, &sweep::cells(&runs.sweep), answer).await,
+        Err(failure) => Err(failure),
+    };
     host.leave().await;
     ended
 }
 
-async fn submit_and_follow(client: &Client, submission: &Submission, answer: &mut Answer) -> Result<Exit, Failure> {
+async fn once(client: &Client, submission: &Submission, answer: &mut Answer) -> Result<Exit, Failure> {
+    let run = submit_and_follow(client, submission).await?;
+    let interrupted = run.verdict == Some(RunVerdict::Cancelled);
+    let exit = conclude(client, run, answer).await?;
+    Ok(if interrupted { Exit::Verdict(RunVerdict::Cancelled) } else { exit })
+}
+
+/// Runs the workload for every cell and compares what came of it.
+async fn each(
+    client: &Client,
+    submission: &Submission,
+    cells: &[sweep::Cell],
+    answer: &mut Answer,
+) -> Result<Exit, Failure> {
+    let mut done = Vec::new();
+    let mut worst = RunVerdict::Pass;
+    for cell in cells {
+        let mut submission = submission.clone();
+        submission.vars.extend(cell.iter().cloned());
+        let run = submit_and_follow(client, &submission).await?;
+        let verdict = run.verdict.unwrap_or(RunVerdict::Error);
+        worst = sweep::worse(worst, verdict);
+        if let Some(error) = run.error {
+            Failure::new(
+                Exit::Verdict(verdict),
+                format!("{} ended: {}", sweep::spelled(cell), wording::verdict(verdict)),
+            )
+            .because(error)
+            .print(answer.is_json());
+        } else {
+            let result = client.result(&run.id).await?;
+            if answer.is_json() {
+                let cell: BTreeMap<_, _> = cell.iter().cloned().collect();
+                answer.object(&serde_json::json!({ "cell": cell, "result": result }))?;
+                answer.flush()?;
+            }
+            done.push((cell.clone(), result));
+        }
+        if verdict == RunVerdict::Cancelled {
+            break;
+        }
+    }
+    if !answer.is_json() {
+        answer.line(sweep::report(&done))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Verdict(worst))
+}
+
+/// Hands a workload in and follows it to its end. Ctrl-C cancels it, and then waits for what was measured.
+async fn submit_and_follow(client: &Client, submission: &Submission) -> Result<Run, Failure> {
     let run = client.submit(submission).await?;
     tokio::select! {
-        run = follow(client, &run.id, |_| Ok(())) => conclude(client, run?, answer).await,
+        run = follow(client, &run.id, |_| Ok(())) => run,
         () = interrupted() => {
             client.cancel(&run.id).await?;
             let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, |_| Ok(())));
-            match stopped.await {
-                Ok(run) => { conclude(client, run?, answer).await?; }
-                Err(_) => Failure::new(Exit::Error, format!("run {} was cancelled but has not stopped yet", run.id)).print(answer.is_json()),
-            }
-            Ok(Exit::Verdict(RunVerdict::Cancelled))
+            stopped.await.unwrap_or_else(|_| {
+                let text = format!("run {} was cancelled but has not stopped yet", run.id);
+                Err(Failure::new(Exit::Verdict(RunVerdict::Cancelled), text))
+            })
         }
     }
 }
@@ -183,12 +288,29 @@ async fn conclude(client: &Client, run: Run, answer: &mut Answer) -> Result<Exit
 
 /// `rheostat submit FILE`.
 pub async fn submit(client: &Client, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
-    let mut run = client.submit(&workload.submission()?).await?;
+    let submission = workload.read()?.submission(client).await?;
+    let mut run = client.submit(&submission).await?;
     if answer.is_json() {
         answer.object(&run)?;
     } else {
         run.scrub();
         answer.line(format_args!("{}  {}  (follow it with `rheostat watch {}`)", run.id, run.name, run.id))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+/// `rheostat workloads`: those that ship.
+pub async fn catalogue(at: &Whereabouts, answer: &mut Answer) -> Result<Exit, Failure> {
+    let host = at.attach_or_start(Hosting::Nothing).await?;
+    let shipped = host.client().workloads().await;
+    host.leave().await;
+    for workload in shipped? {
+        if answer.is_json() {
+            answer.object(&workload)?;
+        } else {
+            answer.line(scrubbed(&format!("{:<26}{}", workload.name, workload.summary)))?;
+        }
     }
     answer.flush()?;
     Ok(Exit::Pass)
@@ -209,11 +331,14 @@ pub async fn cancel(client: &Client, id: &str, answer: &mut Answer) -> Result<Ex
 
 /// `rheostat check FILE`.
 pub async fn check(at: &Whereabouts, workload: &Workload, answer: &mut Answer) -> Result<Exit, Failure> {
-    let submission = workload.submission()?;
+    let read = workload.read()?;
     let host = at.attach_or_start(Hosting::Nothing).await?;
-    let checked = host.client().check(&submission).await;
+    let checked = match read.submission(host.client()).await {
+        Ok(submission) => host.client().check(&submission).await.map(|()| submission).map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
     host.leave().await;
-    checked?;
+    let submission = checked?;
     if answer.is_json() {
         answer.object(&serde_json::json!({ "file": submission.file, "valid": true }))?;
     } else {
