@@ -2,6 +2,7 @@
 //! something.
 
 use rheostat_api::{RunResult, RunVerdict};
+use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::Registry;
 use rheostat_runtime::sync::Arc;
 use rheostat_workloads::engine::{self, Context};
@@ -48,7 +49,7 @@ fn compared(result: &RunResult, name: &str) -> u64 {
 #[test]
 fn ycsb() {
     for letter in ["a", "b", "c", "d", "e", "f"] {
-        for backend in ["sharded", "lock_free"] {
+        for backend in Backend::ALL.map(Backend::as_str) {
             let name = format!("map-ycsb-{letter}");
             let vars = [("backend", backend), ("records", "2000"), ("warm", "100ms"), ("duration", "200ms")];
             let result = run(&name, &vars);
@@ -74,7 +75,7 @@ fn ycsb_by_other_distributions() {
 
 #[test]
 fn map_hot_key() {
-    for backend in ["sharded", "lock_free"] {
+    for backend in Backend::ALL.map(Backend::as_str) {
         let result = run("map-hot-key", &[("backend", backend), ("records", "1000"), ("duration", "150ms")]);
         holds(&result);
         assert_eq!(result.checks.len(), 6, "three maps, two checks each: {:?}", result.checks);
@@ -83,7 +84,7 @@ fn map_hot_key() {
 
 #[test]
 fn map_rmw_lost_update() {
-    for backend in ["sharded", "lock_free"] {
+    for backend in Backend::ALL.map(Backend::as_str) {
         let result = run("map-rmw-lost-update", &[("backend", backend), ("duration", "300ms")]);
         holds(&result);
         assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
@@ -97,7 +98,7 @@ fn map_rmw_lost_update() {
 
 #[test]
 fn map_grow_stall() {
-    for backend in ["sharded", "lock_free"] {
+    for backend in Backend::ALL.map(Backend::as_str) {
         let result = run("map-grow-stall", &[("backend", backend), ("records", "20000")]);
         holds(&result);
         let op = &result.phases[0].ops[0];
@@ -109,7 +110,7 @@ fn map_grow_stall() {
 
 #[test]
 fn map_churn_stalled_reader() {
-    for backend in ["sharded", "lock_free"] {
+    for backend in Backend::ALL.map(Backend::as_str) {
         let vars = [("backend", backend), ("records", "500"), ("hold", "100ms"), ("duration", "300ms")];
         let result = run("map-churn-stalled-reader", &vars);
         holds(&result);
@@ -121,7 +122,7 @@ fn map_churn_stalled_reader() {
 
 #[test]
 fn map_scan_under_write() {
-    for backend in ["sharded", "lock_free"] {
+    for backend in Backend::ALL.map(Backend::as_str) {
         let vars = [("backend", backend), ("records", "500"), ("page", "250"), ("duration", "600ms")];
         let result = run("map-scan-under-write", &vars);
         holds(&result);
