@@ -8,8 +8,8 @@
 //!     second keeps the reading behind its stores and loads (Intel SDM vol. 2, RDTSC). Elsewhere a SeqCst fence does
 //!     both; it orders memory and not, by the letter, the reading of a counter.
 //!
-//! Price: on the 2-core build machine about 60 ns an operation, of which the fences take two thirds; 40 bytes and the
-//! call with its return. The fences also stand between two operations of one thread and hide whatever only their
+//! Price: 200 ns an operation (127..308 while others used the machine; `examples/overhead.rs` tells), which makes a
+//! structure look less contended than it is; 40 bytes, and the call with its return. The fences also stand between two operations of one thread and hide whatever only their
 //! reordering would show; without them a reading could come before the call's last store is seen by anybody, and
 //! correct structures would be accused.
 
