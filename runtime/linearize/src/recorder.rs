@@ -9,8 +9,9 @@
 //!     both; it orders memory and not, by the letter, the reading of a counter.
 //!
 //! Price: 200 ns an operation (127..308 while others used the machine; `examples/overhead.rs` tells), which makes a
-//! structure look less contended than it is; 40 bytes, and the call with its return. The fences also stand between two operations of one thread and hide whatever only their
-//! reordering would show; without them a reading could come before the call's last store is seen by anybody, and
+//! structure look less contended than it is; 40 bytes, and the call with its return. The fences also stand between two
+//! operations of one thread and hide whatever only their reordering would show; without them a reading could come
+//! before the call's last store is seen by anybody, and
 //! correct structures would be accused.
 
 use crate::Operation;
