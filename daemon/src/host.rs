@@ -68,7 +68,7 @@ impl Host {
             maps.insert(map.address().clone(), map);
         }
         for config in &resources.queues {
-            let queue = HostedQueue::new(&config.name, config.capacity)
+            let queue = HostedQueue::new(&config.name, config.kind, config.capacity)
                 .map_err(|error| HostError::Queue { name: config.name.clone(), error })?;
             registry.add(queue)?;
         }

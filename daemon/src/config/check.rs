@@ -7,7 +7,7 @@ use rheostat_runtime::map::MapLimits;
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
 use rheostat_runtime::pool::PoolLimits;
-use rheostat_runtime::queue::HOSTED_CAPACITY_MAX;
+use rheostat_runtime::queue::{self, HOSTED_CAPACITY_MAX};
 use rheostat_runtime::scheduler;
 use serde_spanned::Spanned;
 use std::ops::{Range, RangeInclusive};
@@ -211,6 +211,7 @@ impl Check<'_> {
             name: name.to_owned(),
         });
         let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {
+            kind: raw.kind.map_or_else(queue::Kind::default, |written| written.into_inner().0),
             capacity: check.number(
                 &format!("queue.{name}.capacity"),
                 raw.capacity,

@@ -13,7 +13,7 @@ mod reader;
 pub use fault::{Fault, Faults};
 
 use rheostat_runtime::map::Backend;
-use rheostat_runtime::pipeline;
+use rheostat_runtime::{pipeline, queue};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -170,6 +170,8 @@ pub struct Map {
 pub struct Queue {
     /// Name.
     pub name: String,
+    /// Which structure holds the items at the start.
+    pub kind: queue::Kind,
     /// Items it takes.
     pub capacity: usize,
 }

@@ -65,7 +65,9 @@ fn written(config: &Config) -> RawConfig {
         map: named(&resources.maps, |map| {
             (&map.name, RawMap { backend: said(RawBackend(map.backend)), entries_max: number(map.entries_max) })
         }),
-        queue: named(&resources.queues, |queue| (&queue.name, RawQueue { capacity: number(queue.capacity) })),
+        queue: named(&resources.queues, |queue| {
+            (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })
+        }),
         pool: named(&resources.pools, |pool| {
             let level = match pool.level {
                 Level::Mutex => RawLevel::Mutex,

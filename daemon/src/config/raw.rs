@@ -1,6 +1,7 @@
 //! What was written: every setting optional, each value with the place it stands at.
 
 use rheostat_runtime::map::{Backend, BackendError};
+use rheostat_runtime::queue;
 use serde::{Deserialize, Serialize};
 use serde_spanned::Spanned;
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ pub(super) struct RawMap {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawQueue {
+    pub kind: Written<RawQueueKind>,
     pub capacity: Written<i64>,
 }
 
@@ -148,6 +150,25 @@ impl TryFrom<String> for RawBackend {
 impl From<RawBackend> for String {
     fn from(RawBackend(backend): RawBackend) -> String {
         backend.to_string()
+    }
+}
+
+/// Spelled as the runtime spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct RawQueueKind(pub queue::Kind);
+
+impl TryFrom<String> for RawQueueKind {
+    type Error = queue::KindError;
+
+    fn try_from(word: String) -> Result<Self, queue::KindError> {
+        word.parse().map(Self)
+    }
+}
+
+impl From<RawQueueKind> for String {
+    fn from(RawQueueKind(kind): RawQueueKind) -> String {
+        kind.to_string()
     }
 }
 

@@ -11,7 +11,8 @@
 //! Contenders wait as their users would: the blocking ends of ring, spsc and channel, crossbeam's `Backoff` around the
 //! others and around the tries of ours. Bulks go by `Vec` where the queue takes one, by slice where it does not. Those for
 //! one producer and one consumer have a table of their own. Cases of one thread are timed by its processor's clock, the
-//! others by the wall's. The proof is the count of items; their sum is asserted.
+//! others by the wall's. "Turnable" is a kind behind the face that lets it be turned. The proof is the count of items; their
+//! sum is asserted.
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier, OnceLock};
@@ -21,7 +22,7 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::Backoff;
-use rheostat_runtime::queue::{self, Ring, spsc};
+use rheostat_runtime::queue::{self, Kind, Ring, Segmented, segmented, spsc};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::measure::{Contender, compare, pin};
@@ -165,6 +166,91 @@ impl Push for Arc<SegQueue<u64>> {
 impl Pop for Arc<SegQueue<u64>> {
     fn pop(&mut self) -> u64 {
         insist(|| SegQueue::pop(self))
+    }
+}
+
+/// The segmented queue by its handles, and without.
+struct Lanes;
+
+impl Queue for Lanes {
+    type Push = segmented::Producer<u64>;
+    type Pop = segmented::Consumer<u64>;
+    fn ends(each: usize) -> (Vec<Self::Push>, Vec<Self::Pop>) {
+        let queue = Arc::new(Segmented::new());
+        let producers = (0..each).map(|_| Segmented::producer(&queue)).collect();
+        (producers, (0..each).map(|_| Segmented::consumer(&queue)).collect())
+    }
+}
+
+impl Push for segmented::Producer<u64> {
+    fn push(&mut self, item: u64) {
+        segmented::Producer::push(self, item);
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        segmented::Producer::push_bulk(self, items);
+    }
+}
+
+impl Pop for segmented::Consumer<u64> {
+    fn pop(&mut self) -> u64 {
+        insist(|| segmented::Consumer::pop(self))
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        insist(|| (segmented::Consumer::pop_bulk(self, out, max) > 0).then_some(()));
+    }
+}
+
+impl Shared for Segmented<u64> {
+    fn new() -> Self {
+        Segmented::new()
+    }
+}
+
+impl Push for Arc<Segmented<u64>> {
+    fn push(&mut self, item: u64) {
+        Segmented::push(self, item);
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        Segmented::push_bulk(self, items);
+    }
+}
+
+impl Pop for Arc<Segmented<u64>> {
+    fn pop(&mut self) -> u64 {
+        insist(|| Segmented::pop(self))
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        insist(|| (Segmented::pop_bulk(self, out, max) > 0).then_some(()));
+    }
+}
+
+/// A kind behind the face that lets it be turned, by its tries: what the face costs is the difference.
+struct Facade<const KIND: usize>(queue::Queue<u64>);
+
+impl<const KIND: usize> Shared for Facade<KIND> {
+    fn new() -> Self {
+        Self(queue::Queue::new(Kind::ALL[KIND], CAPACITY).unwrap())
+    }
+}
+
+impl<const KIND: usize> Push for Arc<Facade<KIND>> {
+    fn push(&mut self, item: u64) {
+        insist(|| self.0.try_push(item).ok());
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        insist(|| {
+            self.0.push_bulk(items);
+            items.is_empty().then_some(())
+        });
+    }
+}
+
+impl<const KIND: usize> Pop for Arc<Facade<KIND>> {
+    fn pop(&mut self) -> u64 {
+        insist(|| self.0.try_pop().ok())
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        insist(|| (self.0.pop_bulk(out, max) > 0).then_some(()));
     }
 }
 
@@ -470,6 +556,10 @@ pub fn run(only: Option<&str>) {
                 Contender::new("ring", || case.run::<Ring<u64>>(about)),
                 Contender::new("ring, handles", || case.run::<Handles>(about)),
                 Contender::new("ring, tries", || case.run::<TryRing>(about)),
+                Contender::new("ring, turnable", || case.run::<Facade<0>>(about)),
+                Contender::new("segmented", || case.run::<Lanes>(about)),
+                Contender::new("segmented, no handles", || case.run::<Segmented<u64>>(about)),
+                Contender::new("segmented, turnable", || case.run::<Facade<1>>(about)),
             ];
             compare(&format!("{name}, queue of {CAPACITY}, ns per item"), "ns", 9, contenders);
             if !matches!(case, Case::Exchange { each: 2.., .. }) {

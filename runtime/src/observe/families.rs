@@ -66,6 +66,9 @@ families! {
     QUEUE_EMPTY_POPS = Counter Count "rheostat_queue_empty_pops_total" [] "Pops that found nothing.";
     QUEUE_FULL_TIME = Counter Seconds "rheostat_queue_full_seconds_total" [] "Time producers were held back, summed over threads.";
     QUEUE_EMPTY_TIME = Counter Seconds "rheostat_queue_empty_seconds_total" [] "Time consumers waited for items, summed over threads.";
+    QUEUE_WAIT = Histogram Seconds "rheostat_queue_wait_seconds" [] "Time from push to pop, of one item in 64.";
+    QUEUE_KIND = Gauge Count "rheostat_queue_kind" ["kind"] "1 for the kind that takes what is pushed; 0 for all when closed.";
+    QUEUE_HANDING_OVER = Gauge Count "rheostat_queue_handing_over" [] "1 while a structure that was turned away from still holds items, else 0.";
 }
 
 families! {

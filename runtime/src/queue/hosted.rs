@@ -1,21 +1,29 @@
-//! A queue of byte strings that a host runs: the ring, with limits, counters and a capacity that turns.
+//! A queue of byte strings that a host runs, with limits and counters; its kind and its capacity turn.
 
-use super::{CapacityError, PopError, PushError, Ring};
+use super::{CapacityError, HandOver, HandOverError, Kind, PopError, PushError, Queue};
 use crate::observe::families::*;
 use crate::observe::{
-    Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
+    self, Address, AddressError, Cells, Knob, Moment, Range, Reading, Resource, Spread, TurnError, Turned, Value, now,
 };
-use crate::sync::Arc;
+use crate::sync::{Arc, thread};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Slots allocated for a hosted queue: how far its capacity can be turned up. 1.5 MiB.
+/// As far as the capacity of a hosted queue turns. A ring of so many items is 1.5 MiB.
 pub const HOSTED_CAPACITY_MAX: usize = 1 << 16;
+
+/// One item in so many is timed.
+const TIMED: u32 = 64;
+/// How long a turn waits for consumers to drain what was there; what is left then drains on.
+const SETTLE_LIMIT: Duration = Duration::from_millis(50);
 
 const REJECTED_FULL: usize = 0;
 const REJECTED_CLOSED: usize = 1;
 const EMPTY_POPS: usize = 2;
 const FULL_NS: usize = 3;
 const EMPTY_NS: usize = 4;
+const ENQUEUED: usize = 5;
+const DEQUEUED: usize = 6;
 
 /// Why a hosted queue cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,26 +37,67 @@ pub enum HostedQueueError {
     Capacity(#[from] CapacityError),
 }
 
-/// A bounded queue of byte strings: `queue.NAME`, knob `capacity`.
+/// A bounded queue of byte strings: `queue.NAME`, knobs `kind` and `capacity`.
 ///
-/// Pushes and pops are those of [`Ring`], FIFO for each producer; a capacity turned down loses nothing, pushes wait or
-/// are refused until the queue has drained below it.
+/// Pushes and pops are those of [`Queue`], FIFO for each producer. Turning loses nothing: a queue turned down refuses
+/// pushes, or lets them wait, until it has drained below; one turned to another kind pops what it held before what is
+/// pushed from then on.
 #[derive(Debug)]
 pub struct HostedQueue {
     address: Address,
-    ring: Ring<Box<[u8]>>,
-    counters: Cells<5>,
+    queue: Queue<Item>,
+    counters: Cells<7>,
+    waits: Spread,
+}
+
+struct Item {
+    bytes: Box<[u8]>,
+    /// When it was pushed, for those that are timed.
+    pushed: Option<Moment>,
+}
+
+impl Item {
+    fn new(bytes: Box<[u8]>) -> Self {
+        Self { bytes, pushed: is_timed().then(now) }
+    }
+}
+
+/// True for one call in [`TIMED`], at random, so that no pattern of the load hides from it.
+fn is_timed() -> bool {
+    thread_local! {
+        static DICE: Cell<u32> = const { Cell::new(0x9e37_79b9) };
+    }
+    DICE.with(|dice| {
+        // xorshift32: full period, three shifts.
+        let mut thrown = dice.get();
+        thrown ^= thrown << 13;
+        thrown ^= thrown >> 17;
+        thrown ^= thrown << 5;
+        dice.set(thrown);
+        thrown % TIMED == 0
+    })
+}
+
+fn bytes_back(error: PushError<Item>) -> PushError<Box<[u8]>> {
+    match error {
+        PushError::Full(item) => PushError::Full(item.bytes),
+        PushError::Closed(item) => PushError::Closed(item.bytes),
+    }
 }
 
 impl HostedQueue {
-    /// An empty queue of that capacity.
+    /// An empty queue of that kind and capacity.
     ///
     /// # Errors
     /// A name that is none, or a capacity of 0 or above [`HOSTED_CAPACITY_MAX`].
-    pub fn new(name: &str, capacity: usize) -> Result<Arc<Self>, HostedQueueError> {
-        let address = Address::new(Kind::Queue, name)?;
-        let ring = Ring::with_allocation(capacity, HOSTED_CAPACITY_MAX)?;
-        Ok(Arc::new(Self { address, ring, counters: Cells::new() }))
+    pub fn new(name: &str, kind: Kind, capacity: usize) -> Result<Arc<Self>, HostedQueueError> {
+        let address = Address::new(observe::Kind::Queue, name)?;
+        if capacity > HOSTED_CAPACITY_MAX {
+            return Err(CapacityError { requested: capacity, max: HOSTED_CAPACITY_MAX }.into());
+        }
+        let queue =
+            Queue::new(kind, capacity).map_err(|_| CapacityError { requested: capacity, max: HOSTED_CAPACITY_MAX })?;
+        Ok(Arc::new(Self { address, queue, counters: Cells::new(), waits: Spread::new() }))
     }
 
     /// Pushes if there is room.
@@ -56,7 +105,7 @@ impl HostedQueue {
     /// # Errors
     /// Full or closed; the item comes back.
     pub fn try_push(&self, item: Box<[u8]>) -> Result<(), PushError<Box<[u8]>>> {
-        self.ring.try_push(item).inspect_err(|error| self.reject(error))
+        self.pushed(self.queue.try_push(Item::new(item)))
     }
 
     /// Pushes, waiting for room for at most `timeout`.
@@ -64,15 +113,15 @@ impl HostedQueue {
     /// # Errors
     /// Still full at the end of that time, or closed; the item comes back.
     pub fn push_timeout(&self, item: Box<[u8]>, timeout: Duration) -> Result<(), PushError<Box<[u8]>>> {
-        let item = match self.ring.try_push(item) {
+        let item = match self.queue.try_push(Item::new(item)) {
             Err(PushError::Full(item)) => item,
-            pushed => return pushed.inspect_err(|error| self.reject(error)),
+            pushed => return self.pushed(pushed),
         };
         // The clock is read only once the queue was found full.
         let began = now();
-        let pushed = self.ring.push_timeout(item, timeout).inspect_err(|error| self.reject(error));
+        let pushed = self.queue.push_timeout(item, timeout);
         self.counters.add(FULL_NS, began.elapsed().as_nanos() as u64);
-        pushed
+        self.pushed(pushed)
     }
 
     /// Pops if there is something.
@@ -80,7 +129,7 @@ impl HostedQueue {
     /// # Errors
     /// Empty, or closed and drained.
     pub fn try_pop(&self) -> Result<Box<[u8]>, PopError> {
-        self.ring.try_pop().inspect_err(|_| self.counters.add(EMPTY_POPS, 1))
+        self.popped(self.queue.try_pop())
     }
 
     /// Pops, waiting for an item for at most `timeout`.
@@ -88,42 +137,83 @@ impl HostedQueue {
     /// # Errors
     /// Still empty at the end of that time, or closed and drained.
     pub fn pop_timeout(&self, timeout: Duration) -> Result<Box<[u8]>, PopError> {
-        if let Ok(item) = self.ring.try_pop() {
-            return Ok(item);
+        if let Ok(item) = self.queue.try_pop() {
+            return self.popped(Ok(item));
         }
         let began = now();
-        let popped = self.ring.pop_timeout(timeout).inspect_err(|_| self.counters.add(EMPTY_POPS, 1));
+        let popped = self.queue.pop_timeout(timeout);
         self.counters.add(EMPTY_NS, began.elapsed().as_nanos() as u64);
-        popped
+        self.popped(popped)
     }
 
     /// Closes the queue: pushes fail from now on, what is in it can still be popped.
     pub fn close(&self) {
-        self.ring.close();
+        self.queue.close();
     }
 
     /// Items in the queue, give or take operations in flight.
     pub fn len(&self) -> usize {
-        self.ring.len()
+        self.queue.len()
     }
 
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.queue.is_empty()
     }
 
     /// Items the queue takes before it is full.
     pub fn capacity(&self) -> usize {
-        self.ring.limit()
+        self.queue.capacity()
     }
 
-    fn reject(&self, error: &PushError<Box<[u8]>>) {
-        let reason = if matches!(error, PushError::Full(_)) { REJECTED_FULL } else { REJECTED_CLOSED };
-        self.counters.add(reason, 1);
+    /// The kind in force; `None` when closed.
+    pub fn kind(&self) -> Option<Kind> {
+        self.queue.kind()
+    }
+
+    fn pushed(&self, pushed: Result<(), PushError<Item>>) -> Result<(), PushError<Box<[u8]>>> {
+        let (counter, pushed) = match pushed {
+            Ok(()) => (ENQUEUED, Ok(())),
+            Err(error @ PushError::Full(_)) => (REJECTED_FULL, Err(bytes_back(error))),
+            Err(error @ PushError::Closed(_)) => (REJECTED_CLOSED, Err(bytes_back(error))),
+        };
+        self.counters.add(counter, 1);
+        pushed
+    }
+
+    fn popped(&self, popped: Result<Item, PopError>) -> Result<Box<[u8]>, PopError> {
+        let item = popped.inspect_err(|_| self.counters.add(EMPTY_POPS, 1))?;
+        self.counters.add(DEQUEUED, 1);
+        if let Some(pushed) = item.pushed {
+            self.waits.record(pushed.elapsed().as_nanos() as u64);
+        }
+        Ok(item.bytes)
+    }
+
+    /// True when nothing is left of a hand-over, or not after a while.
+    fn settles(&self) -> bool {
+        let began = Instant::now();
+        while !self.queue.settle() {
+            if began.elapsed() > SETTLE_LIMIT {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 }
 
+const KIND: &str = "kind";
 const CAPACITY: &str = "capacity";
+const KINDS: [&str; Kind::ALL.len()] = {
+    let mut words = [""; Kind::ALL.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = Kind::ALL[index].as_str();
+        index += 1;
+    }
+    words
+};
 
 impl Resource for HostedQueue {
     fn address(&self) -> &Address {
@@ -131,9 +221,9 @@ impl Resource for HostedQueue {
     }
 
     fn read(&self, reading: &mut Reading) {
-        // What was taken out first, so that the depth is never negative.
-        let popped = self.ring.popped();
-        let pushed = self.ring.pushed();
+        // What was taken out first. An item can be popped before its producer has counted it, hence the floor at 0.
+        let popped = self.counters.sum(DEQUEUED);
+        let pushed = self.counters.sum(ENQUEUED);
         reading.total(&QUEUE_ENQUEUED, &[], pushed);
         reading.total(&QUEUE_DEQUEUED, &[], popped);
         reading.level(&QUEUE_DEPTH, &[], pushed.saturating_sub(popped) as f64);
@@ -143,23 +233,48 @@ impl Resource for HostedQueue {
         reading.total(&QUEUE_EMPTY_POPS, &[], self.counters.sum(EMPTY_POPS));
         reading.total(&QUEUE_FULL_TIME, &[], self.counters.sum(FULL_NS));
         reading.total(&QUEUE_EMPTY_TIME, &[], self.counters.sum(EMPTY_NS));
+        reading.spread(&QUEUE_WAIT, &[], self.waits.snapshot());
+        for kind in Kind::ALL {
+            reading.level(&QUEUE_KIND, &[kind.as_str()], f64::from(u8::from(self.kind() == Some(kind))));
+        }
+        // Also the look that leaves a drained structure behind when nobody pops any more.
+        reading.level(&QUEUE_HANDING_OVER, &[], f64::from(u8::from(!self.queue.settle())));
     }
 
     fn knobs(&self) -> Vec<Knob> {
-        vec![Knob {
+        // Closed, it has no kind that could be turned.
+        let kind = self.kind().map(|kind| Knob {
+            name: KIND,
+            value: Value::Choice(kind.as_str().into()),
+            range: Range::Choice(&KINDS),
+            unit: "",
+            help: "The structure that holds the items; what it held is popped before what is pushed into the next.",
+        });
+        let capacity = Knob {
             name: CAPACITY,
             value: Value::Integer(self.capacity() as i64),
             range: Range::Integer { min: 1, max: HOSTED_CAPACITY_MAX as i64 },
             unit: "items",
             help: "Items the queue takes before those who push are held back; turned down it drains, losing nothing.",
-        }]
+        };
+        kind.into_iter().chain([capacity]).collect()
     }
 
-    fn turn(&self, _capacity: &str, to: &Value) -> Result<Turned, TurnError> {
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
         let began = Instant::now();
-        let Value::Integer(capacity) = *to else { unreachable!("the registry checked the type of the capacity") };
-        let failed = |why: CapacityError| TurnError::Failed { knob: CAPACITY.into(), why: why.to_string() };
-        let from = self.ring.set_limit(capacity as usize).map_err(failed)?;
-        Ok(Turned { from: Value::Integer(from as i64), to: to.clone(), took: began.elapsed(), settled: true })
+        let failed = |why: HandOverError| TurnError::Failed { knob: knob.to_owned(), why: why.to_string() };
+        let from = match to {
+            Value::Choice(kind) => {
+                let kind = kind.parse().expect("the registry checked the word");
+                let HandOver { kind, .. } = self.queue.set_kind(kind).map_err(failed)?;
+                Value::Choice(kind.as_str().into())
+            }
+            Value::Integer(capacity) => {
+                let HandOver { capacity, .. } = self.queue.set_capacity(*capacity as usize).map_err(failed)?;
+                Value::Integer(capacity as i64)
+            }
+        };
+        let settled = self.settles();
+        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled })
     }
 }
