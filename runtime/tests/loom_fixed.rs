@@ -195,3 +195,16 @@ fn a_reader_keeps_its_value_while_it_is_replaced_and_reclaimed() {
         assert!(matches!(reader.join().unwrap(), Some(1 | 2)));
     });
 }
+
+#[test]
+fn a_reader_finds_a_new_entry_whole_or_not_at_all() {
+    model(|map| {
+        let reader = map.clone();
+        let reader = thread::spawn(move || get(&reader, 1));
+        // Made under a guard already: the model's light half, a release fence, would hand it over in any case.
+        let guard = reclaim::pin();
+        assert!(map.put_absent(1, Live::new(5)).is_ok());
+        drop(guard);
+        assert!(matches!(reader.join().unwrap(), None | Some(5)));
+    });
+}
