@@ -24,6 +24,8 @@ pub mod map;
 pub mod map {
     pub mod fixed;
     pub use fixed::FixedMap;
+    pub mod flat;
+    pub use flat::{FlatMap, FlatStatistics, Plain};
 }
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod pool;

@@ -3,6 +3,7 @@
 //! | noun | choose it when |
 //! |---|---|
 //! | [`FixedMap`] | you know how many entries there will be, and no operation may ever wait for a map to grow |
+//! | [`FlatMap`] | keys and values are plain data, integers above all: the quickest here, and kept in place |
 //! | [`Map`] | you embed a map of your own types |
 //! | [`HostedMap`]: [`CounterMap`], [`BytesMap`] | you host a map: byte-string keys, limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |
@@ -22,6 +23,7 @@ mod contention;
 mod counter;
 mod fixed;
 mod hashed;
+mod flat;
 mod hosted;
 mod keyed;
 mod lock_free;
@@ -33,6 +35,7 @@ mod structure;
 
 pub use backend::{Backend, BackendError};
 pub use fixed::FixedMap;
+pub use flat::{FlatMap, FlatStatistics, Plain};
 pub use hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits};
 pub use scan::{Cursor, CursorError, Page};
 

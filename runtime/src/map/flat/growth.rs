@@ -1,0 +1,176 @@
+//! Moving a table's entries to the next one, a stripe of buckets at a time, by the writers that meet it.
+//!
+//! Writers: `claimed` and `moved` by everybody who helps, by fetch_add; `left_over` under its lock; `begun` by the one
+//! who begins.
+//! G1  A stripe is moved by the one who claimed it, or, if a panic of the user's `Hash` ended that, by one who takes
+//!     it over from `left_over`. So the buckets of the next table that a stripe maps to have one writer until their
+//!     forward marks are set, and are reached by nobody else (I2).
+//! G2  `moved` counts stripes of which every bucket has its forward mark. Who counts the last one publishes the next
+//!     table as the current one.
+
+use super::bucket::{Locked, Look};
+use super::counts::{Count, Counts};
+use super::table::Table;
+use super::words::{Plain, are_same};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{CachePadded, Mutex};
+use std::mem;
+use std::ops::Range;
+
+/// Buckets to a stripe: what one writer moves in passing, some microseconds of work. Even, as a table that shrinks
+/// moves pairs.
+const STRIPE: usize = if crate::sync::MODELLED { 2 } else { 32 };
+
+#[derive(Default)]
+pub(super) struct Growth {
+    begun: AtomicBool,
+    claimed: CachePadded<AtomicUsize>,
+    moved: CachePadded<AtomicUsize>,
+    left_over: Mutex<Vec<usize>>,
+    any_left_over: AtomicBool,
+}
+
+impl Growth {
+    /// True for the one caller who is to make the next table.
+    pub(super) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
+    }
+
+    fn claim(&self, stripes: usize) -> Option<usize> {
+        if self.claimed.load(Ordering::Relaxed) < stripes {
+            let stripe = self.claimed.fetch_add(1, Ordering::Relaxed);
+            if stripe < stripes {
+                return Some(stripe);
+            }
+        }
+        if !self.any_left_over.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut left_over = self.left_over.lock();
+        let stripe = left_over.pop();
+        self.any_left_over.store(!left_over.is_empty(), Ordering::Relaxed);
+        stripe
+    }
+
+    fn leave_over(&self, stripe: usize) {
+        let mut left_over = self.left_over.lock();
+        left_over.push(stripe);
+        self.any_left_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Stripes moved so far.
+    pub(super) fn moved(&self) -> usize {
+        self.moved.load(Ordering::Relaxed)
+    }
+}
+
+/// A claimed stripe; left over for others if a panic ends its move.
+struct Claim<'g> {
+    growth: &'g Growth,
+    stripe: usize,
+    done: bool,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.growth.leave_over(self.stripe);
+        }
+    }
+}
+
+/// What a help has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Help {
+    /// A stripe was moved, and there are more.
+    Helped,
+    /// The last stripe was moved: the next table holds everything.
+    Finished,
+    /// Nothing is left to claim.
+    NothingLeft,
+}
+
+impl<K: Plain, V: Plain> Table<K, V> {
+    pub(super) fn stripes(&self) -> usize {
+        self.buckets().div_ceil(STRIPE)
+    }
+
+    /// Moves one stripe to `next`. `position` runs user code, and with nothing locked.
+    pub(super) fn help(&self, next: &Table<K, V>, position: &impl Fn(&K) -> u64, counts: &Counts) -> Help {
+        let Some(stripe) = self.growth.claim(self.stripes()) else { return Help::NothingLeft };
+        let mut claim = Claim { growth: &self.growth, stripe, done: false };
+        let buckets = stripe * STRIPE..self.buckets().min((stripe + 1) * STRIPE);
+        counts.add(Count::Helped, 1);
+        counts.add(Count::MovedBuckets, buckets.len() as u64);
+        if next.buckets() < self.buckets() {
+            self.merge(buckets, next);
+        } else {
+            self.spread(buckets, next, position);
+        }
+        claim.done = true;
+        // AcqRel: who counts the last stripe has all others' marks before it when it publishes the next table.
+        let moved = self.growth.moved.fetch_add(1, Ordering::AcqRel) + 1;
+        if moved == self.stripes() { Help::Finished } else { Help::Helped }
+    }
+
+    /// Moves buckets to a larger table.
+    fn spread(&self, buckets: Range<usize>, next: &Table<K, V>, position: &impl Fn(&K) -> u64) {
+        let (mut entries, mut later, mut homes) = (Vec::new(), Vec::new(), Vec::new());
+        for bucket in buckets.map(|index| self.bucket(index)) {
+            let mut locked = loop {
+                let version = match bucket.try_collect(&mut entries) {
+                    Look::Found(version) => version,
+                    Look::Moved => break None,
+                    Look::Absent | Look::Torn => {
+                        let locked = bucket.lock_after_wait();
+                        locked.collect(&mut entries);
+                        locked.version()
+                    }
+                };
+                homes.clear();
+                homes.extend(entries.iter().map(|(key, _)| next.index(position(key))));
+                let locked = bucket.try_lock().unwrap_or_else(|| bucket.lock_after_wait());
+                if locked.is_moved() {
+                    break None;
+                }
+                if locked.version() == version {
+                    break Some(locked);
+                }
+                // Others were here. While the keys are the same, the homes are; else they are to be found anew.
+                locked.collect(&mut later);
+                mem::swap(&mut entries, &mut later);
+                if entries.len() == later.len() && entries.iter().zip(&later).all(|(a, b)| are_same(&a.0, &b.0)) {
+                    break Some(locked);
+                }
+            };
+            if let Some(locked) = &mut locked {
+                for ((key, value), &home) in entries.iter().zip(&homes) {
+                    next.bucket(home).put(key, value, &next.spares);
+                }
+                locked.mark_moved();
+            }
+        }
+    }
+
+    /// Moves runs of buckets to one bucket each of a smaller table. All of a run stay locked until all are copied: the
+    /// one bucket they go to is reached through any of them (I2).
+    fn merge(&self, buckets: Range<usize>, next: &Table<K, V>) {
+        let run = self.buckets() / next.buckets();
+        let mut entries = Vec::new();
+        for first in buckets.step_by(run) {
+            let mut locked: Vec<Locked<'_, K, V>> = (first..first + run)
+                .map(|index| self.bucket(index).try_lock().unwrap_or_else(|| self.bucket(index).lock_after_wait()))
+                .collect();
+            if locked[0].is_moved() {
+                continue;
+            }
+            for bucket in &locked {
+                bucket.collect(&mut entries);
+                for (key, value) in &entries {
+                    next.bucket(first / run).put(key, value, &next.spares);
+                }
+            }
+            locked.iter_mut().for_each(Locked::mark_moved);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Memory of a table: cache lines of words, zero at first.
+
+use crate::sync::atomic::AtomicU64;
+use std::ptr::NonNull;
+
+/// One cache line of eight words.
+#[repr(align(64))]
+pub(super) struct Line(pub(super) [AtomicU64; 8]);
+
+/// A run of lines. Large runs are backed by large pages where the system has them: a random read then misses one
+/// cache line and no more than one entry of the page table, and a run is given back without a walk over its pages.
+pub(super) struct Lines {
+    first: NonNull<Line>,
+    count: usize,
+}
+
+// SAFETY: a run owns its lines, and lines are atomics.
+unsafe impl Send for Lines {}
+// SAFETY: as above.
+unsafe impl Sync for Lines {}
+
+impl Lines {
+    /// The first line. The others follow it, in one allocation.
+    #[inline(always)]
+    pub(super) fn first(&self) -> NonNull<Line> {
+        self.first
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+impl Lines {
+    /// # Panics
+    /// When `count` is none, or more than can be addressed.
+    pub(super) fn zeroed(count: usize) -> Self {
+        let layout = Self::layout(count);
+        // SAFETY: the layout has a size, as `count` is not zero.
+        let memory = unsafe { std::alloc::alloc_zeroed(layout) };
+        // A line whose bytes are zero is eight atomics of value zero.
+        let Some(first) = NonNull::new(memory.cast()) else { std::alloc::handle_alloc_error(layout) };
+        let lines = Self { first, count };
+        lines.ask_for_large_pages();
+        lines
+    }
+
+    fn layout(count: usize) -> std::alloc::Layout {
+        assert!(count > 0, "a table of no lines");
+        std::alloc::Layout::array::<Line>(count).expect("a table larger than the address space")
+    }
+
+    fn ask_for_large_pages(&self) {
+        const LARGE_PAGE: usize = 2 << 20;
+        let start = self.first.as_ptr() as usize;
+        let (from, to) =
+            (start.next_multiple_of(LARGE_PAGE), (start + self.count * size_of::<Line>()) & !(LARGE_PAGE - 1));
+        if from < to {
+            let whole_pages = self.first.as_ptr().wrapping_byte_add(from - start).cast();
+            // SAFETY: the range lies in this allocation, and the advice changes nothing but how it is backed.
+            // Refusal costs speed, nothing else.
+            _ = unsafe { rustix::mm::madvise(whole_pages, to - from, rustix::mm::Advice::LinuxHugepage) };
+        }
+    }
+}
+
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this layout; atomics need no drop.
+        unsafe { std::alloc::dealloc(self.first.as_ptr().cast(), Self::layout(self.count)) };
+    }
+}
+
+/// A model's atomics are objects, not bytes.
+#[cfg(any(rt_loom, rt_shuttle))]
+impl Lines {
+    pub(super) fn zeroed(count: usize) -> Self {
+        let lines: Box<[Line]> = (0..count).map(|_| Line(std::array::from_fn(|_| AtomicU64::new(0)))).collect();
+        let first = NonNull::new(Box::into_raw(lines).cast()).expect("a box is never null");
+        Self { first, count }
+    }
+}
+
+#[cfg(any(rt_loom, rt_shuttle))]
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // SAFETY: made of a box of that many lines in `zeroed`.
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.count)) });
+    }
+}

@@ -1,0 +1,234 @@
+//! The flat map's orderings, every interleaving of two or three threads up to two preemptions. Buckets of two slots,
+//! keys of one word, values of two.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg rt_loom" CARGO_TARGET_DIR=target/loom cargo test -p rheostat-runtime --release --test loom_flat
+//! ```
+//!
+//! Keys hash to themselves, so that a model says which chain it is about. Writers are on the main thread of a model
+//! where one will do: loom hides earlier loads of a thread that loads a cell before it stores to it.
+#![cfg(rt_loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use rheostat_runtime::map::FlatMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+struct Identity;
+struct Itself(u64);
+
+impl BuildHasher for Identity {
+    type Hasher = Itself;
+    fn build_hasher(&self) -> Itself {
+        Itself(0)
+    }
+}
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys here are integers");
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}
+
+type Map = FlatMap<u64, [u64; 2], Identity>;
+
+/// Explores, and says when there was less to explore than two threads that meet would give.
+fn model(least: usize, threads: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 20_000;
+    let schedules = std::sync::Arc::new(AtomicUsize::new(0));
+    let counter = schedules.clone();
+    builder.check(move || {
+        counter.fetch_add(1, Relaxed);
+        threads();
+    });
+    let explored = schedules.load(Relaxed);
+    assert!(explored >= least, "only {explored} schedules: the threads do not meet");
+}
+
+/// A map of one bucket.
+fn map() -> Arc<Map> {
+    Arc::new(FlatMap::with_sequences_at(0, 2, Identity))
+}
+
+fn whole(n: u64) -> [u64; 2] {
+    [n, !n]
+}
+
+fn assert_whole(value: [u64; 2]) -> u64 {
+    assert_eq!(value[1], !value[0], "a torn value");
+    value[0]
+}
+
+#[test]
+fn a_read_beside_two_writes_is_of_one_of_them() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || {
+                let first = assert_whole(map.get(&1).expect("it is never removed"));
+                let second = assert_whole(map.get(&1).expect("it is never removed"));
+                assert!(first <= second, "a read went back");
+            })
+        };
+        map.insert(1, whole(2));
+        map.insert(1, whole(3));
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_read_beside_a_removal_and_an_insertion_into_its_slot() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || {
+                if let Some(value) = map.get(&1) {
+                    assert_eq!(assert_whole(value), 1, "the value of another key");
+                }
+            })
+        };
+        assert_eq!(map.remove(&1), Some(whole(1)));
+        map.insert(2, whole(2));
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn two_writers_take_turns() {
+    model(10, || {
+        let map = map();
+        map.insert(1, whole(0));
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || assert_whole(map.update(&1, |[n, _]| whole(n + 1)).unwrap()))
+        };
+        let ours = assert_whole(map.update(&1, |[n, _]| whole(n + 1)).unwrap());
+        let theirs = other.join().unwrap();
+        assert_eq!(ours + theirs, 1, "both replaced the same value");
+        assert_eq!(map.get(&1), Some(whole(2)));
+    });
+}
+
+#[test]
+fn one_of_two_inserts_a_key_and_one_removes_it() {
+    model(10, || {
+        let map = map();
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || (map.insert_if_absent(1, whole(5)).is_none(), map.remove(&1)))
+        };
+        let won = map.insert_if_absent(1, whole(7)).is_none();
+        let (other_won, removed) = other.join().unwrap();
+        assert!(won || other_won);
+        let left = map.get(&1);
+        let expected = if won && other_won { [Some(whole(7)), None] } else { [None, None] };
+        assert!(
+            removed.is_some() && (left == expected[0] || left == expected[1]),
+            "{won} {other_won} {removed:?} {left:?}"
+        );
+    });
+}
+
+/// The chain gives its spare up while it is read, and another chain of the same pool takes it over.
+#[test]
+fn a_spare_goes_from_one_chain_to_another_under_a_reader() {
+    const HALF: u64 = 1 << 63;
+    // The multiplier that makes positions of hashes is odd, so it keeps the top bit of a hash that has no other.
+    model(20, || {
+        let map: Arc<Map> = Arc::new(FlatMap::with_sequences_at(0, 4, Identity));
+        let mut low = (0..).filter(|key: &u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15) < HALF);
+        let mut high = (0..).filter(|key: &u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >= HALF);
+        let here: Vec<u64> = low.by_ref().take(3).collect();
+        let there: Vec<u64> = high.by_ref().take(3).collect();
+        here.iter().chain(&there[..2]).for_each(|key| _ = map.insert(*key, whole(*key)));
+        let sought = here[2];
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || {
+                if let Some(value) = map.get(&sought) {
+                    assert_eq!(assert_whole(value), sought, "the value of another chain");
+                }
+            })
+        };
+        map.remove(&sought);
+        map.insert(there[2], whole(there[2]));
+        reader.join().unwrap();
+    });
+}
+
+/// Readers go on to the next table, and find there what was moved.
+#[test]
+fn a_move_hides_nothing_from_a_reader() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || assert_eq!(map.get(&1), Some(whole(1)), "a move hid the key"))
+        };
+        map.begin_growth();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_write_beside_a_move_is_in_the_next_table() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let writer = {
+            let map = map.clone();
+            thread::spawn(move || {
+                assert_eq!(map.insert(1, whole(2)), Some(whole(1)));
+                map.insert(2, whole(9));
+            })
+        };
+        map.begin_growth();
+        writer.join().unwrap();
+        assert_eq!((map.get(&1), map.get(&2)), (Some(whole(2)), Some(whole(9))));
+    });
+}
+
+/// A reader of two moves, both of which retire a table that it may be in.
+#[test]
+fn a_table_outlives_its_readers() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || assert_eq!(map.get(&1), Some(whole(1)), "a move hid the key"))
+        };
+        map.begin_growth();
+        map.shrink_to_fit();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn sequences_wrap_under_a_reader() {
+    model(20, || {
+        let map: Arc<Map> = Arc::new(FlatMap::with_sequences_at(u64::MAX - 3, 2, Identity));
+        map.insert(1, whole(1));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || assert_whole(map.get(&1).expect("it is never removed")))
+        };
+        map.insert(1, whole(2));
+        map.insert(1, whole(3));
+        reader.join().unwrap();
+    });
+}
