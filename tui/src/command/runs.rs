@@ -169,11 +169,19 @@ async fn each(
     cells: &[sweep::Cell],
     answer: &mut Answer,
 ) -> Result<Exit, Failure> {
-    let mut done = Vec::new();
-    let mut worst = RunVerdict::Pass;
-    for cell in cells {
+    let submissions = cells.iter().map(|cell| {
         let mut submission = submission.clone();
         submission.vars.extend(cell.iter().cloned());
+        (cell, submission)
+    });
+    let submissions: Vec<_> = submissions.collect();
+    // A value that does not fit is said before anything is measured, not after half of it was.
+    for (_, submission) in &submissions {
+        client.check(submission).await?;
+    }
+    let mut done = Vec::new();
+    let mut worst = RunVerdict::Pass;
+    for (cell, submission) in submissions {
         let run = submit_and_follow(client, &submission).await?;
         let verdict = run.verdict.unwrap_or(RunVerdict::Error);
         worst = sweep::worse(worst, verdict);

@@ -392,7 +392,7 @@ impl Runner<'_> {
         let closed = |group: &crate::script::Group| group.arrival == Arrival::Closed && group.work.pipeline().is_none();
         if phase.groups.iter().any(closed) {
             self.note_once(
-                "load is a closed loop: times are service times, without the wait of what would have queued up",
+                "groups without arrivals are closed loops: their times leave out what would have queued up meanwhile",
             );
         }
     }
