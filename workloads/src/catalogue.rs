@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 20] = [
+pub const SCRIPTS: [(&str, &str); 21] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -29,6 +29,7 @@ pub const SCRIPTS: [(&str, &str); 20] = [
     script!("queue-fan-in"),
     script!("queue-fan-out"),
     script!("queue-slow-consumer"),
+    script!("queue-switch-live"),
 ];
 
 /// The shipped texts, which `[data.NAME]` takes by `shipped = [..]`: name and text.

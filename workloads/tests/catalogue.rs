@@ -173,6 +173,25 @@ fn queue_slow_consumer() {
 }
 
 #[test]
+fn queue_switch_live() {
+    let result = run("queue-switch-live", &[("every", "25ms"), ("duration", "500ms")]);
+    holds(&result);
+    let turned = &result.phases[1].events;
+    assert!(turned.len() > 10 && turned.iter().all(|event| event.error.is_none()), "{turned:?}");
+    let kinds = turned.iter().filter(|event| event.knob == "queue.jobs.kind").count();
+    assert!(kinds >= 5, "{kinds} hand-overs");
+}
+
+#[test]
+fn queues_of_every_kind() {
+    for kind in rheostat_runtime::queue::Kind::ALL {
+        for name in ["queue-pairs", "queue-fan-in", "queue-burst"] {
+            holds(&run(name, &[("backend", kind.as_str()), ("duration", "200ms")]));
+        }
+    }
+}
+
+#[test]
 fn every_script_says_what_it_is_about() {
     for (name, text) in catalogue::SCRIPTS {
         let summary = catalogue::summary(text);

@@ -7,7 +7,7 @@ use super::flow::Flow;
 use crate::script::{KnobName, MapValue, PipelineTarget, Target, TargetKind, Workload};
 use rheostat_runtime::map::{BytesMap, CounterMap, HostedMap, MapLimits};
 use rheostat_runtime::observe::{Actor, Address, Change, RegistryError, Resource, Value};
-use rheostat_runtime::queue::{HostedQueue, Kind};
+use rheostat_runtime::queue::HostedQueue;
 use rheostat_runtime::sync::{Arc, Mutex};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ impl<'r> Cast<'r> {
                 })
             }
             TargetKind::Queue(queue) => {
-                let queue = HostedQueue::new(target.address.name(), Kind::default(), queue.capacity as usize)
+                let queue = HostedQueue::new(target.address.name(), queue.backend, queue.capacity as usize)
                     .map_err(|error| failed(&error))?;
                 self.host(queue.clone())?;
                 Some(Player::Queue(queue))

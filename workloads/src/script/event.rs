@@ -4,6 +4,7 @@ use super::document::{Known, Node, Section, Walk, integer};
 use super::target::{PIPELINE_KNOB, STAGE_KNOBS, TargetKind, Targets};
 use super::{NOT_A_NAME, is_name, limits};
 use rheostat_runtime::observe::{Address, Value};
+use rheostat_runtime::queue;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -140,6 +141,8 @@ fn read_cycle(
 enum Takes {
     /// Whole numbers from 1.
     Upto(u64),
+    /// One of these words.
+    Words(Vec<&'static str>),
     /// Only the host knows.
     Whatever,
 }
@@ -216,7 +219,10 @@ fn find_knob(walk: &Walk<'_>, targets: &Targets, knob: &Spanned<String>) -> Opti
 /// The knobs of a map or queue that a run makes.
 fn own_knobs(kind: &TargetKind) -> Vec<(&'static str, Takes)> {
     match kind {
-        TargetKind::Queue(_) => vec![("capacity", Takes::Upto(limits::QUEUE_CAPACITY_MAX))],
+        TargetKind::Queue(_) => {
+            let kinds = Takes::Words(queue::Kind::ALL.map(queue::Kind::as_str).to_vec());
+            vec![("kind", kinds), ("capacity", Takes::Upto(limits::QUEUE_CAPACITY_MAX))]
+        }
         TargetKind::Map(_) | TargetKind::Pipeline(_) => Vec::new(),
     }
 }
@@ -235,6 +241,8 @@ fn read_value(walk: &Walk<'_>, knob: &Spanned<String>, node: Node<'_>, takes: &T
     let wanted = match (&found, takes) {
         (_, Takes::Whatever) => return Some(found),
         (Value::Integer(number), Takes::Upto(max)) if (1..=*max as i64).contains(number) => return Some(found),
+        (Value::Choice(word), Takes::Words(words)) if words.contains(&word.as_str()) => return Some(found),
+        (_, Takes::Words(words)) => format!("one of {}", words.join(", ")),
         (_, Takes::Upto(max)) => format!("a whole number from 1 to {max}"),
     };
     walk.fault(span, format!("{found} is out of range: `{}` takes {wanted}", knob.get_ref()));

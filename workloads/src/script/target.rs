@@ -6,6 +6,7 @@ use super::expression::RESERVED;
 use super::{NOT_A_NAME, is_name, limits};
 use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::{Address, Kind};
+use rheostat_runtime::queue;
 use std::collections::BTreeSet;
 use toml::Spanned;
 
@@ -141,6 +142,8 @@ impl Keys {
 /// A queue of byte items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueTarget {
+    /// Which structure holds its items: what its knob `kind` turns; of no account for a hosted one.
+    pub backend: queue::Kind,
     /// Items it takes.
     pub capacity: u64,
     /// Bytes of an item.
@@ -421,6 +424,10 @@ fn read_keys(mut keys: Section<'_, '_>, walk: &Walk<'_>) -> Option<Keys> {
 }
 
 fn read_queue(section: &mut Section<'_, '_>, hosted: bool) -> Option<QueueTarget> {
+    let backend = match section.place("backend") {
+        Some(_) if !hosted => section.word("backend", &queue::Kind::ALL.map(|kind| (kind.as_str(), kind))),
+        _ => Some(queue::Kind::default()),
+    };
     let capacity = match section.place("capacity") {
         Some(_) if !hosted => section.count("capacity", 1..=limits::QUEUE_CAPACITY_MAX),
         _ => Some(1024),
@@ -429,7 +436,7 @@ fn read_queue(section: &mut Section<'_, '_>, hosted: bool) -> Option<QueueTarget
         Some(_) => section.size("item", limits::ITEM_BYTES_MIN, limits::VALUE_BYTES_MAX),
         None => Some(64),
     };
-    Some(QueueTarget { capacity: capacity?, item: item? })
+    Some(QueueTarget { backend: backend?, capacity: capacity?, item: item? })
 }
 
 fn read_pipeline(
