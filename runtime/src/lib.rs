@@ -17,16 +17,7 @@ pub mod reclaim;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod observe;
 pub mod queue;
-#[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod map;
-/// The maps that a model can see.
-#[cfg(any(rt_loom, rt_shuttle))]
-pub mod map {
-    pub mod fixed;
-    pub use fixed::FixedMap;
-    pub mod flat;
-    pub use flat::{FlatMap, FlatStatistics, Plain};
-}
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod pool;
 #[cfg(not(any(rt_loom, rt_shuttle)))]

@@ -40,6 +40,15 @@ impl Backend {
             Backend::Papaya => "papaya",
         }
     }
+
+    /// About what an entry costs in bytes, for keys and values of this size together: measured on full tables.
+    pub(super) const fn entry_bytes(self, payload: usize) -> usize {
+        match self {
+            Backend::Sharded => 2 * (payload + 9),
+            Backend::LockFree => payload + 144,
+            Backend::Papaya => payload + 48,
+        }
+    }
 }
 
 impl fmt::Display for Backend {
@@ -131,6 +140,14 @@ where
         on!(self, table => table.view(hash, key, look))
     }
 
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        on!(self, table => table.copy(hash, key))
+    }
+
     fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         on!(self, table => table.put(hash, key, value, look))
     }
@@ -173,6 +190,10 @@ where
 
     fn stripe_of(&self, position: u64) -> usize {
         on!(self, table => table.stripe_of(position))
+    }
+
+    fn walks_freely(&self) -> bool {
+        on!(self, table => table.walks_freely())
     }
 
     fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V)) {

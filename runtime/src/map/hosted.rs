@@ -2,9 +2,8 @@
 
 use super::counter::Counter;
 use super::podium::Podium;
-use super::scan::{page, visit};
-use super::structure::{Revision, Structure};
-use super::{Backend, Cursor, Map, Page};
+use super::structure::Revision;
+use super::{Backend, Cursor, Handover, HandoverRefused, Map, Page};
 use crate::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
@@ -145,7 +144,7 @@ impl Hosted for Arc<[u8]> {
     }
 
     fn replace(&self, map: &Map<Key, Arc<[u8]>>, key: &[u8]) -> Option<Self> {
-        map.table.revise(map.hash(key), key, |stored| (Revision::Replace(self.clone()), stored.clone()))
+        map.switch.revise(map.hash(key), key, |stored| (Revision::Replace(self.clone()), stored.clone()))
     }
 }
 
@@ -200,6 +199,14 @@ impl<V: Hosted> HostedMap<V> {
         self.map.backend()
     }
 
+    /// Begins to move the map to another backend; see [`Map::turn`].
+    ///
+    /// # Errors
+    /// When one is under way already.
+    pub fn turn_backend(&self, to: Backend) -> Result<Handover, HandoverRefused> {
+        self.map.turn(to)
+    }
+
     /// What it takes before it refuses.
     pub fn limits(&self) -> MapLimits {
         self.limits
@@ -207,7 +214,7 @@ impl<V: Hosted> HostedMap<V> {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<V> {
-        let value = self.map.touch(key, V::load).flatten();
+        let value = self.map.switch.view(self.map.hash(key), key, V::load).flatten();
         self.count(Op::Get, value.is_some());
         value
     }
@@ -232,7 +239,7 @@ impl<V: Hosted> HostedMap<V> {
 
     /// Takes the entry out and returns its value: every update that was accepted for it is in there.
     pub fn remove(&self, key: &[u8]) -> Option<V> {
-        let removed = self.map.table.take(self.map.hash(key), key, V::finish);
+        let removed = self.map.switch.take(self.map.hash(key), key, V::finish);
         if removed.is_some() {
             self.entries.fetch_sub(1, Relaxed);
         }
@@ -252,18 +259,18 @@ impl<V: Hosted> HostedMap<V> {
 
     /// Takes out every entry that is there when its turn comes; see [`Map::clear`].
     pub fn clear(&self) {
-        let cleared = self.map.table.clear();
+        let cleared = self.map.switch.clear();
         self.entries.fetch_sub(cleared, Relaxed);
     }
 
     /// One page of a scan of about `limit` entries; see [`Map::scan`].
     pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<Box<[u8]>, V> {
-        page(&self.map.table, cursor, limit, V::load)
+        self.map.switch.page(cursor, limit, V::load)
     }
 
     /// Shows every entry to `f`, with no lock held; see [`Map::for_each`].
     pub fn for_each(&self, mut f: impl FnMut(&[u8], &V)) {
-        visit(&self.map.table, V::load, |key, value| f(key, value));
+        self.map.switch.visit(V::load, |key, value| f(key, value));
     }
 
     fn admit(&self, key: &[u8], value: &V) -> Result<(), MapError> {
@@ -286,7 +293,7 @@ impl<V: Hosted> HostedMap<V> {
             self.cells.add(refusal_cell(0), 1);
             return Err(MapError::Full { map: self.address.to_string(), max });
         }
-        let put = self.map.table.put_absent(self.map.hash(key), key.into(), value.store()).is_ok();
+        let put = self.map.switch.put_absent(self.map.hash(key), key.into(), value.store()).is_ok();
         if !put {
             self.entries.fetch_sub(1, Relaxed);
         }
@@ -321,15 +328,12 @@ impl CounterMap {
     /// The `n` greatest counters, greatest first, equal ones by key. Looks at every entry once and keeps `n`; no
     /// snapshot, as with a scan.
     pub fn top(&self, n: usize) -> Vec<(Box<[u8]>, i64)> {
-        let table = &self.map.table;
         let mut podium = Podium::new(n);
-        for stripe in 0..table.stripes() {
-            table.walk(stripe, |_, key, counter| {
-                if let Some(value) = counter.value() {
-                    podium.consider(key, value);
-                }
-            });
-        }
+        self.map.switch.look_through(|_, key, counter| {
+            if let Some(value) = counter.value() {
+                podium.consider(key, value);
+            }
+        });
         podium.into_top()
     }
 }

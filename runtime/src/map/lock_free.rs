@@ -37,6 +37,14 @@ where
         self.map.get(key, &self.map.guard()).map(look)
     }
 
+    fn copy<Q>(&self, _hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.map.get_key_value(key, &self.map.guard()).map(|(known, value)| (known.clone(), value.clone()))
+    }
+
     fn put<R>(&self, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         self.map.insert(key, value, &self.map.guard()).map(look)
     }
@@ -91,6 +99,10 @@ where
 
     fn reserve(&self, additional: usize) {
         self.map.reserve(additional, &self.map.guard());
+    }
+
+    fn walks_freely(&self) -> bool {
+        true
     }
 
     /// No lock is held; writers go on meanwhile.

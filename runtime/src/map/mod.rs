@@ -11,6 +11,8 @@
 //! Promises, every backend: operations on one key are linearizable; a value that was put in comes out exactly once,
 //! by `remove`, `insert` or `clear`; guards are never handed out.
 //!
+//! A map moves to another backend while it is used: [`Map::turn`]. The promises hold meanwhile.
+//!
 //! Closures. Those of [`Map::update`], [`Map::upsert`], [`Map::remove_if`] and [`Map::retain`] run on a clone with no
 //! lock held, so they may do anything, other maps and this one included; when somebody else changes the value
 //! meanwhile, they run again on the new one, so they should be pure. Those of [`Map::for_each`] and [`Map::fold`] run
@@ -18,327 +20,48 @@
 //! operation inside it panics rather than waits for itself, and so does one inside a value's `Eq` or `Clone`. A
 //! closure that panics leaves the map as it was.
 
-mod backend;
-mod contention;
-mod counter;
+// Protocols are checked by models; what stands on them needs statics, clocks and foreign structures.
 mod fixed;
-mod hashed;
 mod flat;
-mod hosted;
-mod keyed;
-mod lock_free;
-mod papaya;
-mod podium;
-mod scan;
-mod sharded;
-mod structure;
+pub mod handover;
+pub mod structure;
+pub mod switch;
 
-pub use backend::{Backend, BackendError};
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod backend;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod contention;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod counter;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod face;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod hashed;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod hosted;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod keyed;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod lock_free;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod papaya;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod podium;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod scan;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod sharded;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod turn;
+
 pub use fixed::FixedMap;
 pub use flat::{FlatMap, FlatStatistics, Plain};
-pub use hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits};
-pub use scan::{Cursor, CursorError, Page};
 
-use crate::observe::Snapshot;
-use backend::Table;
-use keyed::{Keyed, keyed};
-use scan::{page, visit};
-use std::borrow::Borrow;
-use std::cell::Cell;
-use std::hash::{BuildHasher, Hash};
-use structure::{Revision, Structure};
-
-/// A concurrent map. Keys are hashed under a random seed of the map's own.
-///
-/// ```
-/// use rheostat_runtime::map::{Backend, Map};
-///
-/// let map = Map::<String, u64>::new(Backend::Sharded);
-/// map.insert("apples".into(), 3);
-/// assert_eq!(map.update("apples", |n| n + 1), Some(3));
-/// assert_eq!(map.get("apples"), Some(4));
-/// ```
-pub struct Map<K, V> {
-    hasher: Keyed,
-    table: Table<K, V>,
-}
-
-thread_local! {
-    /// Whether this thread is inside user code that may run under a map's lock.
-    static VIEWING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Holds `VIEWING` up, also while a panic passes.
-struct Viewing;
-
-impl Viewing {
-    fn begin() -> Self {
-        VIEWING.set(true);
-        Viewing
-    }
-}
-
-impl Drop for Viewing {
-    fn drop(&mut self) {
-        VIEWING.set(false);
-    }
-}
-
-impl<K, V> Map<K, V>
-where
-    K: Hash + Ord + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    /// An empty map.
-    pub fn new(backend: Backend) -> Self {
-        let hasher = keyed();
-        Self { table: Table::new(backend, &hasher, 0), hasher }
-    }
-
-    /// The backend it runs on.
-    pub fn backend(&self) -> Backend {
-        self.table.backend()
-    }
-
-    /// The table, unless this thread already stands inside it: waiting then could be waiting for oneself.
-    fn table(&self) -> &Table<K, V> {
-        assert!(
-            !VIEWING.get(),
-            "a map was used inside a closure of Map::get_with, or a value's Eq or Clone: take the value out first (Map::get)"
-        );
-        &self.table
-    }
-
-    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
-    /// A clone of the value.
-    pub fn get<Q>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-    {
-        self.table().view(self.hash(key), key, V::clone)
-    }
-
-    /// Shows the value to `look`, without a clone. On `sharded` the key's shard is locked for reading meanwhile.
-    ///
-    /// # Panics
-    /// When `look` uses a map; the map stays whole.
-    pub fn get_with<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-    {
-        self.table().view(self.hash(key), key, |value| {
-            let _viewing = Viewing::begin();
-            look(value)
-        })
-    }
-
-    /// Whether the key is there.
-    pub fn contains<Q>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-    {
-        self.table().view(self.hash(key), key, |_| ()).is_some()
-    }
-
-    /// Puts a value in and returns the one it replaces.
-    pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.table().put(self.hash(&key), key, value, V::clone)
-    }
-
-    /// Takes the entry out and returns its value.
-    pub fn remove<Q>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-    {
-        self.table().take(self.hash(key), key, V::clone)
-    }
-
-    /// Puts a value in if the key is not there.
-    ///
-    /// # Errors
-    /// When the key is there: the value comes back.
-    pub fn insert_if_absent(&self, key: K, value: V) -> Result<(), V> {
-        self.table().put_absent(self.hash(&key), key, value)
-    }
-
-    /// Replaces the value by what `f` makes of it and returns the one replaced; `None`, and nothing done, when the
-    /// key is not there. `f` runs again when the value has changed meanwhile, as seen by `Eq`.
-    ///
-    /// Progress: a try that fails has been overtaken by one that did not.
-    pub fn update<Q>(&self, key: &Q, f: impl Fn(&V) -> V) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-        V: Eq,
-    {
-        loop {
-            let seen = self.get(key)?;
-            let new = f(&seen);
-            if self.revise_if(key, &seen, || Revision::Replace(new.clone()))? {
-                return Some(seen);
-            }
-        }
-    }
-
-    /// Like [`update`](Self::update), but puts `default` in when the key is not there, and then returns `None`.
-    pub fn upsert(&self, key: K, default: V, f: impl Fn(&V) -> V) -> Option<V>
-    where
-        V: Eq,
-    {
-        loop {
-            if let Some(replaced) = self.update(&key, &f) {
-                return Some(replaced);
-            }
-            if self.insert_if_absent(key.clone(), default.clone()).is_ok() {
-                return None;
-            }
-        }
-    }
-
-    /// Replaces the value by `new` if it equals `current`, and returns the one replaced.
-    ///
-    /// # Errors
-    /// When the value differs it comes back, as a clone; `None` when the key is not there.
-    pub fn compare_exchange<Q>(&self, key: &Q, current: &V, new: &V) -> Result<V, Option<V>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-        V: Eq,
-    {
-        let exchange = |value: &V| {
-            let _viewing = Viewing::begin();
-            let found = value.clone();
-            if found == *current {
-                (Revision::Replace(new.clone()), Ok(found))
-            } else {
-                (Revision::Keep, Err(Some(found)))
-            }
-        };
-        self.table().revise(self.hash(key), key, exchange).unwrap_or(Err(None))
-    }
-
-    /// Takes the entry out if `f` says so of its value, and returns that; `None` when the key is not there or `f`
-    /// said no. `f` runs again when the value has changed meanwhile, as seen by `Eq`.
-    pub fn remove_if<Q>(&self, key: &Q, f: impl Fn(&V) -> bool) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-        V: Eq,
-    {
-        loop {
-            let seen = self.get(key)?;
-            if !f(&seen) {
-                return None;
-            }
-            if self.revise_if(key, &seen, || Revision::Remove)? {
-                return Some(seen);
-            }
-        }
-    }
-
-    /// Takes out every entry of which `f` does not say that it stays, and says how many those were. Each entry is a
-    /// step of its own, as with [`remove_if`](Self::remove_if), in a walk like that of [`for_each`](Self::for_each).
-    pub fn retain(&self, f: impl Fn(&K, &V) -> bool) -> usize
-    where
-        V: Eq,
-    {
-        let mut removed = 0;
-        self.for_each(|key, seen| {
-            let gone = !f(key, seen) && self.remove_if(key, |value| !f(key, value)).is_some();
-            removed += usize::from(gone);
-        });
-        removed
-    }
-
-    /// Does what `to` says if the value still equals `seen`; says whether it did, or `None` when the key is not there.
-    fn revise_if<Q>(&self, key: &Q, seen: &V, to: impl Fn() -> Revision<V>) -> Option<bool>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-        V: Eq,
-    {
-        self.table().revise(self.hash(key), key, |value| {
-            let _viewing = Viewing::begin();
-            if value == seen { (to(), true) } else { (Revision::Keep, false) }
-        })
-    }
-
-    /// Makes room for that many more entries, as far as the backend can, so that they go in without growth.
-    pub fn reserve(&self, additional: usize) {
-        self.table().reserve(additional);
-    }
-
-    /// How many entries there are; may lag operations in flight. `sharded` looks at each of its shards.
-    pub fn len(&self) -> usize {
-        self.table().len()
-    }
-
-    /// Whether the map holds nothing; may lag operations in flight.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes out every entry that is there when its turn comes, and says how many that were. Not one step: others
-    /// may see part of it done, and entries put in meanwhile may stay.
-    pub fn clear(&self) -> usize {
-        self.table().clear()
-    }
-
-    /// Shows every entry to `f`, with no lock held: `sharded` copies one shard (1/256 of the map) at a time. Entries
-    /// that come, go or change meanwhile may be shown or not; on `lock_free` and `papaya`, a key that is removed and
-    /// put back meanwhile may be shown twice.
-    pub fn for_each(&self, f: impl FnMut(&K, &V)) {
-        visit(self.table(), |value| Some(value.clone()), f);
-    }
-
-    /// Folds every entry into one value, as [`for_each`](Self::for_each) shows them.
-    pub fn fold<A>(&self, start: A, mut f: impl FnMut(A, &K, &V) -> A) -> A {
-        let mut folded = Some(start);
-        self.for_each(|key, value| folded = folded.take().map(|so_far| f(so_far, key, value)));
-        folded.expect("put back after every entry, or a panic of `f` has passed")
-    }
-
-    /// One page of a scan of about `limit` entries, from the start or where the page before left off. No key comes
-    /// twice; a key that is there throughout comes exactly once; no cursor comes with the last page.
-    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<K, V> {
-        page(self.table(), cursor, limit, |value| Some(value.clone()))
-    }
-
-    /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions. `None` where
-    /// there are none, or they cannot be seen: on `lock_free` and `papaya`.
-    pub fn lock_waits(&self) -> Option<Snapshot> {
-        self.table.contention().map(|contention| contention.waits())
-    }
-
-    /// Operations by shard so far, estimated from one in 64. `None` on a backend without shards that we can see.
-    pub fn shard_operations(&self) -> Option<Box<[u64]>> {
-        self.table.contention().map(|contention| contention.operations())
-    }
-
-    /// Lock acquisitions that had to wait, by shard. `None` as above.
-    pub fn shard_contentions(&self) -> Option<Box<[u64]>> {
-        self.table.contention().map(|contention| contention.contentions())
-    }
-
-    /// Operations of the busiest shard over the mean of all shards, in the last 5 to 10 seconds; 1 is even. `None`
-    /// as above, and while there were no operations.
-    pub fn shard_skew(&self) -> Option<f64> {
-        self.table.contention().and_then(|contention| contention.skew())
-    }
-
-    /// Shows the stored value itself, for those who change it in place.
-    fn touch<Q, R>(&self, key: &Q, touch: impl FnOnce(&V) -> R) -> Option<R>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Ord + ?Sized,
-    {
-        self.table.view(self.hash(key), key, touch)
-    }
-}
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use self::{
+    backend::{Backend, BackendError},
+    face::Map,
+    hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits},
+    scan::{Cursor, CursorError, Page},
+    turn::{Handover, HandoverRefused},
+};

@@ -43,6 +43,17 @@ where
         self.map.get(&Sought { hash, key }, &self.map.guard()).map(look)
     }
 
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+        V: Clone,
+    {
+        let guard = self.map.guard();
+        let (known, value) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
+        Some((known.key.clone(), value.clone()))
+    }
+
     fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         self.map.insert(Hashed { hash, key }, value, &self.map.guard()).map(look)
     }
@@ -103,6 +114,10 @@ where
 
     fn reserve(&self, additional: usize) {
         self.map.reserve(additional, &self.map.guard());
+    }
+
+    fn walks_freely(&self) -> bool {
+        true
     }
 
     /// No lock is held; writers go on meanwhile.

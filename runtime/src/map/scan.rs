@@ -10,6 +10,7 @@
 //! shard's read lock at a time; a page of `lock_free` or `papaya` looks at every entry of the map.
 
 use super::structure::Structure;
+use super::switch::{Grace, Switch};
 use std::fmt;
 use std::str::FromStr;
 
@@ -90,41 +91,86 @@ impl<K: Ord, T> Gathered<K, T> {
     }
 }
 
-/// One page; `read` makes of a value what the page holds, or leaves the entry out. It may run under a lock.
-pub(super) fn page<K: Ord + Clone, V, T>(
-    table: &impl Structure<K, V>,
-    cursor: Option<Cursor>,
-    limit: usize,
-    mut read: impl FnMut(&V) -> Option<T>,
-) -> Page<K, T> {
-    let after = cursor.map(|Cursor(after)| after);
-    let mut gathered = Gathered { entries: Vec::new(), after, until: u64::MAX, limit: limit.max(1) };
-    for stripe in table.stripe_of(after.unwrap_or(0))..table.stripes() {
-        table.walk(stripe, |position, key, value| {
-            if gathered.wants(position)
-                && let Some(value) = read(value)
-            {
-                gathered.add(position, key.clone(), value);
-            }
-        });
-        if gathered.is_full() {
-            break;
+impl<K: Ord + Clone, T> Gathered<K, T> {
+    fn new(after: Option<u64>, until: u64, limit: usize) -> Self {
+        Self { entries: Vec::new(), after, until, limit }
+    }
+
+    /// Adds what one table has in the interval. A page that is full of entries of one table shrinks the interval for the
+    /// other.
+    fn gather<V>(&mut self, table: &impl Structure<K, V>, read: &mut impl FnMut(&V) -> Option<T>) {
+        let mut stripe = table.stripe_of(self.after.unwrap_or(0));
+        while stripe <= table.stripe_of(self.until) {
+            table.walk(stripe, |position, key, value| {
+                if self.wants(position)
+                    && let Some(value) = read(value)
+                {
+                    self.add(position, key.clone(), value);
+                }
+            });
+            self.cut();
+            stripe += 1;
         }
     }
-    gathered.into_page()
 }
 
-/// Shows every entry to `f` with no lock held; `read` makes of a value what is shown, or leaves the entry out, and may
-/// run under a lock.
-pub(super) fn visit<K: Clone, V, T>(
-    table: &impl Structure<K, V>,
-    mut read: impl FnMut(&V) -> Option<T>,
-    mut f: impl FnMut(&K, &T),
-) {
-    let mut entries = Vec::new();
-    for stripe in 0..table.stripes() {
-        table.walk(stripe, |_, key, value| entries.extend(read(value).map(|shown| (key.clone(), shown))));
-        entries.drain(..).for_each(|(key, shown)| f(&key, &shown));
+impl<K, V, S, G> Switch<K, V, S, G>
+where
+    K: Ord + Clone,
+    V: Clone,
+    S: Structure<K, V>,
+    G: Grace,
+{
+    /// What the tables hold in an interval, in the order in which a key moves; again if the plan changes meanwhile.
+    fn gather<T>(
+        &self,
+        interval: impl Fn(usize) -> Gathered<K, T>,
+        read: &mut impl FnMut(&V) -> Option<T>,
+    ) -> Gathered<K, T> {
+        loop {
+            let guard = self.pin();
+            let plan = self.plan(&guard);
+            let (table, other) = plan.tables();
+            let mut gathered = interval(other.map_or(usize::MAX, |other| other.stripes()).min(table.stripes()));
+            gathered.gather(&**table, read);
+            if let Some(other) = other {
+                gathered.gather(&**other, read);
+            }
+            if self.is_still(plan) {
+                return gathered;
+            }
+        }
+    }
+
+    /// One page; `read` makes of a value what the page holds, or leaves the entry out. It may run under a lock.
+    pub(super) fn page<T>(
+        &self,
+        cursor: Option<Cursor>,
+        limit: usize,
+        mut read: impl FnMut(&V) -> Option<T>,
+    ) -> Page<K, T> {
+        let after = cursor.map(|Cursor(after)| after);
+        self.gather(|_| Gathered::new(after, u64::MAX, limit.max(1)), &mut read).into_page()
+    }
+
+    /// Shows every entry once to `f` with no lock held; `read` makes of a value what is shown, or leaves the entry out,
+    /// and may run under a lock.
+    pub(super) fn visit<T>(&self, mut read: impl FnMut(&V) -> Option<T>, mut f: impl FnMut(&K, &T)) {
+        let mut after = None;
+        loop {
+            // As many entries at a time as the coarser of the tables has to look at anyway.
+            let interval = |stripes: usize| {
+                let length = u64::MAX / stripes as u64;
+                Gathered::new(after, after.map_or(length, |after: u64| after.saturating_add(length)), usize::MAX)
+            };
+            let gathered = self.gather(interval, &mut read);
+            let until = gathered.until;
+            gathered.into_page().0.iter().for_each(|(key, shown)| f(key, shown));
+            if until == u64::MAX {
+                return;
+            }
+            after = Some(until);
+        }
     }
 }
 

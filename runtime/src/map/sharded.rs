@@ -56,6 +56,18 @@ where
         table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
     }
 
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q> + Clone,
+        Q: Hash + Ord + ?Sized,
+        V: Clone,
+    {
+        let shard = self.shard(hash);
+        let table = self.contention.read(shard, &self.map.shards()[shard]);
+        let (known, value) = table.get(hash, |(known, _)| known.is(hash, key))?;
+        Some((known.key.clone(), value.get().clone()))
+    }
+
     fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);

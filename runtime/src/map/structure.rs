@@ -28,6 +28,11 @@ pub fn position(hash: u64) -> u64 {
     hash.rotate_left(7)
 }
 
+/// The hash that stands at a position.
+pub fn hash_at(position: u64) -> u64 {
+    position.rotate_right(7)
+}
+
 /// A concurrent map from `K` to `V`. Operations on one key are linearizable.
 pub trait Structure<K, V>: Send + Sync {
     /// Shows the value. May run under a shared lock, or on a copy.
@@ -35,6 +40,13 @@ pub trait Structure<K, V>: Send + Sync {
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized;
+
+    /// A clone of the entry.
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q> + Clone,
+        Q: Hash + Ord + ?Sized,
+        V: Clone;
 
     /// Puts the value in, whether the key was there or not, and shows the value it replaced.
     fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>;
@@ -58,6 +70,11 @@ pub trait Structure<K, V>: Send + Sync {
     /// How many entries there are; may lag operations in flight.
     fn len(&self) -> usize;
 
+    /// Whether there are none; may lag likewise.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Removes every entry that is there when its turn comes and says how many it removed itself.
     fn clear(&self) -> usize;
 
@@ -72,6 +89,11 @@ pub trait Structure<K, V>: Send + Sync {
     /// The stripe that holds the entries at `position`.
     fn stripe_of(&self, _position: u64) -> usize {
         0
+    }
+
+    /// Whether `walk` may remove entries of the stripe while it shows them: nothing that a writer could wait for is held.
+    fn walks_freely(&self) -> bool {
+        false
     }
 
     /// Shows every entry of a stripe with its position, in any order. An entry that is there throughout is shown; one

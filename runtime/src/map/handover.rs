@@ -1,0 +1,264 @@
+//! Live hand-over: a map moves from one structure to another while it is read and written.
+//!
+//! The map's [`Switch`] points to a *plan*: an immutable word on where keys are and what an operation has to do. Four
+//! plans follow each other, and between any two lies a grace period, so that at any time operations of at most two
+//! neighbouring plans are under way:
+//!
+//! ```text
+//! Settled(a) -> Opening(a) -> Moving(a to b) -> Settled(b)
+//!                                  |  cancel
+//!                                  v
+//!                              Halting(a, b) -> Moving(b to a) -> Settled(a)
+//! ```
+//!
+//! Settled: every operation goes to the one table. Opening: the same, but a write holds the lock of its key's stripe.
+//! Moving: a write locks the stripe, looks whether the plan is the same still (if not: unlock, begin again), moves its
+//! key if it is in `from` (a copy into `to`, then the removal from `from`), and then applies to `to`. Halting: a write
+//! locks and looks again likewise, but applies where the key is, and a new key goes to `from`. A read locks nothing:
+//! it looks in `from`, then in `to`; a miss counts only if the plan is the same still, or else it begins again. The
+//! migrator walks `from` without the stripes and moves key by key, each under its stripe, until a walk finds nothing.
+//!
+//! Writers: the plan pointer by the one who hands over. Tables by any operation, and by the migrator under the stripe.
+//! I1  Under its stripe a key is in one table, or in both with equal values (a move that panicked between its steps, or
+//!     one being made by the holder). While it is in `from`, that value is current.
+//! I2  In Moving, nobody puts a key into `from`: writers of the plan before are gone (for Opening, they are under the
+//!     stripe and have looked again; for Halting, see I4) or put into `from` before the swap.
+//! I3  A value in `to` is only ever changed, or removed, when the key is not in `from`.
+//! I4  Halting writers put new keys into `from`, which is the `to` of the Moving that follows, so that I2 holds for it;
+//!     writers of the Moving before move keys the same way as Halting readers look, `from` to `to`.
+//!
+//! Why no update is lost: a write acts under the stripe (or in Settled, on the only table) in the table that I1 names,
+//! by one atomic operation of that table. Unlocked writers of Settled are gone before any key moves: the grace period
+//! after Opening has waited for them. In-place changes (a counter's add) are writes in this sense, so that the copy that a
+//! move makes under the stripe has all of them. At the end, Settled writers of `to` meet Moving writers that hold a stripe:
+//! `from` is empty for good (I2), so these only do the one operation on `to` as well.
+//!
+//! Why a delete stays dead: it removes the key from the only table that has it, and what could bring it back is a move
+//! from a copy in `from`; there is none (I1), and nobody puts one there (I2). No tombstones are needed.
+//!
+//! Why a read is right. A hit in `from` is current when found: by I1. A hit in `to` after a miss in `from` is so too: the
+//! key was not in `from` at the time of the miss, and by I2 did not come back. A miss in both, the plan unchanged: the key
+//! was not in `from` at the first look, so it was in `to` or nowhere; had it been in `to` then and until the second look,
+//! that would have found it; so it was nowhere at some time in between. For Halting the same, as it moves no key back:
+//! a key removed from `to` and put into `from` in between was nowhere in between. If the plan has changed, keys may
+//! have gone where the reader did not look: it begins again. A hit under an old plan needs no second look: it was found in
+//! a table that had it, and I1 makes it current.
+//! O1  The plan is swapped in by AcqRel and loaded by Acquire, which carries the new table. Freed after `synchronize`.
+//! O2  The second look's load cannot be early: a reader that missed a moved key has read what the mover's removal wrote,
+//!     which the structure publishes by Release and reads by Acquire; the mover had loaded the plan before; so coherence
+//!     forbids the reader an older plan.
+//! O3  The second look under the stripe: who has the stripe from a writer that followed a newer plan sees that plan or a
+//!     later one, by coherence, as the other had loaded it before it unlocked. So under one stripe plans only go forward.
+//!
+//! Progress: reads are as free as the structures' own (lock-free where those are), but for a second try per change of
+//! plan. Writes wait, during a hand-over only, for others of their stripe: each for one key. The one who hands over waits
+//! for grace periods, so an operation that sleeps holds it up, never the other operations.
+//!
+//! Not promised: that `len` is exact meanwhile (a key in motion counts twice); that `Clone` or `Drop` of a key or value may use the
+//! map it is in: under a stripe that would wait for itself. A key or value whose `Clone` panics every time
+//! cannot be moved: the hand-over goes back, and if that fails too stays between the two, correct, and tries on.
+
+use super::structure::{Structure, hash_at};
+use super::switch::{Grace, Plan, Stripes, Switch, carry};
+use crate::sync::Arc;
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use crate::sync::thread;
+use std::cell::Cell;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How far a hand-over is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Waiting for operations that began before it.
+    Opening,
+    /// Moving keys.
+    Moving,
+    /// Moving keys back.
+    GoingBack,
+    /// Over: the map runs on the new table.
+    Done,
+    /// Over: the map runs on the table it came from.
+    Undone,
+}
+
+const PHASES: [Phase; 5] = [Phase::Opening, Phase::Moving, Phase::GoingBack, Phase::Done, Phase::Undone];
+
+/// What the one who hands over and those who watch share.
+#[derive(Debug)]
+pub struct Course {
+    phase: AtomicU8,
+    moved: AtomicUsize,
+    total: AtomicUsize,
+    /// Moves that panicked.
+    failures: AtomicU64,
+    cancelled: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Opening as u8),
+            moved: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
+            failures: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Course {
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        PHASES[usize::from(self.phase.load(Acquire))]
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase(), Phase::Done | Phase::Undone)
+    }
+
+    /// Keys the migrator has moved, and how many there were when it began. Keys that writers move are not among them.
+    pub fn keys(&self) -> (usize, usize) {
+        (self.moved.load(Relaxed), self.total.load(Relaxed))
+    }
+
+    /// Moves that panicked; they are tried again.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Asks for the way back. Too late once every key is moved.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+    }
+
+    /// Asks for an end as it stands: the map is being dropped.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Relaxed);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Release);
+    }
+}
+
+/// How a walk over `from` ended.
+struct Swept {
+    moved: usize,
+    failed: usize,
+}
+
+impl<K, V, S, G> Switch<K, V, S, G>
+where
+    K: Hash + Ord + Clone,
+    V: Clone,
+    S: Structure<K, V>,
+    G: Grace,
+{
+    /// Hands over to the table that `make` makes for so many entries, or goes back when `course` is cancelled. Returns
+    /// when it is over. One at a time, says the caller, who holds no guard.
+    pub(super) fn hand_over_through(&self, make: impl FnOnce(usize) -> S, course: &Course, stripes: &Arc<Stripes>) {
+        let guard = self.pin();
+        let source = self.plan(&guard).tables().0.clone();
+        drop(guard);
+        self.install(Plan::Opening(source.clone(), stripes.clone()));
+        let entries = source.len();
+        course.total.store(entries, Relaxed);
+        let target = Arc::new(make(entries));
+        course.enter(Phase::Moving);
+        let moving =
+            |from: &Arc<S>, to: &Arc<S>| Plan::Moving { from: from.clone(), to: to.clone(), stripes: stripes.clone() };
+        self.install(moving(&source, &target));
+        if self.drain(&source, &target, stripes, course, true) {
+            self.install(Plan::Settled(target));
+            course.enter(Phase::Done);
+        } else if !course.abandoned.load(Relaxed) {
+            course.enter(Phase::GoingBack);
+            course.moved.store(0, Relaxed);
+            course.total.store(target.len(), Relaxed);
+            self.install(Plan::Halting { from: source.clone(), to: target.clone(), stripes: stripes.clone() });
+            self.install(moving(&target, &source));
+            if self.drain(&target, &source, stripes, course, false) {
+                self.install(Plan::Settled(source));
+            }
+            course.enter(Phase::Undone);
+        } else {
+            course.enter(Phase::Undone);
+        }
+    }
+
+    /// [`hand_over_through`](Self::hand_over_through) with stripes of its own.
+    pub fn hand_over(&self, make: impl FnOnce(usize) -> S, course: &Course) {
+        self.hand_over_through(make, course, &Arc::new(Stripes::new()));
+    }
+
+    /// Moves every key of `from`. False when it was told to stop, or when it may stop and nothing moves any more.
+    fn drain(&self, from: &S, to: &S, stripes: &Stripes, course: &Course, may_stop: bool) -> bool {
+        let stop = || course.abandoned.load(Relaxed) || may_stop && course.cancelled.load(Relaxed);
+        loop {
+            let swept = sweep(from, to, stripes, course, &stop);
+            if stop() {
+                return false;
+            }
+            match swept {
+                Swept { moved: 0, failed: 0 } => return true,
+                Swept { moved: 0, .. } if may_stop => return false,
+                _ => thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// Walks `from` once and moves what it meets.
+fn sweep<K, V, S>(from: &S, to: &S, stripes: &Stripes, course: &Course, stop: &impl Fn() -> bool) -> Swept
+where
+    K: Hash + Ord + Clone,
+    V: Clone,
+    S: Structure<K, V>,
+{
+    let (moved, failed) = (Cell::new(0), Cell::new(0));
+    let fail = || {
+        failed.set(failed.get() + 1);
+        course.failures.fetch_add(1, Relaxed);
+    };
+    let move_one = |hash: u64, key: &K| {
+        if stop() {
+            return;
+        }
+        let step = catch_unwind(AssertUnwindSafe(|| {
+            let _stripe = stripes.lock(hash);
+            carry(from, to, hash, key)
+        }));
+        match step {
+            Ok(true) => {
+                moved.set(moved.get() + 1);
+                course.moved.fetch_add(1, Relaxed);
+            }
+            Ok(false) => {} // A writer was here first.
+            Err(_) => fail(),
+        }
+    };
+    let mut keys = Vec::new();
+    for stripe in 0..from.stripes() {
+        if from.walks_freely() {
+            from.walk(stripe, |position, key, _| move_one(hash_at(position), key));
+        } else {
+            // The walk holds a lock that a writer who holds the key's stripe may wait for: gather first, move then.
+            let gather = || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone())));
+            if catch_unwind(AssertUnwindSafe(gather)).is_err() {
+                fail();
+            }
+            keys.drain(..).for_each(|(hash, key)| move_one(hash, &key));
+        }
+        if stop() {
+            break;
+        }
+    }
+    Swept { moved: moved.get(), failed: failed.get() }
+}

@@ -1,0 +1,378 @@
+//! Where a map's operations find their table: in front of every operation, and nothing but a branch while no hand-over
+//! is under way. `handover` has the protocol and the argument for it.
+
+use super::structure::{Revision, Structure, hash_at, position};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+use crate::sync::{Arc, CachePadded, MODELLED, Mutex, MutexGuard};
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::ptr;
+
+/// Grace periods, as the protocol needs them: [`reclaim`](crate::reclaim) or a model's own.
+pub trait Grace: Send + Sync {
+    /// What a reader holds.
+    type Guard<'a>
+    where
+        Self: 'a;
+    /// Begins to read.
+    fn pin(&self) -> Self::Guard<'_>;
+    /// Waits for every guard taken before this call. The caller holds none.
+    fn synchronize(&self);
+}
+
+/// Locks by position: one while an operation changes a key of its part. More locks make a wait rarer and cost a cache
+/// line each, for the length of a hand-over.
+const STRIPES: usize = if MODELLED { 1 } else { 256 };
+
+/// What serialises the writers of a key while it may be in either of two tables.
+pub(super) struct Stripes {
+    locks: Box<[CachePadded<Mutex<()>>]>,
+    /// Acquisitions that had to wait.
+    waits: AtomicU64,
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    stalls: crate::observe::Spread,
+}
+
+impl Stripes {
+    pub(super) fn new() -> Self {
+        Self {
+            locks: (0..STRIPES).map(|_| CachePadded::new(Mutex::new(()))).collect(),
+            waits: AtomicU64::new(0),
+            #[cfg(not(any(rt_loom, rt_shuttle)))]
+            stalls: crate::observe::Spread::new(),
+        }
+    }
+
+    pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, ()> {
+        let lock = &self.locks[(position(hash) >> 56) as usize % STRIPES];
+        lock.try_lock().unwrap_or_else(|| self.wait(lock))
+    }
+
+    #[cold]
+    fn wait<'a>(&self, lock: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+        self.waits.fetch_add(1, Relaxed);
+        #[cfg(any(rt_loom, rt_shuttle))]
+        return lock.lock();
+        #[cfg(not(any(rt_loom, rt_shuttle)))]
+        {
+            let start = crate::observe::now();
+            let guard = lock.lock();
+            self.stalls.record(start.elapsed().as_nanos() as u64);
+            guard
+        }
+    }
+
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn waits(&self) -> u64 {
+        self.waits.load(Relaxed)
+    }
+
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn stalls(&self) -> crate::observe::Snapshot {
+        self.stalls.snapshot()
+    }
+}
+
+/// Where keys are, and what an operation has to do. Immutable; one takes the place of another.
+pub(super) enum Plan<S> {
+    /// In one table.
+    Settled(Arc<S>),
+    /// In one table, and writers hold the stripe of their key, so that a hand-over can begin.
+    Opening(Arc<S>, Arc<Stripes>),
+    /// In `from` or `to`; writers move their key before they change it.
+    Moving { from: Arc<S>, to: Arc<S>, stripes: Arc<Stripes> },
+    /// In `from` or `to`; writers leave their key where it is and put new ones into `from`.
+    Halting { from: Arc<S>, to: Arc<S>, stripes: Arc<Stripes> },
+}
+
+impl<S> Plan<S> {
+    /// The tables, in the order in which readers look.
+    pub(super) fn tables(&self) -> (&Arc<S>, Option<&Arc<S>>) {
+        match self {
+            Plan::Settled(table) | Plan::Opening(table, _) => (table, None),
+            Plan::Moving { from, to, .. } | Plan::Halting { from, to, .. } => (from, Some(to)),
+        }
+    }
+}
+
+/// Where a write goes, for as long as the writer holds this.
+pub(super) struct Place<'g, S> {
+    pub(super) table: &'g S,
+    _stripe: Option<MutexGuard<'g, ()>>,
+}
+
+/// The pointer to the plan, and every operation's way through it.
+pub struct Switch<K, V, S, G: Grace> {
+    plan: AtomicPtr<Plan<S>>,
+    grace: G,
+    /// Operations that found another plan at their end than at their beginning, and began again.
+    retries: AtomicU64,
+    entries: PhantomData<fn() -> (K, V)>,
+}
+
+// SAFETY: what is behind the pointer is the switch's own `Plan`, whose parts are `Send` and `Sync` when `S` is.
+unsafe impl<K, V, S: Send + Sync, G: Grace> Send for Switch<K, V, S, G> {}
+// SAFETY: as above.
+unsafe impl<K, V, S: Send + Sync, G: Grace> Sync for Switch<K, V, S, G> {}
+
+impl<K, V, S, G> Switch<K, V, S, G>
+where
+    K: Clone,
+    V: Clone,
+    S: Structure<K, V>,
+    G: Grace,
+{
+    /// A map that begins in `table`.
+    pub fn new(table: S, grace: G) -> Self {
+        let plan = Box::into_raw(Box::new(Plan::Settled(Arc::new(table))));
+        Self { plan: AtomicPtr::new(plan), grace, retries: AtomicU64::new(0), entries: PhantomData }
+    }
+
+    /// The plan in force. It stays in memory while the guard is held (O1).
+    #[inline(always)]
+    pub(super) fn plan<'g>(&self, _guard: &'g G::Guard<'_>) -> &'g Plan<S> {
+        // SAFETY: a plan is freed by `install` after a grace period, and the guard holds that up.
+        unsafe { &*self.plan.load(Acquire) }
+    }
+
+    pub(super) fn pin(&self) -> G::Guard<'_> {
+        self.grace.pin()
+    }
+
+    /// Whether `plan` is in force still. Compared by address: under the guard it is not given to another.
+    #[inline(always)]
+    pub(super) fn is_still(&self, plan: &Plan<S>) -> bool {
+        ptr::eq(self.plan.load(Acquire), plan)
+    }
+
+    fn again(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Times an operation had to begin again because the plan changed.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    /// Puts a plan in force, waits for every operation that may follow the one before, and frees that.
+    pub(super) fn install(&self, plan: Plan<S>) {
+        let before = self.plan.swap(Box::into_raw(Box::new(plan)), AcqRel);
+        if !cfg!(rt_mutant = "handover_no_synchronize") {
+            self.grace.synchronize();
+        }
+        // SAFETY: it came from `Box::into_raw`, was swapped out once, and those that loaded it are done.
+        let before = unsafe { Box::from_raw(before) };
+        if cfg!(rt_mutant = "handover_no_synchronize") {
+            std::mem::forget(before); // The mutant is to lose updates, not to crash.
+        }
+    }
+
+    /// Shows the value.
+    #[inline]
+    pub fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let mut look = Some(look);
+        let mut show = |value: &V| look.take().map(|look| look(value));
+        let guard = self.grace.pin();
+        loop {
+            let plan = self.plan(&guard);
+            let found = match plan {
+                Plan::Settled(table) => table.view(hash, key, &mut show),
+                Plan::Opening(table, _) => table.view(hash, key, &mut show),
+                Plan::Moving { from, to, .. } | Plan::Halting { from, to, .. } => {
+                    let (first, then) = if cfg!(rt_mutant = "handover_new_then_old") { (to, from) } else { (from, to) };
+                    first.view(hash, key, &mut show).or_else(|| then.view(hash, key, &mut show))
+                }
+            };
+            if found.is_some() || self.is_still(plan) {
+                return found.flatten();
+            }
+            self.again();
+        }
+    }
+
+    /// Where a write of `key` goes. Whoever writes holds the guard and this until it is done.
+    #[inline]
+    fn place<'g, Q>(&self, guard: &'g G::Guard<'_>, hash: u64, key: &Q) -> Place<'g, S>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        loop {
+            let plan = self.plan(guard);
+            if let Plan::Settled(table) = plan {
+                return Place { table, _stripe: None };
+            }
+            if let Some(place) = self.place_under_stripe(plan, hash, key) {
+                return place;
+            }
+            self.again();
+        }
+    }
+
+    /// `None` when the plan has changed by the time the stripe is locked.
+    #[cold]
+    fn place_under_stripe<'g, Q>(&self, plan: &'g Plan<S>, hash: u64, key: &Q) -> Option<Place<'g, S>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let (Plan::Opening(_, stripes) | Plan::Moving { stripes, .. } | Plan::Halting { stripes, .. }) = plan else {
+            return None;
+        };
+        let stripe = stripes.lock(hash);
+        if !cfg!(rt_mutant = "handover_no_recheck") && !self.is_still(plan) {
+            return None;
+        }
+        let table = match plan {
+            Plan::Settled(table) | Plan::Opening(table, _) => table,
+            Plan::Moving { from, to, .. } => {
+                carry(&**from, &**to, hash, key);
+                to
+            }
+            Plan::Halting { from, to, .. } => {
+                let here = from.view(hash, key, |_| ()).is_some();
+                let there = to.view(hash, key, |_| ()).is_some();
+                if here && there {
+                    // A move that panicked half-way left both, equal: undo it.
+                    to.take(hash, key, |_| ());
+                }
+                if there && !here { to } else { from }
+            }
+        };
+        Some(Place { table, _stripe: Some(stripe) })
+    }
+
+    /// Shows the value to one who changes it in place: a write, unlike [`view`](Self::view).
+    pub fn touch<Q, R>(&self, hash: u64, key: &Q, touch: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let guard = self.grace.pin();
+        self.place(&guard, hash, key).table.view(hash, key, touch)
+    }
+
+    /// See [`Structure::put`].
+    pub fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Hash + Ord,
+    {
+        let guard = self.grace.pin();
+        let place = self.place(&guard, hash, &key);
+        place.table.put(hash, key, value, look)
+    }
+
+    /// See [`Structure::put_absent`].
+    pub fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V>
+    where
+        K: Hash + Ord,
+    {
+        let guard = self.grace.pin();
+        let place = self.place(&guard, hash, &key);
+        place.table.put_absent(hash, key, value)
+    }
+
+    /// See [`Structure::revise`].
+    pub fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let guard = self.grace.pin();
+        self.place(&guard, hash, key).table.revise(hash, key, revise)
+    }
+
+    /// See [`Structure::take`].
+    pub fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let guard = self.grace.pin();
+        self.place(&guard, hash, key).table.take(hash, key, look)
+    }
+
+    /// How many entries there are. During a hand-over a key in motion may count twice: one for each stripe.
+    pub fn len(&self) -> usize {
+        let guard = self.grace.pin();
+        let (table, other) = self.plan(&guard).tables();
+        table.len() + other.map_or(0, |other| other.len())
+    }
+
+    /// Whether there are none; may lag as [`len`](Self::len) does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes room in the table that new keys go to.
+    pub fn reserve(&self, additional: usize) {
+        let guard = self.grace.pin();
+        let (table, other) = self.plan(&guard).tables();
+        other.unwrap_or(table).reserve(additional);
+    }
+
+    /// Removes every entry that is there when its turn comes and says how many it removed itself.
+    pub fn clear(&self) -> usize
+    where
+        K: Hash + Ord,
+    {
+        let guard = self.grace.pin();
+        if let Plan::Settled(table) = self.plan(&guard) {
+            return table.clear();
+        }
+        drop(guard);
+        // One by one: whoever removes a key while tables change has to hold its stripe.
+        let mut keys = Vec::new();
+        self.look_through(|position, key, _| keys.push((hash_at(position), key.clone())));
+        keys.into_iter().filter(|(hash, key)| self.take(*hash, key, |_| ()).is_some()).count()
+    }
+
+    /// Shows every entry, those in motion perhaps twice, and all of them again when the plan changes meanwhile.
+    pub fn look_through(&self, mut visit: impl FnMut(u64, &K, &V)) {
+        loop {
+            let guard = self.grace.pin();
+            let plan = self.plan(&guard);
+            let (table, other) = plan.tables();
+            for table in [Some(table), other].into_iter().flatten() {
+                (0..table.stripes()).for_each(|stripe| table.walk(stripe, &mut visit));
+            }
+            if self.is_still(plan) {
+                return;
+            }
+            self.again();
+        }
+    }
+}
+
+/// Moves a key to the table that it goes to, if it has not been. Under its stripe. A panic of its `Clone` leaves it where
+/// it was; one in between leaves it in both, equal, and the next call completes the move. True when there was one to do.
+pub(super) fn carry<K, V, S, Q>(from: &S, to: &S, hash: u64, key: &Q) -> bool
+where
+    K: Borrow<Q> + Clone,
+    V: Clone,
+    Q: Hash + Ord + ?Sized,
+    S: Structure<K, V>,
+{
+    let Some((known, value)) = from.copy(hash, key) else { return false };
+    if cfg!(rt_mutant = "handover_remove_before_put") {
+        from.take(hash, key, |_| ());
+        _ = to.put_absent(hash, known, value);
+        return true;
+    }
+    // Refused when a move was broken off before: the copy that is there is equal.
+    _ = to.put_absent(hash, known, value);
+    from.take(hash, key, |_| ());
+    true
+}
+
+impl<K, V, S, G: Grace> Drop for Switch<K, V, S, G> {
+    fn drop(&mut self) {
+        // SAFETY: the plan in force came from a box, and nobody can be reading it any more.
+        drop(unsafe { Box::from_raw(self.plan.load(Relaxed)) });
+    }
+}

@@ -1,0 +1,214 @@
+//! Turning a map to another backend: starting the hand-over, watching it, ending it early.
+
+use super::backend::{Backend, Table};
+use super::face::{Map, is_viewing};
+use super::handover::{Course, Phase};
+use super::switch::{Grace, Stripes};
+use crate::observe::Snapshot;
+use crate::reclaim;
+use crate::sync::{Arc, Backoff, Mutex, thread};
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// Grace periods of the process's own domain.
+pub(super) struct Process;
+
+impl Grace for Process {
+    type Guard<'a> = reclaim::Guard<'static>;
+
+    #[inline(always)]
+    fn pin(&self) -> reclaim::Guard<'static> {
+        reclaim::pin()
+    }
+
+    fn synchronize(&self) {
+        reclaim::synchronize().expect("the thread that hands over holds no guard");
+    }
+}
+
+/// The hand-over of a map that is under way, if one is. Ends it when the map goes.
+#[derive(Default)]
+pub(super) struct Turning {
+    under_way: Mutex<Option<Handover>>,
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        if let Some(handover) = &*self.under_way.lock() {
+            handover.course.abandon();
+        }
+    }
+}
+
+/// A hand-over, under way or over. Dropping this changes nothing.
+#[derive(Clone)]
+pub struct Handover {
+    from: Backend,
+    to: Backend,
+    course: Arc<Course>,
+    stripes: Arc<Stripes>,
+}
+
+impl Handover {
+    /// The backend it began on.
+    pub fn from(&self) -> Backend {
+        self.from
+    }
+
+    /// The backend asked for.
+    pub fn to(&self) -> Backend {
+        self.to
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        self.course.phase()
+    }
+
+    /// Keys the migrator has moved, and how many there were when it began.
+    pub fn keys(&self) -> (usize, usize) {
+        self.course.keys()
+    }
+
+    /// Moves that panicked in a key's or value's own code; they are tried again.
+    pub fn failures(&self) -> u64 {
+        self.course.failures()
+    }
+
+    /// Writes, and moves, that had to wait for another of their stripe.
+    pub fn lock_waits(&self) -> u64 {
+        self.stripes.waits()
+    }
+
+    /// How long those waited.
+    pub fn stalls(&self) -> Snapshot {
+        self.stripes.stalls()
+    }
+
+    /// Asks for the way back; too late once every key has moved.
+    pub fn cancel(&self) {
+        self.course.cancel();
+    }
+
+    /// Sleeps until it is over, or `limit` has passed; true when it is over. [`Phase::Done`] or [`Phase::Undone`] says how.
+    ///
+    /// # Panics
+    /// Inside a closure of [`Map::get_with`]: the hand-over waits for that to end.
+    pub fn wait(&self, limit: Option<Duration>) -> bool {
+        assert!(!is_viewing(), "a hand-over was waited for inside a closure of Map::get_with, whose end it waits for");
+        let start = crate::observe::now();
+        let mut backoff = Backoff::new();
+        while !self.course.is_over() {
+            if limit.is_some_and(|limit| start.elapsed() >= limit) {
+                return false;
+            }
+            if backoff.has_yielded(8) {
+                thread::sleep(Duration::from_micros(200));
+            }
+            backoff.snooze();
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, course, .. } = self;
+        f.debug_struct("Handover").field("from", from).field("to", to).field("course", course).finish_non_exhaustive()
+    }
+}
+
+/// Why a hand-over did not begin. The map runs on as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandoverRefused {
+    /// Another is under way.
+    #[error("the map is being handed over from {from} to {to}: wait for that, or cancel it")]
+    UnderWay {
+        /// Where it comes from.
+        from: Backend,
+        /// Where it goes.
+        to: Backend,
+    },
+    /// For a time both backends hold entries, and that is more than may be used.
+    #[error(
+        "{entries} entries on {to} need about {needed} bytes beside those in use, and {budget} may be used: raise the budget or remove entries"
+    )]
+    Budget {
+        /// The backend asked for.
+        to: Backend,
+        /// Entries in the map.
+        entries: usize,
+        /// What the new table would need.
+        needed: usize,
+        /// What it may need.
+        budget: usize,
+    },
+    /// The system gave no thread to move the keys.
+    #[error("no thread could be started to move the keys: {0}")]
+    Thread(String),
+}
+
+impl<K, V> Map<K, V>
+where
+    K: Hash + Ord + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Begins to move the map to another backend, in a thread of its own, and returns at once. Reads and writes go on;
+    /// every promise of the map holds meanwhile. For its length the map takes memory for both tables.
+    ///
+    /// # Errors
+    /// When one is under way already.
+    ///
+    /// ```
+    /// use rheostat_runtime::map::{Backend, Map};
+    ///
+    /// let map = Map::<String, u64>::new(Backend::Sharded);
+    /// map.insert("apples".into(), 3);
+    /// let handover = map.turn(Backend::Papaya).unwrap();
+    /// map.update("apples", |n| n + 1);
+    /// handover.wait(None);
+    /// assert_eq!((map.backend(), map.get("apples")), (Backend::Papaya, Some(4)));
+    /// ```
+    pub fn turn(&self, to: Backend) -> Result<Handover, HandoverRefused> {
+        self.turn_within(to, usize::MAX)
+    }
+
+    /// [`turn`](Self::turn), unless the new table would need more than `budget` bytes. What keys and values keep on the
+    /// heap is not counted: strings are copied, and what is shared (`Arc`) is not.
+    ///
+    /// # Errors
+    /// When one is under way already, or the budget is too small.
+    pub fn turn_within(&self, to: Backend, budget: usize) -> Result<Handover, HandoverRefused> {
+        let entries = self.enter().len();
+        let needed = entries.saturating_mul(to.entry_bytes(size_of::<(K, V)>()));
+        if needed > budget {
+            return Err(HandoverRefused::Budget { to, entries, needed, budget });
+        }
+        let mut under_way = self.turning.under_way.lock();
+        if let Some(before) = under_way.as_ref().filter(|before| !before.course.is_over()) {
+            return Err(HandoverRefused::UnderWay { from: before.from, to: before.to });
+        }
+        let handover = Handover { from: self.backend(), to, course: Arc::default(), stripes: Arc::new(Stripes::new()) };
+        let (switch, hasher, ours) = (self.switch.clone(), self.hasher.clone(), handover.clone());
+        let run = move || {
+            let make = |entries| Table::new(to, &hasher, entries);
+            switch.hand_over_through(make, &ours.course, &ours.stripes);
+        };
+        let thread = thread::Builder::new().name("map-handover".to_owned()).spawn(run);
+        thread.map_err(|error| HandoverRefused::Thread(error.to_string()))?;
+        *under_way = Some(handover.clone());
+        Ok(handover)
+    }
+
+    /// The last hand-over that began, under way or over.
+    pub fn handover(&self) -> Option<Handover> {
+        self.turning.under_way.lock().clone()
+    }
+
+    /// Times an operation had to begin again because a hand-over changed where to look.
+    pub fn retries(&self) -> u64 {
+        self.switch.retries()
+    }
+}

@@ -1,0 +1,314 @@
+//! Maps that move between backends while they are used: nothing is lost, nothing comes back, nothing is dropped twice.
+
+#![cfg(not(any(rt_loom, rt_shuttle)))]
+
+use rheostat_runtime::map::handover::Phase;
+use rheostat_runtime::map::{Backend, CounterMap, HandoverRefused, Map, MapLimits};
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many hand-overs a storm has.
+const STORM: usize = if cfg!(debug_assertions) { 10 } else { 200 };
+
+fn pairs() -> impl Iterator<Item = (Backend, Backend)> {
+    Backend::ALL.into_iter().flat_map(|from| Backend::ALL.map(|to| (from, to)))
+}
+
+/// Turns to random backends, now and then cancelling, and then says that it is done.
+fn storm(map: &Map<u32, u64>, seed: u64, done: &AtomicBool) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..STORM {
+        let handover = map.turn(Backend::ALL[random.usize(0..Backend::ALL.len())]).unwrap();
+        if random.u8(0..3) == 0 {
+            thread::sleep(Duration::from_micros(random.u64(0..500)));
+            handover.cancel();
+        }
+        handover.wait(None);
+        thread::sleep(Duration::from_micros(random.u64(0..2000)));
+    }
+    done.store(true, Relaxed);
+}
+
+/// Runs `work` on `threads` threads until a storm is over, each with its seed.
+fn in_a_storm<R: Send>(map: &Map<u32, u64>, threads: usize, work: impl Fn(u64, &AtomicBool) -> R + Sync) -> Vec<R> {
+    let (done, work) = (&AtomicBool::new(false), &work);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads as u64).map(|seed| scope.spawn(move || work(seed, done))).collect();
+        storm(map, threads as u64, done);
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn every_pair_of_backends_hands_over_whole() {
+    for (from, to) in pairs() {
+        let map = Map::<u32, String>::new(from);
+        (0..5000).for_each(|key| _ = map.insert(key, format!("value {key}")));
+        let handover = map.turn(to).unwrap();
+        assert!(handover.wait(None));
+        assert_eq!((handover.phase(), map.backend(), map.len()), (Phase::Done, to, 5000), "{from} to {to}");
+        (0..5000).for_each(|key| assert_eq!(map.get(&key), Some(format!("value {key}")), "{from} to {to}"));
+        assert_eq!(handover.keys(), (5000, 5000));
+    }
+}
+
+#[test]
+fn increments_are_a_permutation_in_a_storm() {
+    for threads in [2, 8] {
+        const KEYS: u32 = 64;
+        let map = Map::<u32, u64>::new(Backend::Sharded);
+        (0..2000).for_each(|key| _ = map.insert(key, 0));
+        let returned = in_a_storm(&map, threads, |seed, done| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut returned = HashMap::<u32, Vec<u64>>::new();
+            while !done.load(Relaxed) {
+                let key = random.u32(0..KEYS);
+                let old = map.upsert(key, u64::MAX, |value| value + 1).expect("it is there");
+                returned.entry(key).or_default().push(old);
+            }
+            returned
+        });
+        let mut all = HashMap::<u32, Vec<u64>>::new();
+        for (key, olds) in returned.into_iter().flatten() {
+            all.entry(key).or_default().extend(olds);
+        }
+        for (key, mut olds) in all {
+            olds.sort_unstable();
+            let operations = olds.len() as u64;
+            assert!(olds.into_iter().eq(0..operations), "old values of {key} are no permutation");
+            assert_eq!(map.get(&key), Some(operations));
+        }
+        assert_eq!(map.len(), 2000);
+    }
+}
+
+#[test]
+fn deletes_stay_dead_and_reads_never_go_back_in_a_storm() {
+    const KEYS: u32 = 512;
+    let map = Map::<u32, u64>::new(Backend::Papaya);
+    (KEYS..4000).for_each(|key| _ = map.insert(key, 0));
+    let threads = 4;
+    in_a_storm(&map, threads, |seed, done| {
+        // Each key has one writer, which knows what must be there; the others watch it grow, never shrink.
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut mine = HashMap::<u32, u64>::new();
+        let mut seen = HashMap::<u32, u64>::new();
+        let mut clock = 0;
+        while !done.load(Relaxed) {
+            let key = random.u32(0..KEYS);
+            if u64::from(key) % threads as u64 == seed {
+                clock += 1;
+                match random.u8(0..4) {
+                    0 => assert_eq!(map.remove(&key), mine.remove(&key)),
+                    1 => assert_eq!(map.insert(key, clock), mine.insert(key, clock)),
+                    2 => {
+                        let there = mine.contains_key(&key);
+                        assert_eq!(map.insert_if_absent(key, clock), if there { Err(clock) } else { Ok(()) });
+                        mine.entry(key).or_insert(clock);
+                    }
+                    _ => assert_eq!(map.get(&key), mine.get(&key).copied(), "key {key}"),
+                }
+            } else if let Some(value) = map.get(&key) {
+                let before = seen.insert(key, value).unwrap_or(0);
+                assert!(value >= before, "{key} went back from {before} to {value}");
+            }
+            let stays = random.u32(KEYS..4000);
+            assert_eq!(map.get(&stays), Some(0), "{stays} was never removed");
+        }
+    });
+}
+
+#[test]
+fn scans_in_a_storm_meet_what_stays_once_and_nothing_twice() {
+    let map = Map::<u32, u64>::new(Backend::Sharded);
+    (0..3000).for_each(|key| _ = map.insert(key, 0));
+    in_a_storm(&map, 3, |seed, done| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        while !done.load(Relaxed) {
+            if seed > 0 {
+                map.insert(random.u32(3000..9000), 1);
+                map.remove(&random.u32(3000..9000));
+                map.update(&random.u32(0..3000), |value| value + 1);
+                continue;
+            }
+            let (mut seen, mut cursor) = (HashSet::new(), None);
+            loop {
+                let (page, next) = map.scan(cursor, 700);
+                page.into_iter().for_each(|(key, _)| assert!(seen.insert(key), "{key} came twice"));
+                let Some(next) = next else { break };
+                cursor = Some(next);
+            }
+            assert_eq!((0..3000).find(|key| !seen.contains(key)), None, "never came in pages");
+            let mut shown = HashSet::new();
+            map.for_each(|key, _| assert!(shown.insert(*key), "{key} was shown twice"));
+            assert_eq!((0..3000).find(|key| !shown.contains(key)), None, "never shown");
+        }
+    });
+}
+
+#[test]
+fn counters_keep_every_add_in_a_storm() {
+    let map = CounterMap::new("tested", Backend::Sharded, MapLimits::default()).unwrap();
+    (0..1000_u32).for_each(|key| _ = map.insert(&key.to_be_bytes(), 0).unwrap());
+    let done = AtomicBool::new(false);
+    let (mut put_in, mut taken_out) = (0, 0);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|seed| {
+                let (map, done) = (&map, &done);
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    let (mut put_in, mut taken_out) = (0, 0);
+                    while !done.load(Relaxed) {
+                        let key = random.u32(0..20).to_be_bytes();
+                        if random.u8(0..20) == 0 {
+                            taken_out += map.remove(&key).unwrap_or(0);
+                        } else {
+                            map.add(&key, 3).unwrap();
+                            put_in += 3;
+                        }
+                    }
+                    (put_in, taken_out)
+                })
+            })
+            .collect();
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..STORM {
+            let handover = map.turn_backend(Backend::ALL[random.usize(0..Backend::ALL.len())]).unwrap();
+            handover.wait(None);
+        }
+        done.store(true, Relaxed);
+        for worker in workers {
+            let (ours, theirs) = worker.join().unwrap();
+            put_in += ours;
+            taken_out += theirs;
+        }
+    });
+    let mut inside = 0;
+    map.for_each(|_, value| inside += value);
+    assert_eq!(put_in, taken_out + inside);
+}
+
+/// A value that is counted while it lives.
+#[derive(Debug)]
+struct Live(Arc<AtomicUsize>, u32);
+
+impl Live {
+    fn new(alive: &Arc<AtomicUsize>, value: u32) -> Self {
+        alive.fetch_add(1, Relaxed);
+        Self(alive.clone(), value)
+    }
+}
+
+impl Clone for Live {
+    fn clone(&self) -> Self {
+        Self::new(&self.0, self.1)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[test]
+fn every_copy_is_dropped_once() {
+    for (from, to) in pairs() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let map = Map::<u32, Live>::new(from);
+        (0..500).for_each(|key| _ = map.insert(key, Live::new(&alive, key)));
+        let handover = map.turn(to).unwrap();
+        (0..100).for_each(|key| assert_eq!(map.remove(&key).unwrap().1, key));
+        handover.wait(None);
+        assert_eq!(map.len(), 400);
+        assert!(alive.load(Relaxed) >= 400);
+        drop(map);
+        // The thread of the hand-over lets go of its table last, after it has said that it is over.
+        let start = Instant::now();
+        while alive.load(Relaxed) > 0 && start.elapsed() < Duration::from_secs(20) {
+            thread::yield_now();
+        }
+        assert_eq!(alive.load(Relaxed), 0, "{from} to {to}");
+    }
+}
+
+#[test]
+fn one_at_a_time_and_within_the_budget() {
+    let map = Map::<u32, u64>::new(Backend::Sharded);
+    (0..100_000).for_each(|key| _ = map.insert(key, 0));
+    let small = map.turn_within(Backend::LockFree, 1000).unwrap_err();
+    assert!(matches!(small, HandoverRefused::Budget { entries: 100_000, budget: 1000, .. }), "{small}");
+    // The hand-over waits for this closure, so it is under way for sure.
+    let second = map.get_with(&1, |_| {
+        let turn_twice = || {
+            map.turn(Backend::Papaya).unwrap();
+            map.turn(Backend::LockFree).unwrap_err()
+        };
+        thread::scope(|scope| scope.spawn(turn_twice).join().unwrap())
+    });
+    assert_eq!(second, Some(HandoverRefused::UnderWay { from: Backend::Sharded, to: Backend::Papaya }));
+    map.handover().unwrap().wait(None);
+    assert_eq!(map.backend(), Backend::Papaya);
+}
+
+#[test]
+fn waiting_where_the_hand_over_waits_panics_rather_than_hangs() {
+    let map = Map::<u32, u64>::new(Backend::Sharded);
+    map.insert(1, 1);
+    let inside = catch_unwind(AssertUnwindSafe(|| map.get_with(&1, |_| map.turn(Backend::Papaya).is_ok())));
+    assert!(inside.is_err());
+    let handover = map.turn(Backend::Papaya).unwrap();
+    let inside = catch_unwind(AssertUnwindSafe(|| map.get_with(&1, |_| handover.wait(None))));
+    assert!(inside.is_err());
+    assert!(handover.wait(None));
+}
+
+#[test]
+fn a_map_may_be_dropped_in_the_midst_of_it() {
+    for (from, to) in pairs() {
+        let map = Map::<u32, u64>::new(from);
+        (0..20_000).for_each(|key| _ = map.insert(key, 0));
+        let handover = map.turn(to).unwrap();
+        drop(map);
+        assert!(handover.wait(Some(Duration::from_secs(20))), "{from} to {to} goes on for nobody");
+    }
+}
+
+/// A value whose copy panics as long as it is told to.
+#[derive(Debug)]
+struct Stubborn(Arc<AtomicBool>, u32);
+
+impl Clone for Stubborn {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Relaxed), "not now");
+        Self(self.0.clone(), self.1)
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_copied_sends_the_map_back_whole() {
+    for (from, to) in pairs() {
+        let stubborn = Arc::new(AtomicBool::new(false));
+        let never = Arc::new(AtomicBool::new(false));
+        let map = Map::<u32, Stubborn>::new(from);
+        (0..300).for_each(|key| {
+            _ = map.insert(key, Stubborn(if key == 7 { stubborn.clone() } else { never.clone() }, key))
+        });
+        stubborn.store(true, Relaxed);
+        let handover = map.turn(to).unwrap();
+        handover.wait(None);
+        assert_eq!((handover.phase(), map.backend()), (Phase::Undone, from), "{from} to {to}");
+        assert!(handover.failures() > 0);
+        stubborn.store(false, Relaxed);
+        (0..300).for_each(|key| assert_eq!(map.get(&key).map(|value| value.1), Some(key), "{from} to {to}"));
+        assert_eq!(map.len(), 300);
+        let handover = map.turn(to).unwrap();
+        handover.wait(None);
+        assert_eq!((handover.phase(), map.len()), (Phase::Done, 300));
+    }
+}
