@@ -8,7 +8,7 @@ use rheostat_runtime::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
-use rheostat_runtime::observe::{Family, Measure, Reading, Resource, Value};
+use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Value};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -640,9 +640,24 @@ fn a_reading_says_what_was_done() {
         let sees_locks = backend == Backend::Sharded;
         assert_eq!(reading.total_of(&MAP_LOCK_CONTENTIONS), sees_locks.then_some(0));
         assert_eq!(reading.samples.iter().any(|sample| sample.family == &MAP_LOCK_WAIT), sees_locks);
-        assert_eq!((map.address().to_string().as_str(), map.knobs()), ("map.tested", vec![]));
-        assert!(map.turn("backend", &Value::Choice("lock_free".into())).is_err());
+        assert_eq!(map.address().to_string(), "map.tested");
     }
+}
+
+#[test]
+fn the_backend_is_a_knob() {
+    let map = CounterMap::new("tested", Backend::Sharded, MapLimits::default()).unwrap();
+    (0..100_u8).for_each(|key| _ = map.add(&[key], i64::from(key)).unwrap());
+    for to in [Backend::Papaya, Backend::LockFree, Backend::Sharded, Backend::Sharded] {
+        let from = map.backend().to_string();
+        let turned = map.turn("backend", &Value::Choice(to.to_string())).unwrap();
+        assert_eq!((turned.from, turned.to), (Value::Choice(from), Value::Choice(to.to_string())));
+        map.handover().inspect(|handover| assert!(handover.wait(None)));
+        assert_eq!(map.knobs()[0].value, Value::Choice(to.to_string()));
+        assert_eq!((map.len(), map.get(&[7]), map.scan(None, 200).0.len()), (100, Some(7), 100));
+    }
+    assert!(matches!(map.turn("backend", &Value::Choice("list".into())), Err(TurnError::Range { .. })));
+    assert!(matches!(map.turn("level", &Value::Integer(1)), Err(TurnError::UnknownKnob { .. })));
 }
 
 #[test]

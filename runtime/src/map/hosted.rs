@@ -1,6 +1,7 @@
 //! Maps that a host runs: byte-string keys, limits, and counts of everything they do.
 
 use super::counter::Counter;
+use super::handover::Phase;
 use super::podium::Podium;
 use super::structure::Revision;
 use super::{Backend, Cursor, Handover, HandoverRefused, Map, Page};
@@ -8,11 +9,14 @@ use crate::observe::families::{
     MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
-use crate::observe::{Address, AddressError, Cells, Kind, Knob, Reading, Resource, TurnError, Turned, Value};
+use crate::observe::{
+    Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
+};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use std::fmt;
+use std::time::Duration;
 
 /// Counters by byte string, added to in place.
 pub type CounterMap = HostedMap<i64>;
@@ -20,6 +24,11 @@ pub type CounterMap = HostedMap<i64>;
 pub type BytesMap = HostedMap<Arc<[u8]>>;
 
 type Key = Box<[u8]>;
+
+const BACKEND: &str = "backend";
+const BACKENDS: Range = Range::Choice(&Backend::WORDS);
+/// How long a turn waits for the keys to have moved. A few million do in this time; more go on moving after it.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a hosted map takes before it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +216,11 @@ impl<V: Hosted> HostedMap<V> {
         self.map.turn(to)
     }
 
+    /// The last hand-over that began; see [`Map::handover`].
+    pub fn handover(&self) -> Option<Handover> {
+        self.map.handover()
+    }
+
     /// What it takes before it refuses.
     pub fn limits(&self) -> MapLimits {
         self.limits
@@ -374,11 +388,41 @@ impl<V: Hosted> Resource for HostedMap<V> {
     }
 
     fn knobs(&self) -> Vec<Knob> {
-        Vec::new()
+        vec![Knob {
+            name: BACKEND,
+            value: Value::Choice(self.backend().to_string()),
+            range: BACKENDS,
+            unit: "",
+            help: "Which structure holds the entries; turning it moves them while the map is used.",
+        }]
     }
 
-    fn turn(&self, knob: &str, _to: &Value) -> Result<Turned, TurnError> {
-        Err(TurnError::UnknownKnob { resource: self.address.to_string(), knob: knob.to_owned(), has: Vec::new() })
+    /// Settled once every key has moved; until then the map is in both, and right in both.
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
+        if knob != BACKEND {
+            let (resource, knob) = (self.address.to_string(), knob.to_owned());
+            return Err(TurnError::UnknownKnob { resource, knob, has: vec![BACKEND.to_owned()] });
+        }
+        BACKENDS.check(knob, to)?;
+        let start = now();
+        let backend = to.to_string().parse().expect("a word of the range names a backend");
+        let from = self.backend();
+        let mut turned =
+            Turned { from: Value::Choice(from.to_string()), to: to.clone(), took: start.elapsed(), settled: true };
+        if backend == from {
+            return Ok(turned);
+        }
+        let failed = |why: String| TurnError::Failed { knob: knob.to_owned(), why };
+        let handover = self.turn_backend(backend).map_err(|refused| failed(refused.to_string()))?;
+        turned.settled = handover.wait(Some(SETTLE_LIMIT));
+        if handover.phase() == Phase::Undone {
+            return Err(failed(format!(
+                "{} moves panicked, or it was cancelled; the map is whole",
+                handover.failures()
+            )));
+        }
+        turned.took = start.elapsed();
+        Ok(turned)
     }
 }
 

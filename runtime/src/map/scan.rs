@@ -6,6 +6,9 @@
 //! I2  A key that is there from the first page to the last comes exactly once: the intervals cover all positions.
 //! I3  A key that comes or goes meanwhile may or may not come. The scan as a whole is no snapshot.
 //!
+//! During a hand-over an interval is gathered from both tables, in the order in which keys move, so that one in motion is
+//! met at least once; its second meeting is struck out by key. If the plan has changed by then, it is gathered again.
+//!
 //! Price: a page of `sharded` looks at every entry of the shards it touches (1/256 of the map each) and holds one
 //! shard's read lock at a time; a page of `lock_free` or `papaya` looks at every entry of the map.
 
