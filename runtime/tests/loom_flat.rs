@@ -158,14 +158,18 @@ fn a_spare_goes_from_one_chain_to_another_under_a_reader() {
         let reader = {
             let map = map.clone();
             thread::spawn(move || {
-                if let Some(value) = map.get(&sought) {
-                    assert_eq!(assert_whole(value), sought, "the value of another chain");
-                }
+                assert_eq!(map.get(&sought), Some(whole(sought)), "a key that moved within its chain was hidden");
             })
         };
-        map.remove(&sought);
-        map.insert(there[2], whole(there[2]));
+        // Another thread than the one that gave the spare up: it may have been in its own chain before that.
+        let taker = {
+            let (map, key) = (map.clone(), there[2]);
+            thread::spawn(move || assert_eq!(map.insert(key, whole(key)), None))
+        };
+        // The hole is filled from the spare, which is so left empty.
+        map.remove(&here[0]);
         reader.join().unwrap();
+        taker.join().unwrap();
     });
 }
 

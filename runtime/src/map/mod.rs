@@ -3,7 +3,7 @@
 //! | noun | choose it when |
 //! |---|---|
 //! | [`FixedMap`] | you know how many entries there will be, and no operation may ever wait for a map to grow |
-//! | [`FlatMap`] | keys and values are plain data, integers above all: the quickest here, and kept in place |
+//! | [`FlatMap`] | keys and values are plain data, integers above all: kept in place, read without a store |
 //! | [`Map`] | you embed a map of your own types |
 //! | [`HostedMap`]: [`CounterMap`], [`BytesMap`] | you host a map: byte-string keys, limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |

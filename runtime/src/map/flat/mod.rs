@@ -66,7 +66,7 @@ use std::hash::{BuildHasher, Hash};
 use tables::{Resize, Tables};
 use words::are_same;
 
-/// A concurrent map of plain data, kept in place. The fastest to read that this crate has, and compact: 38 bytes for an
+/// A concurrent map of plain data, kept in place. Reads scale with threads, and it is compact: 39 bytes for an
 /// entry of two words in a table of a million. Choose it when keys and values are integers or small arrays of them.
 ///
 /// Values are copied out. Closures run on copies with no lock held, so they may use this map too; where they find
