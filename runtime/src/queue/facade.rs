@@ -444,6 +444,24 @@ impl<T> Queue<T> {
         pushed
     }
 
+    /// Pushes a run from the front of `items`, in order, waiting for room for the first of them as
+    /// [`push_async`](Self::push_async) does. Returns how many, at least one unless `items` is empty. A future dropped before
+    /// it is done has pushed nothing.
+    ///
+    /// # Errors
+    /// The queue is closed; what was not pushed stays in `items`.
+    pub async fn push_bulk_async(&self, items: &mut Vec<T>) -> Result<usize, Closed> {
+        let attempt = || match self.push_bulk(items) {
+            0 if items.is_empty() => Some(Ok(0)),
+            0 if self.is_closed() => Some(Err(Closed(()))),
+            0 => None,
+            pushed => Some(Ok(pushed)),
+        };
+        let (pushed, announced) = self.room_bell.wait_async(attempt, || self.has_no_room()).await;
+        self.pass_room_on(announced);
+        pushed
+    }
+
     /// Pops, waiting for an item without holding the thread, on any executor. A future dropped before it is done has popped
     /// nothing, and takes no wake-up with it that another consumer needs.
     ///

@@ -1,19 +1,17 @@
 //! A queue of byte strings that a host runs, with limits and counters; its kind and its capacity turn.
 
-use super::{CapacityError, HandOver, HandOverError, Kind, PopError, PushError, Queue};
+use super::{CapacityError, Closed, HandOver, HandOverError, Kind, PopError, PushError, Queue};
 use crate::observe::families::*;
 use crate::observe::{
-    self, Address, AddressError, Cells, Knob, Moment, Range, Reading, Resource, Spread, TurnError, Turned, Value, now,
+    self, Address, AddressError, Cells, Knob, Moment, Range, Reading, Resource, Spread, TurnError, Turned, Value,
+    is_sampled, now,
 };
 use crate::sync::{Arc, thread};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// As far as the capacity of a hosted queue turns. A ring of so many items is 1.5 MiB.
 pub const HOSTED_CAPACITY_MAX: usize = 1 << 16;
 
-/// One item in so many is timed.
-const TIMED: u32 = 64;
 /// How long a turn waits for consumers to drain what was there; what is left then drains on.
 const SETTLE_LIMIT: Duration = Duration::from_millis(50);
 
@@ -58,24 +56,8 @@ struct Item {
 
 impl Item {
     fn new(bytes: Box<[u8]>) -> Self {
-        Self { bytes, pushed: is_timed().then(now) }
+        Self { bytes, pushed: is_sampled().then(now) }
     }
-}
-
-/// True for one call in [`TIMED`], at random, so that no pattern of the load hides from it.
-fn is_timed() -> bool {
-    thread_local! {
-        static DICE: Cell<u32> = const { Cell::new(0x9e37_79b9) };
-    }
-    DICE.with(|dice| {
-        // xorshift32: full period, three shifts.
-        let mut thrown = dice.get();
-        thrown ^= thrown << 13;
-        thrown ^= thrown >> 17;
-        thrown ^= thrown << 5;
-        dice.set(thrown);
-        thrown % TIMED == 0
-    })
 }
 
 fn bytes_back(error: PushError<Item>) -> PushError<Box<[u8]>> {
@@ -146,9 +128,57 @@ impl HostedQueue {
         self.popped(popped)
     }
 
+    /// Pushes all of `items` in their order, waiting for room without holding the thread, on any executor. Dropped
+    /// before it is done, it leaves in `items` what was not pushed; who gives up on that
+    /// [counts it](Self::count_rejected).
+    ///
+    /// # Errors
+    /// Closed; what was not pushed stays in `items`.
+    pub async fn push_all_async(&self, items: &mut Vec<Box<[u8]>>) -> Result<(), Closed> {
+        let left = items.drain(..).map(Item::new).collect();
+        let mut pushing = Pushing { left, given: items };
+        self.count(ENQUEUED, self.queue.push_bulk(&mut pushing.left));
+        if pushing.left.is_empty() {
+            return Ok(());
+        }
+        let _waiting = self.waiting(FULL_NS);
+        while !pushing.left.is_empty() {
+            self.count(ENQUEUED, self.queue.push_bulk_async(&mut pushing.left).await?);
+        }
+        Ok(())
+    }
+
+    /// Pops, waiting for an item without holding the thread, on any executor. Dropped before it is done, it has taken
+    /// nothing; who gives up then [counts that](Self::count_empty_pop).
+    ///
+    /// # Errors
+    /// Closed and drained.
+    pub async fn pop_async(&self) -> Result<Box<[u8]>, Closed> {
+        if let Ok(item) = self.queue.try_pop() {
+            return Ok(self.taken(item));
+        }
+        let _waiting = self.waiting(EMPTY_NS);
+        self.queue.pop_async().await.map(|item| self.taken(item))
+    }
+
+    /// Counts items whose push was given up, as [`try_push`](Self::try_push) does by itself.
+    pub fn count_rejected(&self, items: usize) {
+        self.count(if self.is_closed() { REJECTED_CLOSED } else { REJECTED_FULL }, items);
+    }
+
+    /// Counts a pop that was given up, as [`try_pop`](Self::try_pop) does by itself.
+    pub fn count_empty_pop(&self) {
+        self.count(EMPTY_POPS, 1);
+    }
+
     /// Closes the queue: pushes fail from now on, what is in it can still be popped.
     pub fn close(&self) {
         self.queue.close();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Items in the queue, give or take operations in flight.
@@ -182,12 +212,24 @@ impl HostedQueue {
     }
 
     fn popped(&self, popped: Result<Item, PopError>) -> Result<Box<[u8]>, PopError> {
-        let item = popped.inspect_err(|_| self.counters.add(EMPTY_POPS, 1))?;
+        popped.inspect_err(|_| self.counters.add(EMPTY_POPS, 1)).map(|item| self.taken(item))
+    }
+
+    fn taken(&self, item: Item) -> Box<[u8]> {
         self.counters.add(DEQUEUED, 1);
         if let Some(pushed) = item.pushed {
             self.waits.record(pushed.elapsed().as_nanos() as u64);
         }
-        Ok(item.bytes)
+        item.bytes
+    }
+
+    fn count(&self, cell: usize, items: usize) {
+        self.counters.add(cell, items as u64);
+    }
+
+    /// Begins a wait: its time goes into `cell` when it ends, however it does.
+    fn waiting(&self, cell: usize) -> Waiting<'_> {
+        Waiting { counters: &self.counters, cell, began: now() }
     }
 
     /// True when nothing is left of a hand-over, or not after a while.
@@ -200,6 +242,30 @@ impl HostedQueue {
             thread::sleep(Duration::from_millis(1));
         }
         true
+    }
+}
+
+/// Items on their way in; those that did not get there go back to their owner, also when the push is given up.
+struct Pushing<'i> {
+    left: Vec<Item>,
+    given: &'i mut Vec<Box<[u8]>>,
+}
+
+impl Drop for Pushing<'_> {
+    fn drop(&mut self) {
+        self.given.extend(self.left.drain(..).map(|item| item.bytes));
+    }
+}
+
+struct Waiting<'q> {
+    counters: &'q Cells<7>,
+    cell: usize,
+    began: Moment,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counters.add(self.cell, self.began.elapsed().as_nanos() as u64);
     }
 }
 
