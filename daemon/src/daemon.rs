@@ -105,7 +105,7 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
     let control = config.control.listen.map(|address| bind("control", address)).transpose()?;
     let metrics = config.metrics.map(|address| bind_metrics(address, config.overrides.metrics_may_move)).transpose()?;
 
-    let host = Host::start(&config.resources, &config.limits.knobs)?;
+    let host = Host::start(&config.resources, &config.limits)?;
     host.registry.journal().resume(resumed.into_iter().filter_map(wire::change_of));
     let results = config.state_dir.join("results");
     let runs = Runs::open(Arc::clone(&host.registry), results.clone(), config.limits.runs_queued)

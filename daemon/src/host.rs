@@ -1,7 +1,7 @@
 //! Builds what a configuration says and hosts it.
 
-use crate::config::{self, Level, Op, Resources};
-use rheostat_runtime::map::{CounterMap, MapLimits};
+use crate::config::{self, Level, Op, Resources, Values};
+use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
@@ -58,14 +58,23 @@ pub enum HostError {
 
 impl Host {
     /// Builds and starts everything configured. What was started before something failed is abandoned.
-    pub(crate) fn start(resources: &Resources, knobs: &Limits) -> Result<Self, HostError> {
+    pub(crate) fn start(resources: &Resources, limits: &config::Limits) -> Result<Self, HostError> {
         let registry = Arc::new(Registry::new());
         let mut maps = BTreeMap::new();
         for config in &resources.maps {
-            let limits = MapLimits { entries_max: config.entries_max, ..MapLimits::default() };
-            let map = CounterMap::new(&config.name, config.backend, limits)?;
-            registry.add(map.clone())?;
-            maps.insert(map.address().clone(), map);
+            let limits = MapLimits {
+                key_bytes_max: limits.key_bytes,
+                value_bytes_max: limits.value_bytes,
+                entries_max: config.entries_max,
+            };
+            match config.values {
+                Values::Counters => {
+                    let map = CounterMap::new(&config.name, config.backend, limits)?;
+                    registry.add(map.clone())?;
+                    maps.insert(map.address().clone(), map);
+                }
+                Values::Bytes => registry.add(BytesMap::new(&config.name, config.backend, limits)?)?,
+            }
         }
         for config in &resources.queues {
             let queue = HostedQueue::new(&config.name, config.kind, config.capacity)
@@ -89,7 +98,7 @@ impl Host {
         }
         let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
-            let pipeline = spec(config, &maps, &pools, knobs)?
+            let pipeline = spec(config, &maps, &pools, &limits.knobs)?
                 .start()
                 .map_err(|error| HostError::Pipeline { name: config.name.clone(), error })?;
             for resource in pipeline.resources() {

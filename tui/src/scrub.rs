@@ -1,7 +1,9 @@
 //! Text from elsewhere, made safe for a terminal: whatever could move the cursor, reorder a line or hide in it is
 //! shown by its code instead. Done once, where text enters; everything behind can print without thinking.
 
-use rheostat_api::{Change, Effect, Entry, Host, Knob, KnobValue, Problem, Range, Resource, Run, Sample, Snapshot};
+use rheostat_api::{
+    ByteString, Change, Effect, Entry, Host, Knob, KnobValue, MapValue, Problem, Range, Resource, Run, Sample, Snapshot,
+};
 use std::collections::BTreeMap;
 
 /// Whether a terminal shows something else than one visible sign for this character.
@@ -83,9 +85,25 @@ scrub_fields! {
     Sample: family labels;
     Change: actor resource knob from to why effect;
     Effect: family;
-    Entry: key;
     Problem: kind title detail;
     Run: id name error;
+}
+
+impl Scrub for Entry {
+    fn scrub(&mut self) {
+        self.key.scrub();
+        if let MapValue::Bytes(bytes) = &mut self.value {
+            bytes.scrub();
+        }
+    }
+}
+
+impl Scrub for ByteString {
+    fn scrub(&mut self) {
+        let mut text = self.to_text_lossy().into_owned();
+        text.scrub();
+        *self = text.into();
+    }
 }
 
 impl Scrub for KnobValue {

@@ -45,6 +45,8 @@ fn a_daemon_that_was_named_and_does_not_answer_is_exit_7() {
         &["changes"],
         &["stream"],
         &["map", "top", "map.words"],
+        &["map", "put", "map.words", "k", "1"],
+        &["queue", "pop", "queue.jobs"],
         &["runs"],
         &["watch", "1"],
         &["cancel", "1"],
@@ -73,6 +75,10 @@ fn mistakes_of_usage_are_exit_2_and_say_what_is_right() {
         (&["set", "pipeline.words.count.workers"][..], "ADDRESS.KNOB=VALUE"),
         (&["set", "workers=8"], "ADDRESS.KNOB=VALUE"),
         (&["map", "top", "words"], "map.NAME"),
+        (&["map", "add", "map.words", "k", "many"], "invalid digit"),
+        (&["map", "put", "map.words", "k?", "AA==", "--base64"], "no base64"),
+        (&["queue", "pop", "map.words"], "queue.NAME"),
+        (&["queue", "pop", "queue.jobs", "--wait", "5"], "10s"),
         (&["--for", "10"], "10s"),
         (&["--for", "1s", "resources"], "--for"),
         (&["run", "no-such-file.toml"], "no-such-file.toml"),
@@ -176,6 +182,70 @@ mod embedded {
         let (code, _, err) = run(alone(folder.path()).arg("check").arg(&file));
         assert_eq!(code, 2, "{err}");
         assert!(err.contains("wrong.toml") && err.contains("nmae"), "the file and the key are named: {err}");
+    }
+
+    #[test]
+    fn maps_and_queues_are_filled_and_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = "[map.counts]\nentries_max = 2\n[map.texts]\nvalues = \"bytes\"\n[queue.jobs]\ncapacity = 4\n";
+        std::fs::write(folder.path().join("rheostat.toml"), config).unwrap();
+        let overrides = rheostat_daemon::Overrides {
+            config: Some(folder.path().join("rheostat.toml")),
+            socket: Some(folder.path().join("control.sock")),
+            state_dir: Some(folder.path().join("state")),
+            metrics: Some("off".into()),
+            ..Default::default()
+        };
+        let daemon = rheostat_daemon::start(rheostat_daemon::Config::load(&overrides).unwrap()).unwrap();
+        let ask = |input: &str, line: &str| {
+            let mut command = rheostat();
+            command.args(line.split(' ')).env("RHEOSTAT_SOCKET", daemon.socket()).write_stdin(input);
+            run(&mut command)
+        };
+        for (line, code, out, err) in [
+            ("map put map.counts apples 3", 0, "apples = 3, new\n", ""),
+            ("map put map.counts apples -5", 0, "apples = -5, was 3\n", ""),
+            ("map add map.counts apples", 0, "-4\n", ""),
+            ("map add map.counts pears -2", 0, "-2\n", ""),
+            ("map add map.counts plums", 1, "", "map.counts is full at 2 entries: remove some or raise entries_max"),
+            ("map put map.counts pears fox", 2, "", "map.counts holds counters"),
+            ("map delete map.counts pears --json", 0, "{\"previous\":-2}\n", ""),
+            ("map delete map.counts pears", 1, "", "holds no key `pears`"),
+            ("map add map.counts pears 9 --json", 0, "{\"value\":9}\n", ""),
+            ("map add map.texts k", 2, "", "map.texts does not hold counters"),
+            ("map put map.texts AP8= w --base64", 2, "", "no base64"),
+            ("map put map.texts AP8= /g== --base64", 0, "AP8= = /g==, new\n", ""),
+            ("map get map.texts AP8= --base64", 0, "/g==\n", ""),
+            (
+                "map get map.texts AP8= --base64 --json",
+                0,
+                "{\"key\":{\"base64\":\"AP8=\"},\"value\":{\"base64\":\"/g==\"}}\n",
+                "",
+            ),
+            ("map top map.texts", 2, "", "does not hold counters"),
+            ("queue pop queue.jobs", 1, "", "queue.jobs is empty"),
+            ("queue push queue.jobs -- a -b", 0, "2 pushed\n", ""),
+            (
+                "queue push queue.jobs c d e --json",
+                1,
+                "{\"pushed\":2}\n",
+                "\"because\":\"queue.jobs is full at 4 items",
+            ),
+            ("queue push queue.jobs f", 1, "0 pushed\n", "queue.jobs is full at 4 items"),
+            ("queue pop queue.jobs -n 2", 0, "a\n-b\n", ""),
+            ("queue pop queue.jobs -n 9 --json", 0, "{\"item\":\"c\"}\n{\"item\":\"d\"}\n", ""),
+            ("queue pop queue.nowhere", 2, "", "there is no resource `queue.nowhere`"),
+            ("queue pop queue.jobs --wait 1h", 2, "", "wait_ms takes a whole number from 0 to 20000"),
+        ] {
+            let (exit, said, wrong) = ask("", line);
+            assert_eq!((exit, said.as_str()), (code, out), "{line}: {wrong}");
+            assert!(wrong.contains(err) && wrong.is_empty() == err.is_empty(), "{line}: {wrong}");
+        }
+        // Lines of standard input, the last one without its end.
+        assert_eq!(ask("one\n\ntwo", "queue push queue.jobs"), (0, "3 pushed\n".into(), String::new()));
+        assert_eq!(ask("", "queue pop queue.jobs -n 9").1, "one\n\ntwo\n");
+        assert_eq!(ask("", "queue push queue.jobs").1, "0 pushed\n");
+        assert_eq!(daemon.stop().hung, Vec::<String>::new());
     }
 
     /// A workload that ships with the repository.

@@ -1,10 +1,12 @@
 //! The typed client: every route of the API as a method, over a Unix socket or loopback TCP.
 
 use crate::{
-    Catalogue, Change, Changes, Entries, Entry, History, KnobValue, Problem, Resource, Resources, Run, RunResult, Runs,
-    Scan, Shipped, Snapshot, Submission, Turns,
+    Add, ByteString, Catalogue, Change, Changes, Delete, Entries, Entry, History, KnobValue, MapBatch, MapOp,
+    MapOutcome, MapOutcomes, MapValue, Pop, Popped, Problem, Push, Pushed, Put, Resource, Resources, Run, RunResult,
+    Runs, Scan, Shipped, Snapshot, Submission, Turns,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
@@ -199,8 +201,10 @@ impl Client {
     }
 
     /// `GET /v1/maps/{name}/get`; `None` when the key is not there.
-    pub async fn map_get(&self, map: &str, key: &str) -> Result<Option<Entry>, ClientError> {
-        match self.get(&format!("maps/{}/get", escape(map)), &[("key", key)]).await {
+    pub async fn map_get(&self, map: &str, key: &ByteString) -> Result<Option<Entry>, ClientError> {
+        let base64 = key.to_base64();
+        let query = key.as_text().map_or(("key_base64", base64.as_str()), |text| ("key", text));
+        match self.get(&format!("maps/{}/get", escape(map)), &[query]).await {
             Err(ClientError::Refused(problem)) if problem.kind == "urn:rheostat:no-such-key" => Ok(None),
             answer => answer.map(Some),
         }
@@ -217,6 +221,37 @@ impl Client {
         let mut query = vec![("limit", limit.as_str())];
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         self.get(&format!("maps/{}/scan", escape(map)), &query).await
+    }
+
+    /// `POST /v1/maps/{name}/put`; what it replaced.
+    pub async fn map_put(&self, map: &str, put: &Put) -> Result<Option<MapValue>, ClientError> {
+        Ok(self.post::<MapOutcome>("maps", map, "put", put).await?.previous)
+    }
+
+    /// `POST /v1/maps/{name}/add`; what it came to.
+    pub async fn map_add(&self, map: &str, add: &Add) -> Result<Option<MapValue>, ClientError> {
+        Ok(self.post::<MapOutcome>("maps", map, "add", add).await?.value)
+    }
+
+    /// `POST /v1/maps/{name}/delete`; what it took out.
+    pub async fn map_delete(&self, map: &str, key: &ByteString) -> Result<Option<MapValue>, ClientError> {
+        Ok(self.post::<MapOutcome>("maps", map, "delete", &Delete { key: key.clone() }).await?.previous)
+    }
+
+    /// `POST /v1/maps/{name}/batch`: an outcome for each operation, in their order.
+    pub async fn map_batch(&self, map: &str, operations: Vec<MapOp>) -> Result<Vec<MapOutcome>, ClientError> {
+        Ok(self.post::<MapOutcomes>("maps", map, "batch", &MapBatch { operations }).await?.outcomes)
+    }
+
+    /// `POST /v1/queues/{name}/push`. When not even the first item was accepted, that is an error.
+    pub async fn queue_push(&self, queue: &str, push: &Push) -> Result<Pushed, ClientError> {
+        self.post("queues", queue, "push", push).await
+    }
+
+    /// `POST /v1/queues/{name}/pop`; nothing when the queue stayed empty. What was taken is out of the queue, also
+    /// when the answer is lost on its way.
+    pub async fn queue_pop(&self, queue: &str, pop: &Pop) -> Result<Vec<ByteString>, ClientError> {
+        Ok(self.post::<Popped>("queues", queue, "pop", pop).await?.items)
     }
 
     /// `GET /v1/stream`: a snapshot four times a second, until the daemon goes.
@@ -241,6 +276,16 @@ impl Client {
         let query: Vec<_> = query.iter().map(|(key, value)| format!("{key}={}", escape(value))).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         self.ask(self.http.get(format!("{}{mark}{}", self.url(path), query.join("&")))).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &str,
+        verb: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(self.http.post(self.url(&format!("{kind}/{}/{verb}", escape(name)))).json(body)).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {

@@ -8,26 +8,34 @@
 //! | [`History`] | `GET /v1/history` |
 //! | [`Submission`], [`Run`], [`RunResult`] | `POST /v1/runs`, `GET /v1/runs/{id}`, `GET /v1/runs/{id}/result` |
 //! | [`Entry`], [`Scan`] | `GET /v1/maps/{name}/get`, `/top`, `/scan` |
+//! | [`Put`], [`Add`], [`Delete`], [`MapOutcome`] | `POST /v1/maps/{name}/put`, `/add`, `/delete` |
+//! | [`MapBatch`], [`MapOutcomes`] | `POST /v1/maps/{name}/batch` |
+//! | [`Push`], [`Pop`] | `POST /v1/queues/{name}/push`, `/pop` |
+//! | [`ByteString`] | every key, value and item |
 //! | [`Problem`] | every refusal, as `application/problem+json` |
 //!
 //! Numbers are in base units (seconds, bytes) unless a name says otherwise; `*_ms` are milliseconds since 1970.
 
+mod byte_string;
 mod change;
 #[cfg(feature = "client")]
 mod client;
 mod history;
 mod map;
 mod problem;
+mod queue;
 mod resource;
 mod run;
 mod stream;
 
+pub use byte_string::ByteString;
 pub use change::{Change, Changes, Effect, Outcome, Turns, Verdict};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, Endpoint, default_socket};
 pub use history::{History, Series};
-pub use map::{Entries, Entry, Scan};
+pub use map::{Add, Delete, Entries, Entry, MapBatch, MapOp, MapOutcome, MapOutcomes, MapValue, Put, Scan};
 pub use problem::Problem;
+pub use queue::{Pop, Popped, Push, Pushed};
 pub use resource::{Knob, KnobValue, Quantiles, Range, Resource, Resources, Sample};
 pub use run::{
     Catalogue, Check, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs, Shipped,

@@ -182,6 +182,9 @@ impl Check<'_> {
             streams: self.number("limits.streams", raw.streams, 32, 1..=4096),
             runs_queued: self.number("limits.runs_queued", raw.runs_queued, 4, 0..=1024),
             history_series: self.number("limits.history_series", raw.history_series, 1024, 0..=65_536),
+            operations: self.number("limits.operations", raw.operations, 10_000, 1..=1 << 20),
+            key_bytes: self.number("limits.key_bytes", raw.key_bytes, 64 << 10, 1..=1 << 20),
+            value_bytes: self.number("limits.value_bytes", raw.value_bytes, 1 << 20, 1..=256 << 20),
             journal_bytes: self.number("limits.journal_bytes", raw.journal_bytes, 64 << 20, 64 << 10..=1 << 40),
             knobs: pipeline::Limits {
                 workers_max: self.stage_number("limits.workers", raw.workers, knobs.workers_max, 1024),
@@ -201,6 +204,10 @@ impl Check<'_> {
         pipelines: Named<RawPipeline>,
     ) -> Resources {
         let maps = self.named(Kind::Map, maps, |check, name, raw| Map {
+            values: match raw.values.map(Spanned::into_inner) {
+                Some(RawValues::Bytes) => Values::Bytes,
+                Some(RawValues::Counters) | None => Values::Counters,
+            },
             backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
             entries_max: check.number(
                 &format!("map.{name}.entries_max"),
@@ -253,6 +260,7 @@ impl Check<'_> {
         }
         let known = Known {
             maps: maps.iter().map(|map| map.name.clone()).collect(),
+            counters: maps.iter().filter(|map| map.values == Values::Counters).map(|map| map.name.clone()).collect(),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
         };
         let mut checked: Vec<Pipeline> = Vec::new();
@@ -393,6 +401,13 @@ impl Check<'_> {
             Some(RawOp::Count) => match take("map") {
                 Some(map) => {
                     self.known(&key("map"), "map", &known.maps, &map);
+                    if known.maps.contains(map.get_ref()) && !known.counters.contains(map.get_ref()) {
+                        let message = format!(
+                            "{} = \"{map}\": op = \"count\" counts into a map of counters, and map.{map} holds bytes",
+                            key("map")
+                        );
+                        self.fault(map.span(), message);
+                    }
                     Op::Count { map: map.into_inner() }
                 }
                 None => {
@@ -439,6 +454,8 @@ impl Check<'_> {
 /// What a pipeline can refer to.
 struct Known {
     maps: Vec<String>,
+    /// Those of the maps that hold counters.
+    counters: Vec<String>,
     pools: Vec<String>,
 }
 

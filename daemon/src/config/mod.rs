@@ -96,7 +96,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Bytes of a request's body.
     pub body_bytes: usize,
-    /// Bytes of a submitted workload.
+    /// Bytes of a submitted workload, and of what goes into or comes out of a map or a queue at a time.
     pub upload_bytes: usize,
     /// Time a request may take, its body included; streams are exempt once they began.
     pub request_timeout: Duration,
@@ -110,6 +110,12 @@ pub struct Limits {
     pub runs_queued: usize,
     /// Series kept in history, 12 KiB each.
     pub history_series: usize,
+    /// Operations of a batch, and items of a push or a pop.
+    pub operations: usize,
+    /// Bytes of a key in a hosted map.
+    pub key_bytes: usize,
+    /// Bytes of a value in a hosted map, and of an item pushed to a queue.
+    pub value_bytes: usize,
     /// Bytes of the journal's file; one predecessor of as many is kept beside it.
     pub journal_bytes: usize,
     /// Workers, records of a batch and batches in a queue of one stage: how far its knobs go.
@@ -118,7 +124,7 @@ pub struct Limits {
 
 impl Limits {
     /// Every limit by its name in the configuration, in the unit of that name.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 15] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 18] {
         [
             ("header_bytes", self.header_bytes as u64),
             ("headers", self.headers as u64),
@@ -131,6 +137,9 @@ impl Limits {
             ("streams", self.streams as u64),
             ("runs_queued", self.runs_queued as u64),
             ("history_series", self.history_series as u64),
+            ("operations", self.operations as u64),
+            ("key_bytes", self.key_bytes as u64),
+            ("value_bytes", self.value_bytes as u64),
             ("journal_bytes", self.journal_bytes as u64),
             ("workers", self.knobs.workers_max as u64),
             ("batch", self.knobs.batch_max as u64),
@@ -154,15 +163,26 @@ pub struct Resources {
     pub pipelines: Vec<Pipeline>,
 }
 
-/// A map of counters.
+/// A hosted map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map {
     /// Name.
     pub name: String,
+    /// What stands in it.
+    pub values: Values,
     /// Which structure implements it.
     pub backend: Backend,
     /// Entries it takes before it refuses new keys.
     pub entries_max: usize,
+}
+
+/// What stands in a map under its keys, which are byte strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Whole numbers, added to in place.
+    Counters,
+    /// Byte strings.
+    Bytes,
 }
 
 /// A queue of byte strings.

@@ -1,7 +1,7 @@
 //! A configuration as the TOML that would say it, with every default written out.
 
 use super::raw::*;
-use super::{Config, Level, Op, Source};
+use super::{Config, Level, Op, Source, Values};
 use serde_spanned::Spanned;
 use std::fmt;
 use std::path::Path;
@@ -55,6 +55,9 @@ fn written(config: &Config) -> RawConfig {
             streams: number(limits.streams),
             runs_queued: number(limits.runs_queued),
             history_series: number(limits.history_series),
+            operations: number(limits.operations),
+            key_bytes: number(limits.key_bytes),
+            value_bytes: number(limits.value_bytes),
             journal_bytes: number(limits.journal_bytes),
             workers: number(limits.knobs.workers_max),
             batch: number(limits.knobs.batch_max),
@@ -63,7 +66,12 @@ fn written(config: &Config) -> RawConfig {
         stop: RawStop { limit_ms: millis(config.stop_limit) },
         state: RawState { dir: path(&config.state_dir) },
         map: named(&resources.maps, |map| {
-            (&map.name, RawMap { backend: said(RawBackend(map.backend)), entries_max: number(map.entries_max) })
+            let values = match map.values {
+                Values::Counters => RawValues::Counters,
+                Values::Bytes => RawValues::Bytes,
+            };
+            let (backend, entries_max) = (said(RawBackend(map.backend)), number(map.entries_max));
+            (&map.name, RawMap { values: said(values), backend, entries_max })
         }),
         queue: named(&resources.queues, |queue| {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })

@@ -57,6 +57,9 @@ pub(super) struct RawLimits {
     pub streams: Written<i64>,
     pub runs_queued: Written<i64>,
     pub history_series: Written<i64>,
+    pub operations: Written<i64>,
+    pub key_bytes: Written<i64>,
+    pub value_bytes: Written<i64>,
     pub journal_bytes: Written<i64>,
     pub workers: Written<i64>,
     pub batch: Written<i64>,
@@ -78,6 +81,7 @@ pub(super) struct RawState {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawMap {
+    pub values: Written<RawValues>,
     pub backend: Written<RawBackend>,
     pub entries_max: Written<i64>,
 }
@@ -170,6 +174,13 @@ impl From<RawQueueKind> for String {
     fn from(RawQueueKind(kind): RawQueueKind) -> String {
         kind.to_string()
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawValues {
+    Counters,
+    Bytes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

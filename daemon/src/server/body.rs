@@ -1,4 +1,4 @@
-//! JSON bodies, read within a limit.
+//! JSON bodies, read within limits.
 
 use super::guard::too_large;
 use super::refusal::Refusal;
@@ -26,4 +26,14 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
             Refusal::new(StatusCode::BAD_REQUEST, "bad-json", format!("the body is no JSON: {error}"))
         }
     })
+}
+
+/// Refuses more of something than is taken at a time.
+pub(super) fn few(what: &str, n: usize, max: usize) -> Result<(), Refusal> {
+    if n <= max {
+        return Ok(());
+    }
+    let detail =
+        format!("{n} {what} are more than the {max} that are taken at a time (limits.operations): send them in parts");
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many", detail))
 }

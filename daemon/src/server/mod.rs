@@ -3,6 +3,7 @@
 //! A request's way: [`door`] accepts and times it, [`guard`] lets it in, the router finds its handler here, the
 //! handler talks to [`App`], and what it refuses leaves as a [`refusal`].
 
+mod any_map;
 mod body;
 mod changes;
 mod door;
@@ -12,6 +13,7 @@ mod history;
 mod maps;
 mod metrics;
 mod patience;
+mod queues;
 mod refusal;
 mod resources;
 mod runs;
@@ -56,6 +58,12 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(maps::get))
         .routes(routes!(maps::top))
         .routes(routes!(maps::scan))
+        .routes(routes!(maps::put))
+        .routes(routes!(maps::add))
+        .routes(routes!(maps::delete))
+        .routes(routes!(maps::batch))
+        .routes(routes!(queues::push))
+        .routes(routes!(queues::pop))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::document));

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rheostat_api::Problem;
 use rheostat_runtime::observe::{AddressError, RegistryError, TurnError};
+use std::fmt::Display;
 
 /// A refusal on its way out, as `application/problem+json`.
 #[derive(Debug)]
@@ -24,17 +25,26 @@ impl Refusal {
     pub(crate) fn busy(kind: &'static str, detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail) }
     }
+
+    /// Says which part of a request was refused.
+    pub(super) fn within(self, part: impl Display) -> Self {
+        Self { detail: format!("{part}: {}", self.detail), ..self }
+    }
+
+    /// What goes out.
+    pub(super) fn problem(&self) -> Problem {
+        Problem {
+            kind: format!("urn:rheostat:{}", self.kind),
+            title: self.status.canonical_reason().unwrap_or("Refused").to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+        }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let problem = Problem {
-            kind: format!("urn:rheostat:{}", self.kind),
-            title: self.status.canonical_reason().unwrap_or("Refused").to_owned(),
-            status: self.status.as_u16(),
-            detail: self.detail,
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod data;
 mod guard;
 mod journal;
 mod life;

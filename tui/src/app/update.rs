@@ -541,7 +541,7 @@ mod tests {
         let ask = Some(Cmd::Top { address: "map.words".into() });
         assert_eq!(code(&mut app, KeyCode::Enter), ask);
         assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(9)))), None);
-        let entries = vec![Entry { key: "the".into(), value: 3 }];
+        let entries = vec![Entry { key: "the".into(), value: 3.into() }];
         app.update(Msg::Top { address: "map.words".into(), entries: entries.clone() });
         app.update(Msg::Tick(app.now + TOP_EVERY));
         assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(10)))), ask);

@@ -1,23 +1,26 @@
-//! `map get|top|scan`.
+//! `map get|top|scan|put|add|delete`.
 
 use super::answer::Answer;
+use super::spelling::{Spelling, address};
 use crate::exit::{Exit, Failure};
 use crate::scrub::scrubbed;
 use clap::Subcommand;
-use rheostat_api::{Client, Entry};
+use rheostat_api::{Add, Client, Entry, MapOutcome, MapValue, Put};
 
 /// How many entries one page of a scan asks for.
 const PAGE_ENTRIES: usize = 1000;
 
-/// What is read of a map.
+/// What is done with a map.
 #[derive(Debug, Subcommand)]
-pub enum Read {
+pub enum Op {
     /// The value of one key; exits 1 when the key is not there
     Get {
         /// The map's address: map.words
         address: MapAddress,
         /// The key
         key: String,
+        #[command(flatten)]
+        spelling: Spelling,
     },
     /// The entries of the greatest values
     Top {
@@ -35,6 +38,42 @@ pub enum Read {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
+    /// Put a value under a key, in the place of any that is there
+    #[command(
+        after_help = "In a map of counters the value is a whole number; in one of byte strings (values = \"bytes\" in the configuration) it is any text. A map that is full refuses new keys and exits 1; nothing was changed then."
+    )]
+    Put {
+        /// The map's address: map.words
+        address: MapAddress,
+        /// The key
+        key: String,
+        /// The value
+        #[arg(allow_negative_numbers = true)]
+        value: String,
+        #[command(flatten)]
+        spelling: Spelling,
+    },
+    /// Add to a counter, which begins at 0, and print what it came to
+    Add {
+        /// The map's address: map.words
+        address: MapAddress,
+        /// The key
+        key: String,
+        /// How much, less than nothing included
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        by: i64,
+        #[command(flatten)]
+        spelling: Spelling,
+    },
+    /// Take an entry out and print its value; exits 1 when the key is not there
+    Delete {
+        /// The map's address: map.words
+        address: MapAddress,
+        /// The key
+        key: String,
+        #[command(flatten)]
+        spelling: Spelling,
+    },
 }
 
 /// `map.NAME`.
@@ -45,31 +84,60 @@ impl std::str::FromStr for MapAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("map.") {
-            Some(name) if !name.is_empty() => Ok(Self(name.to_owned())),
-            _ => Err(format!("`{text}` is no map's address: write map.NAME, as in map.words")),
-        }
+        address("map", text).map(Self)
     }
 }
 
-/// Answers a read.
-pub async fn read(client: &Client, read: &Read, answer: &mut Answer) -> Result<Exit, Failure> {
-    match read {
-        Read::Get { address, key } => {
-            let Some(entry) = client.map_get(&address.0, key).await? else {
-                return Err(Failure::new(Exit::Error, format!("map.{} holds no key `{key}`", address.0)));
+/// Does it and says what came of it.
+pub async fn run(client: &Client, op: &Op, answer: &mut Answer) -> Result<Exit, Failure> {
+    match op {
+        Op::Get { address, key, spelling } => {
+            let Some(entry) = client.map_get(&address.0, &spelling.read(key)?).await? else {
+                return Err(no_key(address, key));
             };
-            if answer.is_json() { answer.object(&entry)? } else { answer.line(entry.value)? }
+            if answer.is_json() { answer.object(&entry)? } else { answer.line(spelling.value(&entry.value))? }
         }
-        Read::Top { address, n } => {
+        Op::Top { address, n } => {
             for entry in client.map_top(&address.0, *n).await? {
                 show(&entry, answer)?;
             }
         }
-        Read::Scan { address, limit } => scan(client, &address.0, limit.unwrap_or(usize::MAX), answer).await?,
+        Op::Scan { address, limit } => scan(client, &address.0, limit.unwrap_or(usize::MAX), answer).await?,
+        Op::Put { address, key, value, spelling } => {
+            let put = Put { key: spelling.read(key)?, value: MapValue::Bytes(spelling.read(value)?) };
+            let previous = client.map_put(&address.0, &put).await?;
+            if answer.is_json() {
+                answer.object(&MapOutcome { previous, ..MapOutcome::default() })?;
+            } else {
+                let was = previous.map_or("new".to_owned(), |previous| format!("was {}", spelling.value(&previous)));
+                answer.line(format_args!("{} = {}, {was}", scrubbed(key), scrubbed(value)))?;
+            }
+        }
+        Op::Add { address, key, by, spelling } => {
+            let value = client.map_add(&address.0, &Add { key: spelling.read(key)?, by: *by }).await?;
+            tell(MapOutcome { value, ..MapOutcome::default() }, spelling, answer)?;
+        }
+        Op::Delete { address, key, spelling } => {
+            let previous = client.map_delete(&address.0, &spelling.read(key)?).await?;
+            if previous.is_none() {
+                return Err(no_key(address, key));
+            }
+            tell(MapOutcome { previous, ..MapOutcome::default() }, spelling, answer)?;
+        }
     }
     answer.flush()?;
     Ok(Exit::Pass)
+}
+
+fn no_key(address: &MapAddress, key: &str) -> Failure {
+    Failure::new(Exit::Error, format!("map.{} holds no key `{key}`", address.0))
+}
+
+fn tell(outcome: MapOutcome, spelling: &Spelling, answer: &mut Answer) -> Result<(), Failure> {
+    match outcome.value.as_ref().or(outcome.previous.as_ref()) {
+        Some(value) if !answer.is_json() => answer.line(spelling.value(value)),
+        _ => answer.object(&outcome),
+    }
 }
 
 async fn scan(client: &Client, map: &str, mut left: usize, answer: &mut Answer) -> Result<(), Failure> {
@@ -90,9 +158,12 @@ async fn scan(client: &Client, map: &str, mut left: usize, answer: &mut Answer) 
 }
 
 fn show(entry: &Entry, answer: &mut Answer) -> Result<(), Failure> {
-    if answer.is_json() {
-        answer.object(entry)
-    } else {
-        answer.line(format_args!("{:>12}  {}", entry.value, scrubbed(&entry.key)))
+    let Entry { key, value } = entry;
+    match value {
+        _ if answer.is_json() => answer.object(entry),
+        MapValue::Counter(counter) => answer.line(format_args!("{counter:>12}  {}", scrubbed(&key.to_text_lossy()))),
+        MapValue::Bytes(bytes) => {
+            answer.line(format_args!("{}  {}", scrubbed(&key.to_text_lossy()), scrubbed(&bytes.to_text_lossy())))
+        }
     }
 }

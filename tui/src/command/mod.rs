@@ -5,8 +5,10 @@ mod knobs;
 mod lists;
 mod maps;
 mod progress;
+mod queues;
 mod report;
 mod runs;
+mod spelling;
 mod status;
 mod sweep;
 
@@ -28,6 +30,9 @@ Examples:
   rheostat get pipeline.words.count.workers        one knob
   rheostat set pipeline.words.count.workers=8      turn it while records flow
   rheostat map top map.words -n 5                  the entries of the greatest values
+  rheostat map add map.words apples 3              count three more
+  rheostat queue push queue.jobs first second      hand items over
+  rheostat queue pop queue.jobs -n 10 --wait 5s    and take them out
   rheostat run workloads/scripts/wordcount.toml --input README.md
   rheostat run map-ycsb-b --sweep backend=sharded,lock_free
   rheostat stream --count 1 --json                 one whole snapshot
@@ -99,9 +104,12 @@ enum Command {
         #[arg(long, value_name = "N")]
         count: Option<u64>,
     },
-    /// Read a hosted map
+    /// Read and change a hosted map
     #[command(subcommand)]
-    Map(maps::Read),
+    Map(maps::Op),
+    /// Push to a hosted queue, and pop from it
+    #[command(subcommand)]
+    Queue(queues::Op),
     /// Run a workload, show how far it is, print what came of it; exits by its verdict
     #[command(
         after_help = "Without a daemon to run it, this command hosts one itself for as long as the run takes.\nCtrl-C cancels the run, prints what was measured so far, and exits 6."
@@ -158,7 +166,8 @@ async fn dispatch(cli: Cli, at: Whereabouts, answer: &mut Answer) -> Result<Exit
         Command::Resources => lists::resources(&at.client()?, answer).await,
         Command::Changes { since } => lists::changes(&at.client()?, since, answer).await,
         Command::Stream { count } => status::stream(&at.client()?, count, answer).await,
-        Command::Map(read) => maps::read(&at.client()?, &read, answer).await,
+        Command::Map(op) => maps::run(&at.client()?, &op, answer).await,
+        Command::Queue(op) => queues::run(&at.client()?, &op, answer).await,
         Command::Run(runs) => runs::run(&at, &runs, answer).await,
         Command::Submit(workload) => runs::submit(&at.client()?, &workload, answer).await,
         Command::Runs => lists::runs(&at.client()?, answer).await,

@@ -10,7 +10,7 @@ use crate::wording;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
-use rheostat_api::{Entry, Knob, Resource, Sample};
+use rheostat_api::{Entry, Knob, MapValue, Resource, Sample};
 
 static KNOBS: &[Column<Knob>] = &[
     Column {
@@ -146,7 +146,11 @@ fn draw_top(scene: &Scene, entries: &[Entry], mut area: Rect, buf: &mut Buffer) 
     }
     scene.heading("greatest values", cut_top(&mut area, 1), buf);
     for entry in entries {
-        let text = format!(" {:>14}  {}", units::grouped(entry.value as f64), entry.key);
+        let value = match &entry.value {
+            MapValue::Counter(counter) => units::grouped(*counter as f64),
+            MapValue::Bytes(bytes) => bytes.to_string(),
+        };
+        let text = format!(" {value:>14}  {}", entry.key);
         put(scene.line(Tone::Plain, text), cut_top(&mut area, 1), buf);
     }
 }

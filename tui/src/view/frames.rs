@@ -116,7 +116,8 @@ fn detail_of_a_stage() {
 #[test]
 fn detail_of_a_map_with_its_greatest_entries() {
     let mut app = after("4\n");
-    let entries = [("the", 912_345), ("of", 611_002), ("żółw", 3)].map(|(key, value)| Entry { key: key.into(), value });
+    let entries = [("the", 912_345), ("of", 611_002), ("żółw", 3)]
+        .map(|(key, value)| Entry { key: key.into(), value: value.into() });
     app.update(Msg::Top { address: "map.words".into(), entries: entries.into() });
     golden!("detail_map", app);
 }
