@@ -165,6 +165,7 @@ fn the_document_and_the_routes_are_one() {
         "get /v1/runs/{id}",
         "post /v1/runs/{id}/cancel",
         "get /v1/runs/{id}/result",
+        "get /v1/workloads",
         "get /v1/maps/{name}/get",
         "get /v1/maps/{name}/top",
         "get /v1/maps/{name}/scan",
