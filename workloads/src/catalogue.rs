@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 21] = [
+pub const SCRIPTS: [(&str, &str); 22] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -23,6 +23,7 @@ pub const SCRIPTS: [(&str, &str); 21] = [
     script!("map-grow-stall"),
     script!("map-churn-stalled-reader"),
     script!("map-scan-under-write"),
+    script!("map-switch-live"),
     script!("queue-ping"),
     script!("queue-pairs"),
     script!("queue-burst"),

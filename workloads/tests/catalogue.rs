@@ -131,6 +131,26 @@ fn map_scan_under_write() {
 }
 
 #[test]
+fn map_switch_live() {
+    for from in Backend::ALL {
+        for to in Backend::ALL.into_iter().filter(|to| *to != from) {
+            let vars = [
+                ("backend", from.as_str()),
+                ("to", to.as_str()),
+                ("records", "500"),
+                ("every", "20ms"),
+                ("still", "10ms"),
+                ("duration", "200ms"),
+            ];
+            let result = run("map-switch-live", &vars);
+            holds(&result);
+            let turned = &result.phases[2].events;
+            assert!(turned.len() > 2 && turned.iter().all(|event| event.error.is_none()), "{from} {to}: {turned:?}");
+        }
+    }
+}
+
+#[test]
 fn queue_pairs() {
     let result = run("queue-pairs", &[("workers", "4"), ("capacity", "64"), ("duration", "300ms")]);
     holds(&result);

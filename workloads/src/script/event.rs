@@ -3,6 +3,7 @@
 use super::document::{Known, Node, Section, Walk, integer};
 use super::target::{PIPELINE_KNOB, STAGE_KNOBS, TargetKind, Targets};
 use super::{NOT_A_NAME, is_name, limits};
+use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::{Address, Value};
 use rheostat_runtime::queue;
 use std::time::Duration;
@@ -209,7 +210,6 @@ fn find_knob(walk: &Walk<'_>, targets: &Targets, knob: &Spanned<String>) -> Opti
                 Some((name, takes)) => {
                     Some((KnobName { resource: target.address.clone(), knob: name.to_owned() }, takes))
                 }
-                None if names.is_empty() => refuse(format!("`{head}` has no knobs")),
                 None => refuse(Known::of("knob", names).unknown(rest)),
             }
         }
@@ -223,7 +223,8 @@ fn own_knobs(kind: &TargetKind) -> Vec<(&'static str, Takes)> {
             let kinds = Takes::Words(queue::Kind::ALL.map(queue::Kind::as_str).to_vec());
             vec![("kind", kinds), ("capacity", Takes::Upto(limits::QUEUE_CAPACITY_MAX))]
         }
-        TargetKind::Map(_) | TargetKind::Pipeline(_) => Vec::new(),
+        TargetKind::Map(_) => vec![("backend", Takes::Words(Backend::ALL.map(Backend::as_str).to_vec()))],
+        TargetKind::Pipeline(_) => Vec::new(),
     }
 }
 
