@@ -145,7 +145,7 @@ fn map_switch_live() {
             let result = run("map-switch-live", &vars);
             holds(&result);
             let turned = &result.phases[2].events;
-            assert!(turned.len() > 2 && turned.iter().all(|event| event.error.is_none()), "{from} {to}: {turned:?}");
+            assert!(!turned.is_empty() && turned.iter().all(|event| event.error.is_none()), "{from} {to}: {turned:?}");
         }
     }
 }
