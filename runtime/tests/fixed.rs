@@ -131,6 +131,19 @@ fn no_increment_is_lost_and_every_value_is_dropped_once() {
 }
 
 #[test]
+fn clearing_says_how_many_there_were() {
+    let map = FixedMap::new(4, RandomState::new());
+    (0..100).for_each(|key| _ = map.put(key, 0, |_| ()));
+    let (cleared, taken) = thread::scope(|scope| {
+        let clears = [(); 2].map(|()| scope.spawn(|| map.clear()));
+        let taken = (0..100).filter(|key| map.take(key, |_: &u64| ()).is_some()).count();
+        (clears.map(|thread| thread.join().unwrap()).iter().sum::<usize>(), taken)
+    });
+    assert_eq!(cleared + taken, 100, "each entry goes once");
+    assert_eq!(entries(&map), HashMap::new());
+}
+
+#[test]
 fn closures_may_use_the_map() {
     let map = FixedMap::new(1, RandomState::new());
     map.put(1, 1, |_| ());

@@ -132,6 +132,20 @@ fn an_update_comes_before_a_removal_or_fails() {
 }
 
 #[test]
+fn clearing_beside_updates_removes_each_key_once() {
+    model(|map| {
+        _ = map.put_absent(1, Live::new(0));
+        _ = map.put_absent(2, Live::new(0));
+        let other = map.clone();
+        let other = thread::spawn(move || (add(&other, 1, 1), other.take(&2, Live::get).is_some()));
+        let cleared = map.clear();
+        let (_, taken) = other.join().unwrap();
+        assert_eq!(cleared + usize::from(taken), 2);
+        assert_eq!(entries(&map), []);
+    });
+}
+
+#[test]
 fn an_update_is_not_lost_to_a_removal_and_a_new_entry() {
     model(|map| {
         _ = map.put_absent(1, Live::new(0));

@@ -1,6 +1,7 @@
 //! The backends of a map: their names, and the one place that chooses between them.
 
 use super::contention::Contention;
+use super::fixed::Fixed;
 use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
@@ -26,11 +27,15 @@ pub enum Backend {
     /// one scale; every write allocates, and a page of a scan walks the whole map. Not for keys whose `Hash` sends
     /// more than a dozen of them to the same number: papaya then looks for room for ever.
     Papaya,
+    /// Lock-free lists in a number of buckets that stays (ours, after Michael): 64 Ki, or as many as there are entries
+    /// when a map is handed over to it. No operation waits for another, nor for growth, and a page of a scan looks at
+    /// few entries beside its own; every write allocates, and past 64 Ki entries every operation walks the longer.
+    Fixed,
 }
 
 impl Backend {
     /// Every backend.
-    pub const ALL: [Backend; 3] = [Backend::Sharded, Backend::LockFree, Backend::Papaya];
+    pub const ALL: [Backend; 4] = [Backend::Sharded, Backend::LockFree, Backend::Papaya, Backend::Fixed];
 
     /// Their words, in the same order.
     pub(super) const WORDS: [&str; Backend::ALL.len()] = {
@@ -49,6 +54,7 @@ impl Backend {
             Backend::Sharded => "sharded",
             Backend::LockFree => "lock_free",
             Backend::Papaya => "papaya",
+            Backend::Fixed => "fixed",
         }
     }
 
@@ -58,6 +64,7 @@ impl Backend {
             Backend::Sharded => 2 * (payload + 9),
             Backend::LockFree => payload + 144,
             Backend::Papaya => payload + 48,
+            Backend::Fixed => payload + 40,
         }
     }
 }
@@ -93,6 +100,7 @@ pub(super) enum Table<K, V> {
     Sharded(Sharded<K, V>),
     LockFree(LockFree<K, V>),
     Papaya(Papaya<K, V>),
+    Fixed(Fixed<K, V>),
 }
 
 /// The same expression for whichever structure is at work.
@@ -102,6 +110,7 @@ macro_rules! on {
             Table::Sharded($at_work) => $result,
             Table::LockFree($at_work) => $result,
             Table::Papaya($at_work) => $result,
+            Table::Fixed($at_work) => $result,
         }
     };
 }
@@ -118,6 +127,7 @@ where
             Backend::Sharded => Table::Sharded(Sharded::with_capacity(capacity)),
             Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
             Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
+            Backend::Fixed => Table::Fixed(Fixed::with_capacity(capacity)),
         }
     }
 
@@ -126,6 +136,7 @@ where
             Table::Sharded(_) => Backend::Sharded,
             Table::LockFree(_) => Backend::LockFree,
             Table::Papaya(_) => Backend::Papaya,
+            Table::Fixed(_) => Backend::Fixed,
         }
     }
 
@@ -133,7 +144,15 @@ where
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),
-            Table::LockFree(_) | Table::Papaya(_) => None,
+            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) => None,
+        }
+    }
+
+    /// Compare-exchanges that operations have lost to others, where the backend can tell.
+    pub(super) fn cas_failures(&self) -> Option<u64> {
+        match self {
+            Table::Fixed(table) => Some(table.cas_failures()),
+            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) => None,
         }
     }
 }

@@ -248,7 +248,8 @@ where
         })
     }
 
-    /// Makes room for that many more entries, as far as the backend can, so that they go in without growth.
+    /// Makes room for that many more entries, as far as the backend can, so that they go in without growth. Does nothing on
+    /// `fixed`, whose buckets stay as many as they were made.
     pub fn reserve(&self, additional: usize) {
         self.enter().reserve(additional);
     }
@@ -269,8 +270,8 @@ where
         self.enter().clear()
     }
 
-    /// Shows every entry to `f`, with no lock held: `sharded` copies one shard (1/256 of the map) at a time. and
-    /// `lock_free` and `papaya` the whole map. Entries that come, go or change meanwhile may be shown or not; none is shown
+    /// Shows every entry to `f`, with no lock held: `sharded` copies one shard (1/256 of the map) at a time, `fixed`
+    /// 16 of its buckets, and `lock_free` and `papaya` the whole map. Entries that come, go or change meanwhile may be shown or not; none is shown
     /// twice.
     pub fn for_each(&self, f: impl FnMut(&K, &V)) {
         self.enter().visit(|value| Some(value.clone()), f);
@@ -290,7 +291,7 @@ where
     }
 
     /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions. `None` where
-    /// there are none, or they cannot be seen: on `lock_free` and `papaya`.
+    /// there are none, or they cannot be seen: on all but `sharded`.
     pub fn lock_waits(&self) -> Option<Snapshot> {
         self.ask(|table| table.contention().map(|contention| contention.waits()))
     }
@@ -309,6 +310,12 @@ where
     /// as above, and while there were no operations.
     pub fn shard_skew(&self) -> Option<f64> {
         self.ask(|table| table.contention().and_then(|contention| contention.skew()))
+    }
+
+    /// Compare-exchanges that operations have lost to others and tried again. `None` on a backend that does not count
+    /// them: all but `fixed`.
+    pub fn cas_failures(&self) -> Option<u64> {
+        self.ask(Table::cas_failures)
     }
 
     /// Shows the stored value itself, for those who change it in place.

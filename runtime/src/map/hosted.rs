@@ -6,8 +6,8 @@ use super::podium::Podium;
 use super::structure::Revision;
 use super::{Backend, Cursor, Handover, HandoverRefused, Map, Page};
 use crate::observe::families::{
-    MAP_BACKEND, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
-    MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
+    MAP_BACKEND, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS,
+    MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{
     Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
@@ -371,6 +371,9 @@ impl<V: Hosted> Resource for HostedMap<V> {
         if let Some(waits) = self.map.lock_waits() {
             reading.total(&MAP_LOCK_CONTENTIONS, &[], waits.count());
             reading.spread(&MAP_LOCK_WAIT, &[], waits);
+        }
+        if let Some(failures) = self.map.cas_failures() {
+            reading.total(&MAP_CAS_FAILURES, &[], failures);
         }
         if let Some(operations) = self.map.shard_operations() {
             reading.strip(&MAP_SHARD_OPS, &[], operations);

@@ -10,7 +10,8 @@
 //! met at least once; its second meeting is struck out by key. If the plan has changed by then, it is gathered again.
 //!
 //! Price: a page of `sharded` looks at every entry of the shards it touches (1/256 of the map each) and holds one
-//! shard's read lock at a time; a page of `lock_free` or `papaya` looks at every entry of the map.
+//! shard's read lock at a time; a page of `fixed` looks at its own entries and those of 16 buckets at either
+//! end; one of `lock_free` or `papaya` looks at every entry of the map.
 
 use super::structure::Structure;
 use super::switch::{Grace, Switch};

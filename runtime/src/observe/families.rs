@@ -80,6 +80,7 @@ families! {
     MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long.";
     MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent on a backend whose locks cannot be seen.";
     MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
+    MAP_CAS_FAILURES = Counter Count "rheostat_map_cas_failures_total" [] "Compare-exchanges that operations lost to others and tried again; absent on a backend that does not count them.";
     MAP_SHARD_OPS = Strip Count "rheostat_map_shard_ops" [] "Operations by shard, in shard order, estimated from one in 64 of each thread's; absent on a backend without shards.";
     MAP_SHARD_CONTENTIONS = Strip Count "rheostat_map_shard_lock_contentions" [] "Lock acquisitions that had to wait, by shard.";
     MAP_SHARD_SKEW = Gauge Ratio "rheostat_map_shard_skew_ratio" [] "Operations of the busiest shard over the mean of all, over the last 10 s or so; 1 is even.";

@@ -1,0 +1,245 @@
+//! The `fixed` backend: the lists, found by the position of a key.
+//!
+//! A bucket holds the positions that begin with its number, so buckets are in the order of scans, and a page looks only at
+//! the buckets of its interval. Entries carry their hash ([`Hashed`]): it settles almost every comparison on the way along
+//! a list, and is the position of a scan without hashing again.
+//!
+//! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, or as many as the entries it is made for, which
+//! a hand-over knows. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
+//! table of far more entries than buckets is slow, but no operation ever waits for it to grow.
+//! Progress: lock-free.
+
+use super::super::hashed::Hashed;
+use super::super::structure::{Revision, Structure, position};
+use super::lists::{Lists, Visit};
+use crate::observe::Cells;
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+const BUCKETS_MIN: usize = 1 << 16;
+/// 128 MiB of them.
+const BUCKETS_MAX: usize = 1 << 24;
+/// Buckets that are walked under one guard: few entries for a page to look at beside its own, and guards few enough.
+const STRIPE_BUCKETS: usize = 16;
+
+/// What is counted, for each thread.
+const INSERTED: usize = 0;
+const REMOVED: usize = 1;
+const LOST: usize = 2;
+
+pub(in super::super) struct Fixed<K, V> {
+    lists: Lists<Hashed<K>, V>,
+    /// Bits of a position that do not choose its bucket.
+    shift: u32,
+    cells: Cells<3>,
+}
+
+impl<K, V> Fixed<K, V> {
+    pub(in super::super) fn with_capacity(capacity: usize) -> Self {
+        let buckets = capacity.clamp(BUCKETS_MIN, BUCKETS_MAX).next_power_of_two();
+        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells: Cells::new() }
+    }
+
+    /// Compare-exchanges that operations have lost to others.
+    pub(in super::super) fn cas_failures(&self) -> u64 {
+        self.cells.sum(LOST)
+    }
+
+    fn bucket_at(&self, position: u64) -> usize {
+        (position >> self.shift) as usize
+    }
+
+    fn bucket(&self, hash: u64) -> usize {
+        self.bucket_at(position(hash))
+    }
+
+    fn visit<R>(&self, operation: impl FnOnce(&Visit) -> R) -> R {
+        let visit = Visit::begin();
+        let result = operation(&visit);
+        if visit.lost() > 0 {
+            self.cells.add(LOST, visit.lost());
+        }
+        result
+    }
+}
+
+impl<K, V> Structure<K, V> for Fixed<K, V>
+where
+    K: Hash + Ord + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let is = |known: &Hashed<K>| known.is(hash, key);
+        self.visit(|visit| self.lists.view(visit, self.bucket(hash), is, |_, value| look(value)))
+    }
+
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+        V: Clone,
+    {
+        let is = |known: &Hashed<K>| known.is(hash, key);
+        let copy = |known: &Hashed<K>, value: &V| (known.key.clone(), value.clone());
+        self.visit(|visit| self.lists.view(visit, self.bucket(hash), is, copy))
+    }
+
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let key = Hashed { hash, key };
+        let mut replaced = false;
+        let look = |old: &V| {
+            replaced = true;
+            look(old)
+        };
+        let shown = self.visit(|visit| self.lists.put(visit, self.bucket(hash), key, value, look));
+        if !replaced {
+            self.cells.add(INSERTED, 1);
+        }
+        shown
+    }
+
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+        let key = Hashed { hash, key };
+        let put = self.visit(|visit| self.lists.put_absent(visit, self.bucket(hash), key, value));
+        if put.is_ok() {
+            self.cells.add(INSERTED, 1);
+        }
+        put
+    }
+
+    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let is = |known: &Hashed<K>| known.is(hash, key);
+        let mut removes = false;
+        let step = |value: &V| {
+            let (revision, gift) = revise(value);
+            removes = matches!(revision, Revision::Remove);
+            (revision, gift)
+        };
+        let revised = self.visit(|visit| self.lists.revise(visit, self.bucket(hash), is, step));
+        if revised.is_some() && removes {
+            self.cells.add(REMOVED, 1);
+        }
+        revised
+    }
+
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let is = |known: &Hashed<K>| known.is(hash, key);
+        // Counted before user code runs: the entry is gone even if that panics.
+        let look = |value: &V| {
+            self.cells.add(REMOVED, 1);
+            look(value)
+        };
+        self.visit(|visit| self.lists.take_if(visit, self.bucket(hash), is, |_| true, look))
+    }
+
+    /// Removals are summed first: an entry whose removal is in that sum is in the other.
+    fn len(&self) -> usize {
+        let removed = self.cells.sum(REMOVED);
+        self.cells.sum(INSERTED).saturating_sub(removed) as usize
+    }
+
+    fn clear(&self) -> usize {
+        let clear = |bucket| {
+            let removed = self.visit(|visit| self.lists.clear(visit, bucket));
+            if removed > 0 {
+                self.cells.add(REMOVED, removed as u64);
+            }
+            removed
+        };
+        (0..self.lists.buckets()).map(clear).sum()
+    }
+
+    /// Buckets are as many as they were made: there is no room to make.
+    fn reserve(&self, _additional: usize) {}
+
+    fn stripes(&self) -> usize {
+        self.lists.buckets() / STRIPE_BUCKETS
+    }
+
+    fn stripe_of(&self, position: u64) -> usize {
+        self.bucket_at(position) / STRIPE_BUCKETS
+    }
+
+    fn walks_freely(&self) -> bool {
+        true
+    }
+
+    /// No lock is held; writers go on meanwhile.
+    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+        let first = stripe * STRIPE_BUCKETS;
+        self.visit(|at| {
+            for bucket in first..first + STRIPE_BUCKETS {
+                self.lists.walk(at, bucket, |known, value| visit(position(known.hash), &known.key, value));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any bijection does for a hash.
+    fn hash(key: u64) -> u64 {
+        key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[test]
+    fn stripes_are_short_and_in_the_order_of_positions() {
+        const ENTRIES: u64 = 100_000;
+        let map = Fixed::with_capacity(ENTRIES as usize);
+        (0..ENTRIES).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
+        let (mut seen, mut longest) = (0, 0);
+        for stripe in 0..map.stripes() {
+            let mut here = 0;
+            map.walk(stripe, |position, key, ()| {
+                assert_eq!(position, super::position(hash(*key)));
+                assert_eq!(map.stripe_of(position), stripe);
+                here += 1;
+            });
+            (seen, longest) = (seen + here, longest.max(here));
+        }
+        assert_eq!((seen, map.len()), (ENTRIES, ENTRIES as usize));
+        assert!(longest < 100, "a page would look at {longest} entries");
+        assert_eq!((map.stripe_of(0), map.stripe_of(u64::MAX)), (0, map.stripes() - 1));
+    }
+
+    #[test]
+    fn an_update_that_is_overtaken_runs_again_and_is_counted() {
+        let map = Fixed::with_capacity(0);
+        map.put(7, 1, 10, |_| ());
+        let mut runs = 0;
+        let replaced = map.revise(7, &1, |value| {
+            runs += 1;
+            if runs == 1 {
+                map.put(7, 1, 20, |_| ());
+            }
+            (Revision::Replace(value + 1), *value)
+        });
+        assert_eq!((replaced, runs), (Some(20), 2));
+        assert_eq!(map.copy(7, &1), Some((1, 21)));
+        assert_eq!(map.cas_failures(), 1);
+    }
+
+    #[test]
+    fn counts_what_a_panic_passed_by() {
+        let map = Fixed::with_capacity(0);
+        (0..4).for_each(|key| _ = map.put(key, key, (), |()| ()));
+        let take = || map.take(0, &0, |()| panic!("as the test wants it"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(take)).is_err());
+        assert_eq!(map.revise(1, &1, |()| (Revision::Remove, ())), Some(()));
+        assert_eq!((map.len(), map.clear(), map.len()), (2, 2, 0));
+    }
+}
