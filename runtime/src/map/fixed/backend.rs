@@ -6,7 +6,8 @@
 //!
 //! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, or as many as the entries it is made for, which
 //! a hand-over knows. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
-//! table of far more entries than buckets is slow, but no operation ever waits for it to grow.
+//! table of far more entries than buckets is slow, but no operation ever waits for it to grow. Memory: 8 bytes a bucket, and
+//! for each entry its key, its value and 16 bytes, as the allocator rounds them.
 //! Progress: lock-free.
 
 use super::super::hashed::Hashed;
