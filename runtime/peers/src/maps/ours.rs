@@ -1,9 +1,10 @@
-//! Our map on every backend it has, through its public face.
+//! Our map on every backend it has, through its public face, and the fixed map by itself.
 
 use super::{Peer, Work, contender};
 use crate::measure::Contender;
 use crate::memory::Heap;
-use rheostat_runtime::map::{Backend, Map};
+use foldhash::fast::RandomState;
+use rheostat_runtime::map::{Backend, FixedMap, Map};
 
 impl Peer for Map<u64, u64> {
     fn get(&self, key: u64) -> Option<u64> {
@@ -17,7 +18,22 @@ impl Peer for Map<u64, u64> {
     }
 }
 
+/// Made for as many entries as come, like libcds's.
+impl Peer for FixedMap<u64, u64, RandomState> {
+    fn get(&self, key: u64) -> Option<u64> {
+        self.view(&key, |value| *value)
+    }
+    fn put(&self, key: u64, value: u64) -> bool {
+        FixedMap::put(self, key, value, |_| ()).is_none()
+    }
+    fn remove(&self, key: u64) -> bool {
+        self.take(&key, |_| ()).is_some()
+    }
+}
+
 pub(super) fn contenders(work: &Work) -> Vec<Contender<'_>> {
     let one = |backend: Backend| contender(&format!("**{backend}**"), Heap::Rust, work, move |_| Map::new(backend));
-    Backend::ALL.into_iter().map(one).collect()
+    let fixed = |entries| FixedMap::new(entries, RandomState::default());
+    let fixed = contender("**FixedMap**", Heap::Rust, work, fixed);
+    Backend::ALL.into_iter().map(one).chain([fixed]).collect()
 }
