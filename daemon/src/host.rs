@@ -7,10 +7,14 @@ use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
 use rheostat_runtime::pool::{self, Pool, PoolLimits};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
+use rheostat_runtime::reclaim::HostedDomain;
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The name of the process's own domain of reclamation: there is always the one.
+const DOMAIN: &str = "process";
 
 /// The resources of this daemon.
 pub(crate) struct Host {
@@ -96,6 +100,7 @@ impl Host {
                 .map_err(|error| HostError::Scheduler { name: config.name.clone(), error })?;
             registry.add(scheduler)?;
         }
+        registry.add(HostedDomain::of_process(DOMAIN).expect("a good name"))?;
         let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
             let pipeline = spec(config, &maps, &pools, &limits.knobs)?
