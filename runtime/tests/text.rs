@@ -165,6 +165,10 @@ fn a_repeating_source_waits_for_files_that_have_gone() {
     let map = words(Backend::Sharded);
     let patterns = vec![file.to_str().unwrap().to_owned()];
     let pipeline = word_count(Source::Files { patterns, base: ".".into(), repeat: true }, &map, 1);
+    // Gone while its record is still being packed with those of further laps.
+    while total(&pipeline, 0, &PIPELINE_LAPS) == 0 {
+        std::thread::yield_now();
+    }
     std::fs::remove_file(&file).unwrap();
     let refused = || total(&pipeline, 0, &PIPELINE_REFUSED_FILES);
     while refused() == 0 {

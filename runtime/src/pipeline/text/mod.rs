@@ -195,7 +195,7 @@ struct Feed {
 impl Feed {
     fn files(mut self, files: &[Input], repeat: bool) {
         loop {
-            let handed_over = self.intake.total(Tally::Items);
+            let read_before = self.records_read();
             for file in files {
                 if self.flow.is_stopping() {
                     return self.hand_over();
@@ -209,12 +209,17 @@ impl Feed {
             if !repeat {
                 return self.hand_over();
             }
-            let is_idle = self.batch.as_ref().is_none_or(Batch::is_empty);
-            if is_idle && self.intake.total(Tally::Items) == handed_over {
-                // Every file has gone, or is empty: look again, but not in a spin.
+            if self.records_read() == read_before {
+                // Every file has gone, or is empty: look again, but not in a spin, and with nothing held back.
+                self.hand_over();
                 thread::sleep(GONE_LOOK);
             }
         }
+    }
+
+    /// Records read so far, those still being packed included.
+    fn records_read(&self) -> u64 {
+        self.intake.total(Tally::Items) + self.batch.as_ref().map_or(0, Batch::len) as u64
     }
 
     fn reader(mut self, mut reader: impl Read) {
