@@ -64,6 +64,12 @@ names! {
     QUEUE_FULL_TIME = "rheostat_queue_full_seconds_total";
     /// Time consumers waited.
     QUEUE_EMPTY_TIME = "rheostat_queue_empty_seconds_total";
+    /// From push to pop.
+    QUEUE_WAIT = "rheostat_queue_wait_seconds";
+    /// The kind in force.
+    QUEUE_KIND = "rheostat_queue_kind";
+    /// 1 while what was turned away from drains.
+    QUEUE_HANDING_OVER = "rheostat_queue_handing_over";
     /// Operations on a map.
     MAP_OPS = "rheostat_map_ops_total";
     /// Entries of a map.

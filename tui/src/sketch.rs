@@ -286,10 +286,18 @@ fn pool(s: f64) -> Resource {
 }
 
 fn queue(s: f64) -> Resource {
+    let choices = ["ring", "segmented", "array_queue", "seg_queue"].map(String::from).to_vec();
+    let kind = Knob {
+        name: "kind".into(),
+        value: KnobValue::Choice("segmented".into()),
+        range: Range::Choice { choices },
+        unit: String::new(),
+        help: "The structure that holds the items.".into(),
+    };
     resource(
         "queue.orders",
         "queue",
-        vec![],
+        vec![kind, dial("capacity", 1024, 1, 65_536, "items", "Items it takes.")],
         vec![
             sample(QUEUE_ENQUEUED, &[], 88_000.0 * s + 512.0),
             sample(QUEUE_DEQUEUED, &[], 88_000.0 * s),
@@ -297,6 +305,9 @@ fn queue(s: f64) -> Resource {
             sample(QUEUE_CAPACITY, &[], 1024.0),
             sample(QUEUE_FULL_TIME, &[], 0.05 * s),
             sample(QUEUE_EMPTY_TIME, &[], 0.2 * s),
+            spread(QUEUE_WAIT, 0.004, 0.019),
+            sample(QUEUE_KIND, &[("kind", "segmented")], 1.0),
+            sample(QUEUE_HANDING_OVER, &[], 1.0),
         ],
     )
 }

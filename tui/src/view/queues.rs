@@ -1,5 +1,6 @@
 //! Queues: those that are hosted, and those in front of stages.
 
+use super::maps::in_force;
 use super::pipelines::quantile;
 use super::table::Column;
 use super::{FULL, Scene, bars, chart, table};
@@ -52,15 +53,16 @@ static COLUMNS: &[Column<Resource>] = &[
         width: 6,
         right: true,
         from: 72,
-        cell: |scene, row, _| quantile(scene, row.quantiles(STAGE_QUEUE_WAIT), |spread| spread.p50),
+        cell: |scene, row, _| quantile(scene, row.quantiles(waits(row)), |spread| spread.p50),
     },
     Column {
         head: "WAIT99",
         width: 6,
         right: true,
         from: 79,
-        cell: |scene, row, _| quantile(scene, row.quantiles(STAGE_QUEUE_WAIT), |spread| spread.p99),
+        cell: |scene, row, _| quantile(scene, row.quantiles(waits(row)), |spread| spread.p99),
     },
+    Column { head: "KIND", width: 13, right: false, from: 95, cell: |scene, row, _| kind(scene, row) },
     Column {
         head: "RECORDS",
         width: 8,
@@ -103,6 +105,19 @@ pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
 fn rate(scene: &Scene, row: &Resource, of_stage: &str, of_queue: &str) -> Line<'static> {
     let family = if row.kind == "stage" { of_stage } else { of_queue };
     scene.line(Tone::Plain, or_unknown(scene.look().rate(&row.address, family), units::rate))
+}
+
+/// How long what is taken out has waited. A hosted queue times one item in 64.
+fn waits(row: &Resource) -> &'static str {
+    if row.kind == "stage" { STAGE_QUEUE_WAIT } else { QUEUE_WAIT }
+}
+
+/// The structure in force, with a sign while the one before it drains. A stage's queue is always a ring.
+fn kind(scene: &Scene, row: &Resource) -> Line<'static> {
+    let Some(draining) = row.value(QUEUE_HANDING_OVER) else { return Line::default() };
+    let kind = in_force(row, QUEUE_KIND, "kind");
+    let to = scene.theme.signs.to;
+    if draining > 0.0 { scene.line(Tone::Mark, format!("{to} {kind}")) } else { scene.line(Tone::Plain, kind) }
 }
 
 /// How many threads wait on average: seconds waited per second. Blank for queues that do not say.
