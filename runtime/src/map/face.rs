@@ -33,11 +33,6 @@ thread_local! {
     static VIEWING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread is inside user code that may run under a map's lock.
-pub(super) fn is_viewing() -> bool {
-    VIEWING.get()
-}
-
 /// Holds `VIEWING` up, also while a panic passes.
 struct Viewing;
 

@@ -68,6 +68,10 @@ use crate::sync::thread;
 use std::cell::Cell;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Longest pause between two tries on the way back, when every move panics.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How far a hand-over is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,10 +171,14 @@ where
         let guard = self.pin();
         let source = self.plan(&guard).tables().0.clone();
         drop(guard);
-        self.install(Plan::Opening(source.clone(), stripes.clone()));
         let entries = source.len();
         course.total.store(entries, Relaxed);
-        let target = Arc::new(make(entries));
+        // Before anything has changed: it takes long, and may panic where there is no room.
+        let Ok(target) = catch_unwind(AssertUnwindSafe(|| Arc::new(make(entries)))) else {
+            course.failures.fetch_add(1, Relaxed);
+            return course.enter(Phase::Undone);
+        };
+        self.install(Plan::Opening(source.clone(), stripes.clone()));
         course.enter(Phase::Moving);
         let moving =
             |from: &Arc<S>, to: &Arc<S>| Plan::Moving { from: from.clone(), to: to.clone(), stripes: stripes.clone() };
@@ -201,6 +209,7 @@ where
     /// Moves every key of `from`. False when it was told to stop, or when it may stop and nothing moves any more.
     fn drain(&self, from: &S, to: &S, stripes: &Stripes, course: &Course, may_stop: bool) -> bool {
         let stop = || course.abandoned.load(Relaxed) || may_stop && course.cancelled.load(Relaxed);
+        let mut rest = Duration::from_millis(1);
         loop {
             let swept = sweep(from, to, stripes, course, &stop);
             if stop() {
@@ -209,10 +218,24 @@ where
             match swept {
                 Swept { moved: 0, failed: 0 } => return true,
                 Swept { moved: 0, .. } if may_stop => return false,
+                // Nothing but panics, each of which somebody may print: asked again less and less often.
+                Swept { moved: 0, .. } => {
+                    sleep(rest);
+                    rest = (2 * rest).min(REST_MAX);
+                }
                 _ => thread::yield_now(),
             }
         }
     }
+}
+
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+use thread::sleep;
+
+/// Models have no clock.
+#[cfg(any(rt_loom, rt_shuttle))]
+fn sleep(_: Duration) {
+    thread::yield_now();
 }
 
 /// Walks `from` once and moves what it meets.
@@ -244,17 +267,20 @@ where
             Err(_) => fail(),
         }
     };
+    // Outside of moves too keys run code of their own: `Clone`, `Drop`, and `Hash` where a structure asks where one stands.
+    let attempt = |work: &mut dyn FnMut()| {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            fail();
+        }
+    };
     let mut keys = Vec::new();
     for stripe in 0..from.stripes() {
         if from.walks_freely() {
-            from.walk(stripe, |position, key, _| move_one(hash_at(position), key));
+            attempt(&mut || from.walk(stripe, |position, key, _| move_one(hash_at(position), key)));
         } else {
             // The walk holds a lock that a writer who holds the key's stripe may wait for: gather first, move then.
-            let gather = || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone())));
-            if catch_unwind(AssertUnwindSafe(gather)).is_err() {
-                fail();
-            }
-            keys.drain(..).for_each(|(hash, key)| move_one(hash, &key));
+            attempt(&mut || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone()))));
+            attempt(&mut || keys.drain(..).for_each(|(hash, key)| move_one(hash, &key)));
         }
         if stop() {
             break;

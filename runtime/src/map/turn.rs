@@ -1,7 +1,7 @@
 //! Turning a map to another backend: starting the hand-over, watching it, ending it early.
 
 use super::backend::{Backend, Table};
-use super::face::{Map, is_viewing};
+use super::face::Map;
 use super::handover::{Course, Phase};
 use super::switch::{Grace, Stripes};
 use crate::observe::Snapshot;
@@ -94,9 +94,12 @@ impl Handover {
     /// Sleeps until it is over, or `limit` has passed; true when it is over. [`Phase::Done`] or [`Phase::Undone`] says how.
     ///
     /// # Panics
-    /// Inside a closure of [`Map::get_with`]: the hand-over waits for that to end.
+    /// Inside a closure of [`Map::get_with`], or under any guard of [`reclaim`]: the hand-over waits for that to end.
     pub fn wait(&self, limit: Option<Duration>) -> bool {
-        assert!(!is_viewing(), "a hand-over was waited for inside a closure of Map::get_with, whose end it waits for");
+        assert!(
+            !reclaim::process_domain().is_pinned(),
+            "a hand-over was waited for inside a closure of Map::get_with, or under a guard, whose end it waits for"
+        );
         let start = crate::observe::now();
         let mut backoff = Backoff::new();
         while !self.course.is_over() {

@@ -268,6 +268,13 @@ impl Domain {
         seat::record(&self.shared)
     }
 
+    /// Whether the calling thread holds a guard: it would wait for itself if it waited for somebody who synchronizes.
+    /// Looks at the record of every thread.
+    pub fn is_pinned(&self) -> bool {
+        let me = seat::tenant();
+        self.shared.records().any(|record| record.is_pinned_by(me))
+    }
+
     /// Waits until every guard taken before is gone, and drops what had been retired before, or leaves that to a thread
     /// that is at it. Blocking: as long as the longest guard; at least a microsecond or so for the barrier.
     ///
@@ -276,11 +283,10 @@ impl Domain {
     /// # Errors
     /// [`StillPinned`] when this thread holds a guard itself.
     pub fn synchronize(&self) -> Result<(), StillPinned> {
-        let shared = &*self.shared;
-        let me = seat::tenant();
-        if shared.records().any(|record| record.is_pinned_by(me)) {
+        if self.is_pinned() {
             return Err(StillPinned);
         }
+        let shared = &*self.shared;
         let mut backoff = Backoff::new();
         // A period that began before this call may have missed a guard taken since: it takes one that begins now.
         let mut own = None;
