@@ -1,12 +1,15 @@
-//! Few hot keys under two to eight threads, on every backend: what each operation returned can be explained, key by key,
-//! by one order that keeps to the times of the operations.
+//! Few hot keys under two to eight threads, on every backend and while the map moves between them: what each operation
+//! returned can be explained, key by key, by one order that keeps to the times of the operations.
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_linearize::{Limits, Operation, Recorder, Register, RegisterCall, RegisterReturn, check, split};
+use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, Map};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 const SEED: u64 = 0x5eed_2026;
 const KEYS: u8 = 3;
@@ -72,7 +75,7 @@ fn perform(map: &Map<u8, i64>, key: u8, call: RegisterCall) -> RegisterReturn {
     })
 }
 
-fn history(map: &Map<u8, i64>, threads: usize, seed: u64) -> History {
+fn history(map: &Map<u8, i64>, threads: usize, operations: usize, seed: u64) -> History {
     let (recorder, start) = (Recorder::new(), Barrier::new(threads));
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -83,7 +86,7 @@ fn history(map: &Map<u8, i64>, threads: usize, seed: u64) -> History {
                     let mut log = recorder.log(index);
                     let mut seen = 0;
                     start.wait();
-                    for number in 0..OPERATIONS / threads {
+                    for number in 0..operations / threads {
                         let unique = ((number << 4 | index) as i64) << 20;
                         let (key, call) = (fastrand::u8(..KEYS), draw(unique, seen));
                         if let RegisterReturn::Found(Some(found)) = log.record((key, call), |_| perform(map, key, call))
@@ -106,7 +109,7 @@ fn every_key_of_every_backend_is_linearizable() {
         Backend::ALL.into_iter().flat_map(|backend| [2, 3, 4, 8].map(|threads| (backend, threads)))
     {
         for seed in SEED..SEED + 2 {
-            let keys = split(history(&Map::new(backend), threads, seed));
+            let keys = split(history(&Map::new(backend), threads, OPERATIONS, seed));
             assert_eq!(keys.len(), usize::from(KEYS));
             for (key, operations) in keys {
                 let what = format!("key {key} of {backend} under {threads} threads, seed {seed}");
@@ -114,4 +117,54 @@ fn every_key_of_every_backend_is_linearizable() {
             }
         }
     }
+}
+
+/// Turns the map to one backend after another until told to stop: by turns as fast as it can and with a pause, and one in
+/// four is called off in its midst. Returns how many ended there, and how many back where they began.
+fn storm(map: &Map<u8, i64>, pause: Duration, seed: u64, stop: &AtomicBool) -> [usize; 2] {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut ends = [0, 0];
+    while !stop.load(Relaxed) {
+        let handover = map.turn(Backend::ALL[random.usize(..Backend::ALL.len())]).unwrap();
+        if random.u8(..4) == 0 {
+            (0..random.u8(..40)).for_each(|_| thread::yield_now());
+            handover.cancel();
+        }
+        assert!(handover.wait(Some(Duration::from_secs(20))), "{handover:?}");
+        ends[usize::from(handover.phase() == Phase::Undone)] += 1;
+        thread::sleep(pause);
+    }
+    ends
+}
+
+/// Histories in a storm, the threads of which give way at every operation, and what became of the hand-overs.
+fn in_a_storm(threads: usize, entries: u8, pause: Duration, seed: u64) -> [usize; 2] {
+    const OPERATIONS: usize = 20_000;
+    let (map, stop) = (Map::new(Backend::ALL[seed as usize % Backend::ALL.len()]), AtomicBool::new(false));
+    // Keys that nobody asks for: the more there are, the longer the map stays between two backends.
+    (KEYS..entries).for_each(|key| _ = map.insert(key, 0));
+    let (history, ends) = thread::scope(|scope| {
+        let turner = scope.spawn(|| storm(&map, pause, seed, &stop));
+        let history = history(&map, threads, OPERATIONS, seed);
+        stop.store(true, Relaxed);
+        (history, turner.join().unwrap())
+    });
+    for (key, operations) in split(history) {
+        let what = format!("key {key} of a map that moves, under {threads} threads, seed {seed}");
+        check(&Register, &operations, Limits::default()).assert(what);
+    }
+    ends
+}
+
+#[test]
+fn every_key_is_linearizable_while_the_map_moves() {
+    let mut ends = [0, 0];
+    for threads in [2, 3, 4, 8] {
+        for (entries, pause) in [(KEYS, 0), (200, 0), (200, 1), (KEYS, 20)] {
+            let seed = SEED + threads as u64 + u64::from(entries);
+            let more = in_a_storm(threads, entries, Duration::from_millis(pause), seed);
+            (0..2).for_each(|end| ends[end] += more[end]);
+        }
+    }
+    assert!(ends[0] >= 10 && ends[1] > 0, "hardly a storm: {ends:?}");
 }
