@@ -404,16 +404,20 @@ impl<'t, K: Plain, V: Plain> Locked<'t, K, V> {
         taken
     }
 
-    /// Reads every entry of the chain.
-    pub(super) fn collect(&self, entries: &mut Vec<(K, V)>) {
+    /// Reads every entry of the chain; false when they are in the next table.
+    #[must_use = "a chain that has moved has no entries here"]
+    pub(super) fn collect(&self, entries: &mut Vec<(K, V)>) -> bool {
         entries.clear();
+        if self.is_moved() {
+            return false;
+        }
         let mut bucket = self.home;
         loop {
             let link = bucket.link_word().load(Ordering::Relaxed);
             bucket.append_entries(link, entries);
             match self.home.follow(link) {
                 Some(spare) => bucket = spare,
-                None => return,
+                None => return true,
             }
         }
     }

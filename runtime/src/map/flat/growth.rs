@@ -123,21 +123,22 @@ impl<K: Plain, V: Plain> Table<K, V> {
                     Look::Moved => break None,
                     Look::Absent | Look::Torn => {
                         let locked = bucket.lock_after_wait();
-                        locked.collect(&mut entries);
+                        if !locked.collect(&mut entries) {
+                            break None;
+                        }
                         locked.version()
                     }
                 };
                 homes.clear();
                 homes.extend(entries.iter().map(|(key, _)| next.index(position(key))));
                 let locked = bucket.try_lock().unwrap_or_else(|| bucket.lock_after_wait());
-                if locked.is_moved() {
-                    break None;
-                }
                 if locked.version() == version {
                     break Some(locked);
                 }
                 // Others were here. While the keys are the same, the homes are; else they are to be found anew.
-                locked.collect(&mut later);
+                if !locked.collect(&mut later) {
+                    break None;
+                }
                 mem::swap(&mut entries, &mut later);
                 if entries.len() == later.len() && entries.iter().zip(&later).all(|(a, b)| are_same(&a.0, &b.0)) {
                     break Some(locked);
@@ -165,7 +166,8 @@ impl<K: Plain, V: Plain> Table<K, V> {
                 continue;
             }
             for bucket in &locked {
-                bucket.collect(&mut entries);
+                let is_here = bucket.collect(&mut entries);
+                debug_assert!(is_here, "all of a run have moved, or none has");
                 for (key, value) in &entries {
                     next.bucket(first / run).put(key, value, &next.spares);
                 }

@@ -422,9 +422,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
             }
         }
         self.counts.add(Count::FellBack, 1);
-        let locked = bucket.lock_after_wait();
-        locked.collect(entries);
-        !locked.is_moved()
+        bucket.lock_after_wait().collect(entries)
     }
 }
 
