@@ -11,9 +11,11 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use rheostat_runtime::map::FlatMap;
+use rheostat_runtime::map::structure::{Revision, Structure};
+use rheostat_runtime::map::{FlatMap, Pointed};
+use rheostat_runtime::reclaim;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 struct Identity;
 struct Itself(u64);
@@ -188,6 +190,27 @@ fn a_move_hides_nothing_from_a_reader() {
     });
 }
 
+/// A walk that gives up reading takes the lock, and may find then that the chain has moved.
+#[test]
+fn a_walk_beside_writes_and_a_move_meets_the_key_once() {
+    model(20, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let walker = {
+            let map = map.clone();
+            thread::spawn(move || {
+                let mut met = 0;
+                map.for_each(|key, value| met += u32::from((*key, assert_whole(*value) > 0) == (1, true)));
+                assert_eq!(met, 1);
+            })
+        };
+        map.insert(1, whole(2));
+        map.insert(1, whole(3));
+        map.begin_growth();
+        walker.join().unwrap();
+    });
+}
+
 #[test]
 fn a_write_beside_a_move_is_in_the_next_table() {
     model(20, || {
@@ -234,5 +257,120 @@ fn sequences_wrap_under_a_reader() {
         map.insert(1, whole(2));
         map.insert(1, whole(3));
         reader.join().unwrap();
+    });
+}
+
+/// Says when it is dropped. Which one it is is read before it could be gone.
+struct Watched(usize, std::sync::Arc<[AtomicBool; 3]>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1[self.0].store(true, Relaxed);
+    }
+}
+
+/// A reader follows a pointer that is swapped out, and retired, and freed as soon as may be.
+#[test]
+fn a_node_outlives_its_readers() {
+    model(20, || {
+        let dropped = std::sync::Arc::new([const { AtomicBool::new(false) }; 3]);
+        let map = Arc::new(Pointed::<u64, Watched>::with_capacity(2));
+        let value = |n| Watched(n, dropped.clone());
+        map.put(1, 1, value(0), |_| ());
+        let reader = {
+            let (map, dropped) = (map.clone(), dropped.clone());
+            thread::spawn(move || {
+                map.view(1, &1, |value| {
+                    let which = value.0;
+                    // A point at which the writer may go on.
+                    loom::sync::atomic::AtomicU64::new(0).load(loom::sync::atomic::Ordering::Relaxed);
+                    assert!(!dropped[which].load(Relaxed), "freed under a reader");
+                });
+            })
+        };
+        assert_eq!(map.put(1, 1, value(1), |old| old.0), Some(0));
+        reclaim::process_domain().flush();
+        assert_eq!(map.take(1, &1, |old| old.0), Some(1));
+        reclaim::process_domain().flush();
+        reader.join().unwrap();
+        drop(map);
+        reclaim::synchronize().unwrap();
+        assert_eq!(dropped.each_ref().map(|dropped| dropped.load(Relaxed)), [true, true, false]);
+    });
+}
+
+/// The model sees whether what was written into it is read without an order between the two.
+struct Cell(loom::cell::UnsafeCell<u64>);
+
+// SAFETY: nobody writes a value in place.
+unsafe impl Sync for Cell {}
+
+/// Who reads a node reads what its maker wrote, also through a table that it was moved to.
+#[test]
+fn a_node_is_read_as_it_was_made() {
+    model(20, || {
+        let map = Arc::new(Pointed::<u64, Cell>::with_capacity(2));
+        let reader = {
+            let map = map.clone();
+            thread::spawn(move || {
+                // SAFETY: nobody writes a value in place.
+                let value = map.view(1, &1, |value| value.0.with(|value| unsafe { *value }));
+                assert!(value.is_none_or(|value| value == 7));
+            })
+        };
+        map.put(1, 1, Cell(loom::cell::UnsafeCell::new(7)), |_| ());
+        map.begin_growth();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn two_revisions_of_a_node_are_both_in() {
+    model(10, || {
+        let map = Arc::new(Pointed::<u64, u64>::with_capacity(2));
+        map.put(1, 1, 0, |_| ());
+        let add = |map: &Pointed<u64, u64>| map.revise(1, &1, |value| (Revision::Replace(value + 1), *value));
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || add(&map))
+        };
+        let (ours, theirs) = (add(&map), other.join().unwrap());
+        assert!(ours.max(theirs) == Some(1) && ours.min(theirs) == Some(0), "both replaced the same value");
+        assert_eq!(map.view(1, &1, |value| *value), Some(2));
+    });
+}
+
+/// Keys of one hash: their list is replaced by one of them while the other does so too.
+#[test]
+fn keys_of_one_hash_come_and_go_beside_each_other() {
+    model(20, || {
+        let map = Arc::new(Pointed::<u64, u64>::with_capacity(2));
+        map.put(1, 1, 10, |_| ());
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || assert_eq!(map.put_absent(1, 2, 20), Ok(())))
+        };
+        assert_eq!(map.put_absent(1, 3, 30), Ok(()));
+        assert_eq!(map.take(1, &1, |value| *value), Some(10));
+        other.join().unwrap();
+        assert_eq!([1, 2, 3].map(|key| map.view(1, &key, |value| *value)), [None, Some(20), Some(30)]);
+        assert_eq!(map.clear(), 2);
+    });
+}
+
+#[test]
+fn a_change_in_place_is_not_lost_to_a_move() {
+    use loom::sync::atomic::{AtomicU64, Ordering};
+    model(20, || {
+        let map = Arc::new(Pointed::<u64, AtomicU64>::with_capacity(2));
+        map.put(1, 1, AtomicU64::new(0), |_| ());
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || map.view(1, &1, |value| value.fetch_add(1, Ordering::Relaxed)))
+        };
+        map.begin_growth();
+        assert_eq!(map.view(1, &1, |value| value.fetch_add(2, Ordering::Relaxed)).map(|before| before < 2), Some(true));
+        assert!(other.join().unwrap().is_some());
+        assert_eq!(map.view(1, &1, |value| value.load(Ordering::Relaxed)), Some(3));
     });
 }

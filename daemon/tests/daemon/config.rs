@@ -34,7 +34,7 @@ bytes_max = -1
         "r.toml:4:11: limits.headers: invalid type: string \"many\", expected i64",
         "r.toml:5:15: limits.connections = 1000000000: must be a whole number from 2 to 65536",
         "r.toml:6:6: map.Words: `Words` is not a name",
-        "r.toml:7:11: map.Words.backend: `sharp` is not a map backend: write one of sharded, lock_free, papaya, fixed",
+        "r.toml:7:11: map.Words.backend: `sharp` is not a map backend: write one of sharded, lock_free, papaya, fixed, flat",
         "r.toml:9:13: pool.batches.bytes_max = -1: must be a whole number from 1048576",
     ];
     let faults = faults(text);

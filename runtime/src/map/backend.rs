@@ -2,6 +2,7 @@
 
 use super::contention::Contention;
 use super::fixed::Fixed;
+use super::flat::Pointed;
 use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
@@ -33,11 +34,15 @@ pub enum Backend {
     /// longer: with four in a bucket it costs some three times one of `sharded`, with sixteen over ten times. Turn a map
     /// that has outgrown its buckets to another backend and back.
     Fixed,
+    /// Cache lines that point to entries (ours, after CLHT): readers store nothing, and writers lock one line. It grows a
+    /// few lines at a time, by its writers, and a page of a scan walks 1/256 of the map. Every write of a new value
+    /// allocates; a writer that is suspended inside holds up those of its line.
+    Flat,
 }
 
 impl Backend {
     /// Every backend.
-    pub const ALL: [Backend; 4] = [Backend::Sharded, Backend::LockFree, Backend::Papaya, Backend::Fixed];
+    pub const ALL: [Backend; 5] = [Backend::Sharded, Backend::LockFree, Backend::Papaya, Backend::Fixed, Backend::Flat];
 
     /// Their words, in the same order.
     pub(super) const WORDS: [&str; Backend::ALL.len()] = {
@@ -57,6 +62,7 @@ impl Backend {
             Backend::LockFree => "lock_free",
             Backend::Papaya => "papaya",
             Backend::Fixed => "fixed",
+            Backend::Flat => "flat",
         }
     }
 
@@ -67,6 +73,7 @@ impl Backend {
             Backend::LockFree => payload + 144,
             Backend::Papaya => payload + 48,
             Backend::Fixed => payload + 40,
+            Backend::Flat => payload + 56,
         }
     }
 }
@@ -103,6 +110,7 @@ pub(super) enum Table<K, V> {
     LockFree(LockFree<K, V>),
     Papaya(Papaya<K, V>),
     Fixed(Fixed<K, V>),
+    Flat(Pointed<K, V>),
 }
 
 /// The same expression for whichever structure is at work.
@@ -113,6 +121,7 @@ macro_rules! on {
             Table::LockFree($at_work) => $result,
             Table::Papaya($at_work) => $result,
             Table::Fixed($at_work) => $result,
+            Table::Flat($at_work) => $result,
         }
     };
 }
@@ -130,6 +139,7 @@ where
             Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
             Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
             Backend::Fixed => Table::Fixed(Fixed::with_capacity(capacity)),
+            Backend::Flat => Table::Flat(Pointed::with_capacity(capacity)),
         }
     }
 
@@ -139,6 +149,7 @@ where
             Table::LockFree(_) => Backend::LockFree,
             Table::Papaya(_) => Backend::Papaya,
             Table::Fixed(_) => Backend::Fixed,
+            Table::Flat(_) => Backend::Flat,
         }
     }
 
@@ -146,7 +157,7 @@ where
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),
-            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) => None,
+            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) | Table::Flat(_) => None,
         }
     }
 
@@ -154,7 +165,7 @@ where
     pub(super) fn cas_failures(&self) -> Option<u64> {
         match self {
             Table::Fixed(table) => Some(table.cas_failures()),
-            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) => None,
+            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) | Table::Flat(_) => None,
         }
     }
 }

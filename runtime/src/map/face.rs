@@ -265,9 +265,9 @@ where
         self.enter().clear()
     }
 
-    /// Shows every entry to `f`, with no lock held: `sharded` copies one shard (1/256 of the map) at a time, `fixed`
-    /// 16 of its buckets, and `lock_free` and `papaya` the whole map. Entries that come, go or change meanwhile may be shown or not; none is shown
-    /// twice.
+    /// Shows every entry to `f`, with no lock held: `sharded` and `flat` copy 1/256 of the map at a time, `fixed`
+    /// 16 of its buckets, and `lock_free` and `papaya` the whole map. Entries that come, go or change meanwhile may be shown or
+    /// not; none is shown twice.
     pub fn for_each(&self, f: impl FnMut(&K, &V)) {
         self.enter().visit(|value| Some(value.clone()), f);
     }

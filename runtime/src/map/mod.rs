@@ -55,7 +55,7 @@ mod sharded;
 mod turn;
 
 pub use fixed::FixedMap;
-pub use flat::{FlatMap, FlatStatistics, Plain};
+pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use self::{

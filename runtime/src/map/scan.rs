@@ -11,7 +11,7 @@
 //!
 //! Price: a page of `sharded` looks at every entry of the shards it touches (1/256 of the map each) and holds one
 //! shard's read lock at a time; a page of `fixed` looks at its own entries and those of 16 buckets at either
-//! end; one of `lock_free` or `papaya` looks at every entry of the map.
+//! end; one of `flat` at its own and at 1/256 of the map; one of `lock_free` or `papaya` at every entry of the map.
 
 use super::structure::Structure;
 use super::switch::{Grace, Switch};
