@@ -129,6 +129,20 @@ fn a_closed_queue_gives_back_drains_and_then_says_so() {
     }
 }
 
+/// Who waits for room must not wait for it to be drained.
+#[test]
+fn a_full_queue_that_is_closed_says_closed() {
+    for kind in Kind::ALL {
+        let queue = Queue::new(kind, 1).unwrap();
+        queue.try_push(1).unwrap();
+        queue.close();
+        assert!(matches!(queue.try_push(2), Err(PushError::Closed(2))), "{kind}");
+        assert_eq!(queue.push(2).unwrap_err().0, 2);
+        assert!(queue.push_all(&mut vec![2]).is_err());
+        assert_eq!((queue.try_pop(), queue.try_pop()), (Ok(1), Err(PopError::Closed)));
+    }
+}
+
 #[test]
 fn what_is_left_is_dropped_once() {
     let item = Rc::new(());

@@ -668,7 +668,8 @@ impl<T> Queue<T> {
     /// How many of `wanted` items may be offered to `era`'s structure, which may still refuse some.
     #[inline(always)]
     fn admits(&self, era: &Era<T>, wanted: usize) -> usize {
-        if era.behind.load(Relaxed) {
+        // The end of a closed queue refuses on its own, and says why.
+        if era.behind.load(Relaxed) && !era.is_end() {
             self.room().min(wanted)
         } else if era.backend.is_unbounded() {
             self.allowance.take(wanted, || self.room())
