@@ -10,7 +10,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use rheostat_runtime::queue::Segmented;
+use rheostat_runtime::queue::{Kind, Queue, Segmented};
 use rheostat_runtime::sync::Backoff;
 
 type Item = Arc<usize>;
@@ -97,6 +97,21 @@ fn runs_race_in_and_out() {
             assert!(run.is_sorted_by_key(|item| **item), "each consumer sees the producer's order");
         }
         assert_eq!(first.iter().chain(&rest).map(|item| **item).sum::<usize>(), 6);
+    });
+}
+
+/// The face takes its limit along with every push. What a push knows of pops may be old, never ahead.
+#[test]
+fn a_limit_holds_at_every_push() {
+    model(|| {
+        let queue = Arc::new(Queue::<Item>::new(Kind::Segmented, 2).unwrap());
+        let producer = queue.clone();
+        let producer =
+            thread::spawn(move || (0..4).filter(|&value| producer.try_push(Arc::new(value)).is_ok()).count());
+        let popped = usize::from(queue.try_pop().is_ok()) + usize::from(queue.try_pop().is_ok());
+        let pushed = producer.join().unwrap();
+        assert!((2..=2 + popped).contains(&pushed), "{pushed} pushed, {popped} popped");
+        assert_eq!(queue.len(), pushed - popped);
     });
 }
 

@@ -224,7 +224,7 @@ impl Pop for Arc<Segmented<u64>> {
     }
 }
 
-/// A kind behind the face that lets it be turned, by its tries: what the face costs is the difference.
+/// A kind behind the face that lets it be turned: what the face costs is the difference.
 struct Facade<const KIND: usize>(queue::Queue<u64>);
 
 impl<const KIND: usize> Shared for Facade<KIND> {
@@ -234,6 +234,33 @@ impl<const KIND: usize> Shared for Facade<KIND> {
 }
 
 impl<const KIND: usize> Push for Arc<Facade<KIND>> {
+    fn push(&mut self, item: u64) {
+        self.0.push(item).unwrap();
+    }
+    fn push_bulk(&mut self, items: &mut Vec<u64>) {
+        self.0.push_all(items).unwrap();
+    }
+}
+
+impl<const KIND: usize> Pop for Arc<Facade<KIND>> {
+    fn pop(&mut self) -> u64 {
+        self.0.pop().unwrap()
+    }
+    fn pop_bulk(&mut self, out: &mut Vec<u64>, max: usize) {
+        self.0.pop_bulk_within(out, max, None).unwrap();
+    }
+}
+
+/// The same by its tries.
+struct TryFacade<const KIND: usize>(queue::Queue<u64>);
+
+impl<const KIND: usize> Shared for TryFacade<KIND> {
+    fn new() -> Self {
+        Self(queue::Queue::new(Kind::ALL[KIND], CAPACITY).unwrap())
+    }
+}
+
+impl<const KIND: usize> Push for Arc<TryFacade<KIND>> {
     fn push(&mut self, item: u64) {
         insist(|| self.0.try_push(item).ok());
     }
@@ -245,7 +272,7 @@ impl<const KIND: usize> Push for Arc<Facade<KIND>> {
     }
 }
 
-impl<const KIND: usize> Pop for Arc<Facade<KIND>> {
+impl<const KIND: usize> Pop for Arc<TryFacade<KIND>> {
     fn pop(&mut self) -> u64 {
         insist(|| self.0.try_pop().ok())
     }
@@ -557,9 +584,11 @@ pub fn run(only: Option<&str>) {
                 Contender::new("ring, handles", || case.run::<Handles>(about)),
                 Contender::new("ring, tries", || case.run::<TryRing>(about)),
                 Contender::new("ring, turnable", || case.run::<Facade<0>>(about)),
+                Contender::new("ring, turnable, tries", || case.run::<TryFacade<0>>(about)),
                 Contender::new("segmented", || case.run::<Lanes>(about)),
                 Contender::new("segmented, no handles", || case.run::<Segmented<u64>>(about)),
                 Contender::new("segmented, turnable", || case.run::<Facade<1>>(about)),
+                Contender::new("segmented, turnable, tries", || case.run::<TryFacade<1>>(about)),
             ];
             compare(&format!("{name}, queue of {CAPACITY}, ns per item"), "ns", 9, contenders);
             if !matches!(case, Case::Exchange { each: 2.., .. }) {

@@ -1,5 +1,6 @@
 //! The structures behind a queue, and the one place that chooses between them.
 
+use super::grace::Guard;
 use super::{CapacityError, Kind, PushError, Ring, Segmented};
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use std::collections::VecDeque;
@@ -39,10 +40,10 @@ impl<T> Backend<T> {
         }
     }
 
-    /// True for a structure that keeps no limit itself.
+    /// True for a structure that keeps no limit: what is pushed to it has to be counted first.
     #[inline(always)]
     pub(super) fn is_unbounded(&self) -> bool {
-        matches!(self, Backend::Segmented(_) | Backend::SegQueue(_))
+        matches!(self, Backend::SegQueue(_))
     }
 
     /// Takes the limit in place. False when that needs a structure of another size.
@@ -55,15 +56,13 @@ impl<T> Backend<T> {
         }
     }
 
+    /// Pushes. `limit` is for the structure that takes one with every push: others have theirs, or none.
     #[inline(always)]
-    pub(super) fn try_push(&self, item: T) -> Result<(), PushError<T>> {
+    pub(super) fn try_push(&self, item: T, limit: usize) -> Result<(), PushError<T>> {
         match self {
             Backend::Ring(ring) => ring.try_push(item),
             Backend::ArrayQueue(queue) => queue.push(item).map_err(PushError::Full),
-            Backend::Segmented(queue) => {
-                queue.push(item);
-                Ok(())
-            }
+            Backend::Segmented(queue) => queue.push_below(limit, item).map_err(PushError::Full),
             Backend::SegQueue(queue) => {
                 queue.push(item);
                 Ok(())
@@ -72,40 +71,38 @@ impl<T> Backend<T> {
         }
     }
 
+    /// Pops, under the caller's pin.
     #[inline(always)]
-    pub(super) fn try_pop(&self) -> Option<T> {
+    pub(super) fn try_pop(&self, guard: &Guard<'_>) -> Option<T> {
         match self {
             Backend::Ring(ring) => ring.try_pop().ok(),
-            Backend::Segmented(queue) => queue.pop(),
+            Backend::Segmented(queue) => queue.pop_pinned(guard),
             Backend::ArrayQueue(queue) => queue.pop(),
             Backend::SegQueue(queue) => queue.pop(),
             Backend::End => None,
         }
     }
 
-    /// Pushes up to `max` items from the front of `items`; returns how many.
-    pub(super) fn push_bulk(&self, items: &mut Vec<T>, max: usize) -> usize {
+    /// Pushes up to `max` items from the front of `items`; returns how many. `limit` is as for [`try_push`](Self::try_push).
+    pub(super) fn push_bulk(&self, items: &mut Vec<T>, max: usize, limit: usize) -> usize {
         let max = max.min(items.len());
         match self {
             // A run that the room counted outside cuts short goes one by one: the ring takes what it has room for.
             Backend::Ring(ring) if max == items.len() => ring.push_bulk(items),
-            Backend::Segmented(queue) => {
-                queue.push_run(items.drain(..max));
-                max
-            }
+            Backend::Segmented(queue) => queue.push_run_below(limit, items, max),
             Backend::End => 0,
-            _ => self.push_each(items, max),
+            _ => self.push_each(items, max, limit),
         }
     }
 
-    fn push_each(&self, items: &mut Vec<T>, max: usize) -> usize {
+    fn push_each(&self, items: &mut Vec<T>, max: usize, limit: usize) -> usize {
         // A deque gives items away from its front, takes the refused one back there, and becomes the same vector again.
         let mut left = VecDeque::from(std::mem::take(items));
         let mut pushed = 0;
         while pushed < max
             && let Some(item) = left.pop_front()
         {
-            match self.try_push(item) {
+            match self.try_push(item, limit) {
                 Ok(()) => pushed += 1,
                 Err(error) => {
                     left.push_front(error.into_inner());
@@ -117,14 +114,14 @@ impl<T> Backend<T> {
         pushed
     }
 
-    /// Pops up to `max` items to the end of `out`; returns how many.
-    pub(super) fn pop_bulk(&self, out: &mut Vec<T>, max: usize) -> usize {
+    /// Pops up to `max` items to the end of `out`, under the caller's pin; returns how many.
+    pub(super) fn pop_bulk(&self, out: &mut Vec<T>, max: usize, guard: &Guard<'_>) -> usize {
         match self {
             Backend::Ring(ring) => ring.pop_bulk(out, max),
             Backend::Segmented(queue) => queue.pop_bulk(out, max),
             _ => {
                 let before = out.len();
-                out.extend(std::iter::from_fn(|| self.try_pop()).take(max));
+                out.extend(std::iter::from_fn(|| self.try_pop(guard)).take(max));
                 out.len() - before
             }
         }

@@ -42,9 +42,9 @@
 //!     announcements. If the heavy side comes first, the announcement is seen; if the light side, the push or pop is.
 //!     A turn rings both for all when it has sealed: those asleep look again and go on in the new era.
 //! O5  `limit` and `behind` are Relaxed: they guard no data.
-//! Limit: a structure that keeps none is held to it by [`Allowance`]; while earlier eras drain, the items of all eras count
-//! together, so a queue turned down refuses pushes until it has drained below. Eras waiting to drain: at most
-//! [`ERAS_MAX`], after which a turn is refused.
+//! Limit: kept by the structure, but for one that keeps none, which is held to it by [`Allowance`]; while earlier eras
+//! drain, the items of all eras count together, so a queue turned down refuses pushes until it has drained below. Eras
+//! waiting to drain: at most [`ERAS_MAX`], after which a turn is refused.
 //! Progress: that of the structure while no hand-over is under way. A turn waits for pushes in flight, no user code
 //! among them. A pop that has emptied the old structure waits for the same, yielding: it cannot say "empty", since newer
 //! items may be there, nor take those.
@@ -215,7 +215,7 @@ impl<T> Queue<T> {
         let mut era = self.newest(&guard);
         loop {
             let refused = if self.admits(era, 1) == 1 {
-                match era.backend.try_push(item) {
+                match era.backend.try_push(item, self.capacity()) {
                     Ok(()) => return Ok(()),
                     Err(refused) => refused,
                 }
@@ -240,7 +240,7 @@ impl<T> Queue<T> {
     }
 
     #[inline(always)]
-    fn pop_with<R>(&self, mut pop: impl FnMut(&Backend<T>) -> Option<R>) -> Result<R, PopError> {
+    fn pop_with<R>(&self, mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>) -> Result<R, PopError> {
         let mut backoff = Backoff::new();
         loop {
             match self.pop_pinned(&mut pop) {
@@ -257,11 +257,11 @@ impl<T> Queue<T> {
     /// One look at the oldest era, and at those after it as it drains. `None` when it is empty, not sealed yet, and another
     /// follows.
     #[inline(always)]
-    fn pop_pinned<R>(&self, mut pop: impl FnMut(&Backend<T>) -> Option<R>) -> Option<Result<R, PopError>> {
+    fn pop_pinned<R>(&self, mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>) -> Option<Result<R, PopError>> {
         let guard = grace::pin(); // I1
         loop {
             let era = self.oldest(&guard);
-            if let Some(popped) = pop(&era.backend) {
+            if let Some(popped) = pop(&era.backend, &guard) {
                 return Some(Ok(popped));
             }
             if era.next(&guard).is_none() {
@@ -288,7 +288,7 @@ impl<T> Queue<T> {
         let mut era = self.newest(&guard);
         loop {
             let admitted = self.admits(era, items.len());
-            let pushed = era.backend.push_bulk(items, admitted);
+            let pushed = era.backend.push_bulk(items, admitted, self.capacity());
             if pushed > 0 || items.is_empty() {
                 return pushed;
             }
@@ -309,7 +309,7 @@ impl<T> Queue<T> {
         if max == 0 {
             return Ok(0);
         }
-        self.pop_with(|backend| Some(backend.pop_bulk(out, max)).filter(|&popped| popped > 0))
+        self.pop_with(|backend, guard| Some(backend.pop_bulk(out, max, guard)).filter(|&popped| popped > 0))
     }
 
     /// Pushes, waiting for room as long as it takes: spins, then parks.
@@ -500,8 +500,8 @@ impl<T> Queue<T> {
         self.newest(&grace::pin()).backend.kind()
     }
 
-    /// How many items the queue lets in before pushes are refused. The counted limit of a structure that keeps none can
-    /// be passed by half, and by no more than 32 items for each thread that pushes.
+    /// How many items the queue lets in before pushes are refused. The counted limit of [`Kind::SegQueue`], which keeps
+    /// none, can be passed by half, and by no more than 32 items for each thread that pushes.
     pub fn capacity(&self) -> usize {
         self.ends.limit.load(Relaxed)
     }

@@ -20,11 +20,14 @@
 //! I4  `newest` is stored before `next`, so nobody who pins after a segment was retired finds it in `newest`.
 //! I5  `base` is how many items its lane had before a segment. So a lane's length is a difference of two sums, and takes
 //!     no counter. It wraps, as does the difference.
+//! I6  `popped_seen` never runs ahead of what was claimed in its lane. So the length computed from it is never too small,
+//!     and pushes that keep to a limit never exceed it, whatever they know of pops.
 //! O1  `published` store Release pairs with load Acquire: carries the items. What goes on through `seen` is stored Release
 //!     after that load, and loaded Acquire.
 //! O2  CAS on `claimed` is Relaxed: it hands out slots and publishes nothing; data moves by O1.
 //! O3  `head`, `next` and `newest`: store Release pairs with load Acquire; they carry the segment.
 //! O4  The free list's lock and `shared` carry `tail` from one owner of a lane to the next.
+//! O5  `claimed` read for `popped_seen` is Relaxed: a count guards no data, and who knows of a pop reads no less than it.
 //! Progress: push by handle is wait-free but for the allocator; push without one takes a lock. Pops are lock-free: a lost
 //! CAS is somebody's pop, and no pop waits for a push in flight, which has published nothing.
 //! Not promised: order between items of different producers. A pop that says "empty" saw every lane empty, one after the
@@ -68,7 +71,8 @@ pub struct Segmented<T> {
     used: AtomicUsize,
     /// Where pops without a handle look first: a hint.
     cursor: CachePadded<AtomicUsize>,
-    shared: Mutex<()>,
+    /// On a line of its own: every push without a handle writes it, and every pop reads what is beside it.
+    shared: CachePadded<Mutex<()>>,
     free: Mutex<Vec<usize>>,
 }
 
@@ -82,6 +86,8 @@ struct Lane<T> {
 struct Tail<T> {
     segment: *mut Segment<T>,
     filled: usize,
+    /// What was popped from the lane when a push last had to look: keeps pushes off the consumers' line.
+    popped_seen: usize,
 }
 
 struct Segment<T> {
@@ -188,7 +194,7 @@ impl<T> Lane<T> {
         Self {
             head: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
             newest: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
-            tail: UnsafeCell::new(Tail { segment: ptr::null_mut(), filled: 0 }),
+            tail: UnsafeCell::new(Tail { segment: ptr::null_mut(), filled: 0, popped_seen: 0 }),
         }
     }
 
@@ -218,6 +224,33 @@ impl<T> Lane<T> {
         });
     }
 
+    /// How many of `wanted` items there is room for under `limit`.
+    ///
+    /// # Safety
+    /// The caller is the lane's producer (I1).
+    #[inline(always)]
+    unsafe fn room(&self, limit: usize, wanted: usize) -> usize {
+        self.tail.with_mut(|tail| {
+            // SAFETY: the lane's producer is the only one who touches its tail.
+            let tail = unsafe { &mut *tail };
+            // SAFETY: the newest segment of a lane is not retired (I3).
+            let pushed = unsafe { tail.segment.as_ref() }.map_or(0, |segment| segment.base.wrapping_add(tail.filled));
+            let room = |popped| limit.saturating_sub(pushed.wrapping_sub(popped)).min(wanted);
+            if room(tail.popped_seen) < wanted {
+                tail.popped_seen = self.popped(&grace::pin());
+            }
+            room(tail.popped_seen) // I6
+        })
+    }
+
+    /// How many items have been claimed so far, at least.
+    #[cold]
+    fn popped(&self, _guard: &Guard<'_>) -> usize {
+        // SAFETY: found in `head` under a pin (I3).
+        let oldest = unsafe { self.head.load(Acquire).as_ref() }; // O3
+        oldest.map_or(0, |oldest| oldest.base.wrapping_add(oldest.claims.claimed.load(Relaxed))) // O5
+    }
+
     /// Puts an empty segment behind the newest.
     #[cold]
     fn grow<'a>(&self, tail: &mut Tail<T>, base: usize) -> &'a Segment<T> {
@@ -228,7 +261,7 @@ impl<T> Lane<T> {
             Some(full) => full.next.store(segment, Release), // O3
             None => self.head.store(segment, Release),       // O3
         }
-        *tail = Tail { segment, filled: 0 };
+        (tail.segment, tail.filled) = (segment, 0);
         // SAFETY: just made, and the caller is the producer, who alone can give it a `next`.
         unsafe { &*segment }
     }
@@ -295,7 +328,7 @@ impl<T> Segmented<T> {
             lanes: (0..lanes).map(|_| Lane::new()).collect(),
             used: AtomicUsize::new(SHARED + 1),
             cursor: CachePadded::new(AtomicUsize::new(SHARED)),
-            shared: Mutex::new(()),
+            shared: CachePadded::new(Mutex::new(())),
             free: Mutex::new(Vec::new()),
         }
     }
@@ -331,29 +364,60 @@ impl<T> Segmented<T> {
         self.push_run(items.drain(..));
     }
 
-    pub(super) fn push_run(&self, items: impl ExactSizeIterator<Item = T>) {
+    fn push_run(&self, items: impl ExactSizeIterator<Item = T>) {
         let _shared = self.shared.lock();
         // SAFETY: whoever holds the lock is lane 0's producer (I1).
         unsafe { self.lanes[SHARED].push(items) };
     }
 
+    /// Pushes without a handle, if fewer than `limit` items are in the lane of those who have none. The item comes back if
+    /// not.
+    #[inline(always)]
+    pub(super) fn push_below(&self, limit: usize, item: T) -> Result<(), T> {
+        let _shared = self.shared.lock();
+        // SAFETY: whoever holds the lock is lane 0's producer (I1).
+        unsafe {
+            if self.lanes[SHARED].room(limit, 1) == 0 {
+                return Err(item);
+            }
+            self.lanes[SHARED].push(std::iter::once(item));
+        }
+        Ok(())
+    }
+
+    /// Pushes up to `max` items from the front of `items` as [`push_below`](Self::push_below) does; returns how many.
+    pub(super) fn push_run_below(&self, limit: usize, items: &mut Vec<T>, max: usize) -> usize {
+        let _shared = self.shared.lock();
+        // SAFETY: whoever holds the lock is lane 0's producer (I1).
+        unsafe {
+            let run = self.lanes[SHARED].room(limit, max.min(items.len()));
+            self.lanes[SHARED].push(items.drain(..run));
+            run
+        }
+    }
+
     /// Pops without a handle.
     #[inline]
     pub fn pop(&self) -> Option<T> {
-        let mut cursor = self.cursor.load(Relaxed);
-        let before = cursor;
-        let item = self.pop_from(&mut cursor);
-        if cursor != before {
-            self.cursor.store(cursor, Relaxed);
-        }
-        item
+        self.pop_pinned(&grace::pin())
+    }
+
+    /// Pops without a handle, for who is pinned already.
+    #[inline(always)]
+    pub(super) fn pop_pinned(&self, guard: &Guard<'_>) -> Option<T> {
+        self.with_cursor(|cursor| self.pop_from(cursor, guard))
     }
 
     /// Pops up to `max` items to the end of `out`, each lane's in order, without a handle. Returns how many.
     pub fn pop_bulk(&self, out: &mut Vec<T>, max: usize) -> usize {
+        self.with_cursor(|cursor| self.pop_bulk_from(cursor, out, max))
+    }
+
+    #[inline(always)]
+    fn with_cursor<R>(&self, pop: impl FnOnce(&mut usize) -> R) -> R {
         let mut cursor = self.cursor.load(Relaxed);
         let before = cursor;
-        let popped = self.pop_bulk_from(&mut cursor, out, max);
+        let popped = pop(&mut cursor);
         if cursor != before {
             self.cursor.store(cursor, Relaxed);
         }
@@ -361,8 +425,8 @@ impl<T> Segmented<T> {
     }
 
     #[inline(always)]
-    fn pop_from(&self, cursor: &mut usize) -> Option<T> {
-        self.pop_with(cursor, 1, &mut |_| {}, |slots| {
+    fn pop_from(&self, cursor: &mut usize, guard: &Guard<'_>) -> Option<T> {
+        self.pop_with(cursor, guard, 1, &mut |_| {}, |slots| {
             // SAFETY: claimed by this call.
             unsafe { Segment::take(&slots[0]) }
         })
@@ -373,7 +437,8 @@ impl<T> Segmented<T> {
         let mut popped = 0;
         let room = std::cell::RefCell::new(out);
         while popped < max {
-            let run = self.pop_with(cursor, max - popped, &mut |items| room.borrow_mut().reserve(items), |slots| {
+            let mut prepare = |items| room.borrow_mut().reserve(items);
+            let run = self.pop_with(cursor, &grace::pin(), max - popped, &mut prepare, |slots| {
                 // SAFETY: claimed by this call.
                 room.borrow_mut().extend(slots.iter().map(|slot| unsafe { Segment::take(slot) }));
                 slots.len()
@@ -392,18 +457,18 @@ impl<T> Segmented<T> {
     fn pop_with<R>(
         &self,
         cursor: &mut usize,
+        guard: &Guard<'_>,
         max: usize,
         prepare: &mut impl FnMut(usize),
         take: impl Fn(&[UnsafeCell<MaybeUninit<T>>]) -> R,
     ) -> Option<R> {
-        let guard = grace::pin();
         let used = self.used.load(Acquire);
         let (mut lane, mut empty) = (*cursor, 0);
         while empty < used {
             if lane >= used {
                 lane %= used;
             }
-            match self.lanes[lane].pop(max, prepare, &take, &guard) {
+            match self.lanes[lane].pop(max, prepare, &take, guard) {
                 Popped::Run(taken) => {
                     *cursor = lane;
                     return Some(taken);
@@ -476,7 +541,7 @@ impl<T> Consumer<T> {
     /// Pops an item, if there is one.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        self.queue.pop_from(&mut self.cursor)
+        self.queue.pop_from(&mut self.cursor, &grace::pin())
     }
 
     /// Pops up to `max` items to the end of `out`, each producer's in order. Returns how many.
