@@ -3,11 +3,13 @@
 
 use rheostat_linearize::fifo::{self, Contract, Empty, Order, Tally};
 use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorder, check};
-use rheostat_runtime::queue::{Consumer, PopError, Producer, PushError, Ring, spsc};
+use rheostat_runtime::queue::{
+    Consumer, HandOverError, Kind, PopError, Producer, PushError, Queue, Ring, Segmented, spsc,
+};
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
-use std::sync::{Barrier, Mutex};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 const SEED: u64 = 0x5eed_2026;
@@ -34,6 +36,58 @@ impl Subject for Ring<u64> {
 
     fn of_capacity(capacity: usize) -> Self {
         Ring::with_start(capacity, capacity, usize::MAX - 100).unwrap()
+    }
+    fn push(&self, item: u64) -> bool {
+        match self.try_push(item) {
+            Ok(()) => true,
+            Err(PushError::Full(_)) => false,
+            Err(PushError::Closed(_)) => unreachable!("nobody closes it"),
+        }
+    }
+    fn pop(&self) -> Option<u64> {
+        match self.try_pop() {
+            Ok(item) => Some(item),
+            Err(PopError::Empty) => None,
+            Err(PopError::Closed) => unreachable!("nobody closes it"),
+        }
+    }
+    fn push_run(&self, items: &mut Vec<u64>) {
+        self.push_bulk(items);
+    }
+    fn pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk(out, max);
+    }
+}
+
+/// Without handles all pushes go to one lane, one after the other.
+impl Subject for Segmented<u64> {
+    const CONTRACT: Contract = Contract { order: Order::Total, empty: Empty::Exact, drained: true };
+
+    fn of_capacity(_unbounded: usize) -> Self {
+        Segmented::new()
+    }
+    fn push(&self, item: u64) -> bool {
+        Segmented::push(self, item);
+        true
+    }
+    fn pop(&self) -> Option<u64> {
+        Segmented::pop(self)
+    }
+    fn push_run(&self, items: &mut Vec<u64>) {
+        self.push_bulk(items);
+    }
+    fn pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk(out, max);
+    }
+}
+
+/// A push that begins when another has ended goes to the same structure or a later one, whichever threads they are of; and
+/// each kind keeps that order itself. So the order is total, whatever is turned.
+impl Subject for Queue<u64> {
+    const CONTRACT: Contract = Contract { order: Order::Total, empty: Empty::LagsPushes, drained: true };
+
+    fn of_capacity(capacity: usize) -> Self {
+        Queue::new(Kind::Segmented, capacity).unwrap()
     }
     fn push(&self, item: u64) -> bool {
         match self.try_push(item) {
@@ -221,6 +275,90 @@ fn windows_are_linearizable<Q: Subject>(threads: usize) {
 #[test]
 fn long_runs_of_a_ring() {
     long_runs_are_those_of_a_queue::<Ring<u64>>();
+}
+
+#[test]
+fn long_runs_of_a_segmented_queue() {
+    long_runs_are_those_of_a_queue::<Segmented<u64>>();
+}
+
+/// Producers by handles share nothing, so only what one of them pushed is in order. "Empty" is a walk along the lanes: some
+/// push beside it explains what it missed in a lane that it had passed.
+#[test]
+fn long_runs_of_a_segmented_queue_by_handles() {
+    for threads in [2, 4, 8] {
+        let queue = Arc::new(Segmented::new());
+        let (recorder, start) = (Recorder::new(), Barrier::new(threads));
+        let mut operations: History = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|index| {
+                    let (mut producer, mut consumer) = (Segmented::producer(&queue), Segmented::consumer(&queue));
+                    let (recorder, start) = (&recorder, &start);
+                    scope.spawn(move || {
+                        fastrand::seed(SEED ^ (index as u64) << 32);
+                        let mut log = recorder.log(index);
+                        start.wait();
+                        for number in 0..OPERATIONS / threads {
+                            if fastrand::bool() {
+                                let item = (number << 16 | index << 8) as u64;
+                                log.record(QueueCall::Push(item), |_| {
+                                    producer.push(item);
+                                    QueueReturn::Pushed(true)
+                                });
+                            } else {
+                                log.record(QueueCall::Pop, |_| QueueReturn::Popped(consumer.pop()));
+                            }
+                            jitter();
+                        }
+                        log.into_operations()
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        let mut log = recorder.log(threads);
+        while pop(&*queue, &mut log) != QueueReturn::Popped(None) {}
+        operations.extend(log.into_operations());
+        let contract = Contract { order: Order::PerProducer, empty: Empty::LagsPushes, drained: true };
+        let tally = fifo::check(&operations, contract).unwrap_or_else(|fault| panic!("{threads} threads: {fault}"));
+        assert!(tally.popped > OPERATIONS / 8, "{threads} threads: {tally:?}");
+    }
+}
+
+#[test]
+fn long_runs_of_a_queue_in_a_storm_of_turns() {
+    for threads in [2, 4, 8] {
+        for runs in [false, true] {
+            let (queue, done, turns) = (Queue::of_capacity(64), AtomicBool::new(false), AtomicUsize::new(0));
+            let operations = thread::scope(|scope| {
+                scope.spawn(|| {
+                    fastrand::seed(SEED + 7);
+                    while !done.load(Relaxed) {
+                        match queue.turn(fastrand::choice(Kind::ALL).unwrap(), fastrand::usize(1..65)) {
+                            Ok(_) => _ = turns.fetch_add(1, Relaxed),
+                            Err(HandOverError::Undrained { .. }) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                        thread::yield_now();
+                    }
+                });
+                let operations = history(&queue, threads, runs);
+                done.store(true, Relaxed);
+                operations
+            });
+            let what = format!("{threads} threads, in runs: {runs}, {turns:?} turns");
+            let Tally { popped, .. } =
+                fifo::check(&operations, Queue::<u64>::CONTRACT).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+            assert!(popped > OPERATIONS / 16 && turns.load(Relaxed) > 10, "{what}: only {popped} popped");
+        }
+    }
+}
+
+/// The segmented queue behind the face, whose limit it keeps.
+#[test]
+fn windows_of_a_turnable_queue() {
+    windows_are_linearizable::<Queue<u64>>(2);
+    windows_are_linearizable::<Queue<u64>>(3);
 }
 
 #[test]
