@@ -4,10 +4,14 @@
 
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, CounterMap, HandoverRefused, Map, MapLimits};
+use rheostat_runtime::observe::families::{
+    MAP_HANDOVER_KEYS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_STALL, MAP_HANDOVERS,
+};
+use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Turned, Value};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,10 +181,14 @@ fn counters_keep_every_add_in_a_storm() {
             })
             .collect();
         let mut random = fastrand::Rng::with_seed(7);
+        let mut totals = totals(&read(&*map));
         for _ in 0..STORM {
             let handover = map.turn_backend(Backend::ALL[random.usize(0..Backend::ALL.len())]).unwrap();
-            handover.wait(None);
+            while !handover.is_over() {
+                none_fell(&mut totals, &read(&*map));
+            }
         }
+        none_fell(&mut totals, &read(&*map));
         done.store(true, Relaxed);
         for worker in workers {
             let (ours, theirs) = worker.join().unwrap();
@@ -191,6 +199,127 @@ fn counters_keep_every_add_in_a_storm() {
     let mut inside = 0;
     map.for_each(|_, value| inside += value);
     assert_eq!(put_in, taken_out + inside);
+}
+
+fn read(map: &impl Resource) -> Reading {
+    let mut reading = Reading::default();
+    map.read(&mut reading);
+    reading
+}
+
+type Series = (&'static str, Vec<&'static str>, usize);
+
+/// All that only ever grows, by series; strips by part, histograms by their count and sum.
+fn totals(reading: &Reading) -> HashMap<Series, u64> {
+    let numbers = |measure: &Measure| match measure {
+        Measure::Total(total) => vec![*total],
+        Measure::Strip(parts) => parts.to_vec(),
+        Measure::Spread(spread) => vec![spread.count(), spread.sum(), spread.max()],
+        Measure::Level(_) => vec![],
+    };
+    let samples = reading.samples.iter();
+    samples
+        .flat_map(|sample| {
+            let series = |(part, total)| ((sample.family.name, sample.labels.clone(), part), total);
+            numbers(&sample.measure).into_iter().enumerate().map(series)
+        })
+        .collect()
+}
+
+/// Series of a backend not in force may be absent, but come back where they were.
+fn none_fell(seen: &mut HashMap<Series, u64>, reading: &Reading) {
+    for (series, total) in totals(reading) {
+        let before = seen.insert(series.clone(), total).unwrap_or(0);
+        assert!(total >= before, "{series:?} fell from {before} to {total}");
+    }
+}
+
+fn phase(reading: &Reading) -> Vec<&'static str> {
+    let phases = reading.samples.iter().filter(|sample| sample.family == &MAP_HANDOVER_PHASE);
+    phases
+        .filter(|sample| matches!(sample.measure, Measure::Level(1.0)))
+        .flat_map(|sample| sample.labels.clone())
+        .collect()
+}
+
+#[test]
+fn a_reading_tells_of_hand_overs() {
+    let map = CounterMap::new("tested", Backend::Sharded, MapLimits::default()).unwrap();
+    (0..1000_u32).for_each(|key| _ = map.insert(&key.to_be_bytes(), 0).unwrap());
+    let total = |reading: &Reading, family: &Family| reading.total_of(family).unwrap();
+    let fresh = read(&*map);
+    assert_eq!((phase(&fresh), total(&fresh, &MAP_HANDOVERS), total(&fresh, &MAP_HANDOVER_MOVES)), (vec![], 0, 0));
+    for (turns, to) in [(1, Backend::Papaya), (2, Backend::Sharded), (3, Backend::LockFree)] {
+        map.turn_backend(to).unwrap().wait(None);
+        let reading = read(&*map);
+        assert_eq!((phase(&reading), total(&reading, &MAP_HANDOVERS)), (vec!["done"], turns));
+        assert_eq!(total(&reading, &MAP_HANDOVER_MOVES), 1000 * turns);
+        assert_eq!(reading.level_of(&MAP_HANDOVER_KEYS), Some(1000.0));
+        assert_eq!(reading.level_of(&MAP_HANDOVER_MOVED), Some(1000.0));
+        assert!(reading.samples.iter().any(|sample| sample.family == &MAP_HANDOVER_STALL));
+    }
+}
+
+#[test]
+fn contention_is_counted_on_when_the_map_comes_back() {
+    let map = Map::<u32, u32>::new(Backend::Sharded);
+    (0..10_000).for_each(|key| _ = map.insert(key, 0));
+    let (inside, begun) = (Barrier::new(2), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            map.get_with(&1, |_| {
+                inside.wait();
+                while !begun.load(Relaxed) {
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_millis(20));
+            })
+        });
+        inside.wait();
+        begun.store(true, Relaxed);
+        map.insert(1, 2);
+    });
+    let (waits, operations) = (map.lock_waits().unwrap(), map.shard_operations().unwrap());
+    assert_eq!(waits.count(), 1);
+    for to in [Backend::Papaya, Backend::Sharded] {
+        map.turn(to).unwrap().wait(None);
+        assert_eq!(map.lock_waits().map(|waits| waits.count()), Some(1), "on {to}");
+    }
+    let on = map.shard_operations().unwrap();
+    assert!(on.iter().zip(&operations).all(|(now, then)| now >= then), "{operations:?}, then {on:?}");
+    assert_eq!(map.shard_contentions().unwrap().iter().sum::<u64>(), 1);
+}
+
+#[test]
+fn turning_the_knob_back_cancels() {
+    let backend = |backend: Backend| Value::Choice(backend.to_string());
+    let map = CounterMap::new("tested", Backend::Papaya, MapLimits::default()).unwrap();
+    (0..2000_u32).for_each(|key| _ = map.insert(&key.to_be_bytes(), 7).unwrap());
+    // The hand-over waits for this guard, so it is under way for sure.
+    let guard = rheostat_runtime::reclaim::pin();
+    let (there, back) = thread::scope(|scope| {
+        let there = scope.spawn(|| map.turn("backend", &backend(Backend::Sharded)));
+        while map.handover().is_none() {
+            thread::yield_now();
+        }
+        let back = scope.spawn(|| map.turn("backend", &backend(Backend::Papaya)));
+        while !map.handover().unwrap().is_cancelled() {
+            thread::yield_now();
+        }
+        drop(guard);
+        (there.join().unwrap(), back.join().unwrap())
+    });
+    // A turn that has waited long enough says that it is not settled rather than how it ends.
+    assert!(matches!(there, Err(TurnError::Failed { .. }) | Ok(Turned { settled: false, .. })), "{there:?}");
+    assert_eq!(back.unwrap().to, backend(Backend::Papaya));
+    assert!(map.handover().unwrap().wait(None));
+    let reading = read(&*map);
+    assert_eq!((phase(&reading), map.backend(), map.len()), (vec!["undone"], Backend::Papaya, 2000));
+    assert_eq!(map.handovers().undone, 1);
+    assert!((0..2000_u32).all(|key| map.get(&key.to_be_bytes()) == Some(7)));
+    // Once it is over it is turned like any other.
+    assert!(map.turn("backend", &backend(Backend::Sharded)).unwrap().settled);
+    assert_eq!(map.backend(), Backend::Sharded);
 }
 
 /// A value that is counted while it lives.

@@ -6,6 +6,7 @@ use super::flat::Pointed;
 use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
+use super::record::Record;
 use super::sharded::Sharded;
 use super::structure::{Revision, Structure};
 use std::borrow::Borrow;
@@ -132,13 +133,13 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// An empty table with room for that many entries. `hasher` is the map's: a structure that hashes by itself has
-    /// to agree with it.
-    pub(super) fn new(backend: Backend, hasher: &Keyed, capacity: usize) -> Self {
+    /// to agree with it. Contention is counted in the map's own `record`.
+    pub(super) fn new(backend: Backend, hasher: &Keyed, record: &Record, capacity: usize) -> Self {
         match backend {
-            Backend::Sharded => Table::Sharded(Sharded::with_capacity(capacity)),
+            Backend::Sharded => Table::Sharded(Sharded::with_capacity(record, capacity)),
             Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
             Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
-            Backend::Fixed => Table::Fixed(Fixed::with_capacity(capacity)),
+            Backend::Fixed => Table::Fixed(Fixed::with_capacity(record, capacity)),
             Backend::Flat => Table::Flat(Pointed::with_capacity(capacity)),
         }
     }
@@ -158,14 +159,6 @@ where
         match self {
             Table::Sharded(table) => Some(table.contention()),
             Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) | Table::Flat(_) => None,
-        }
-    }
-
-    /// Compare-exchanges that operations have lost to others, where the backend can tell.
-    pub(super) fn cas_failures(&self) -> Option<u64> {
-        match self {
-            Table::Fixed(table) => Some(table.cas_failures()),
-            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) | Table::Flat(_) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, Table};
 use super::keyed::{Keyed, keyed};
+use super::record::Record;
 use super::scan::{Cursor, Page};
 use super::structure::Revision;
 use super::switch::Switch;
@@ -25,6 +26,7 @@ use std::hash::{BuildHasher, Hash};
 pub struct Map<K, V> {
     pub(super) hasher: Keyed,
     pub(super) switch: Arc<Switch<K, V, Table<K, V>, Process>>,
+    pub(super) record: Record,
     pub(super) turning: Turning,
 }
 
@@ -56,9 +58,9 @@ where
 {
     /// An empty map.
     pub fn new(backend: Backend) -> Self {
-        let hasher = keyed();
-        let switch = Arc::new(Switch::new(Table::new(backend, &hasher, 0), Process));
-        Self { hasher, switch, turning: Turning::default() }
+        let (hasher, record) = (keyed(), Record::default());
+        let switch = Arc::new(Switch::new(Table::new(backend, &hasher, &record, 0), Process));
+        Self { hasher, switch, record, turning: Turning::default() }
     }
 
     /// The backend it runs on; during a hand-over the one that new keys go to.
@@ -285,13 +287,14 @@ where
         self.enter().page(cursor, limit, |value| Some(value.clone()))
     }
 
-    /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions. `None` where
-    /// there are none, or they cannot be seen: on all but `sharded`.
+    /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions, over all the time
+    /// the map was on a backend whose locks can be seen: `sharded`. `None` when it never was.
     pub fn lock_waits(&self) -> Option<Snapshot> {
-        self.ask(|table| table.contention().map(|contention| contention.waits()))
+        self.record.contention().map(|contention| contention.waits())
     }
 
-    /// Operations by shard so far, estimated from one in 64. `None` on a backend without shards that we can see.
+    /// Operations by shard so far, estimated from one in 64. Continued when the map comes back
+    /// to `sharded`. `None` on a backend without shards that we can see.
     pub fn shard_operations(&self) -> Option<Box<[u64]>> {
         self.ask(|table| table.contention().map(|contention| contention.operations()))
     }
@@ -307,10 +310,10 @@ where
         self.ask(|table| table.contention().and_then(|contention| contention.skew()))
     }
 
-    /// Compare-exchanges that operations have lost to others and tried again. `None` on a backend that does not count
-    /// them: all but `fixed`.
+    /// Compare-exchanges that operations have lost to others and tried again, over all the time the map was on a
+    /// backend that counts them: `fixed`. `None` when it never was.
     pub fn cas_failures(&self) -> Option<u64> {
-        self.ask(Table::cas_failures)
+        self.record.lost()
     }
 
     /// Shows the stored value itself, for those who change it in place.

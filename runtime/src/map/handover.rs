@@ -89,7 +89,21 @@ pub enum Phase {
     Undone,
 }
 
-const PHASES: [Phase; 5] = [Phase::Opening, Phase::Moving, Phase::GoingBack, Phase::Done, Phase::Undone];
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 5] = [Phase::Opening, Phase::Moving, Phase::GoingBack, Phase::Done, Phase::Undone];
+
+    /// The phase as it is spelled in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Opening => "opening",
+            Phase::Moving => "moving",
+            Phase::GoingBack => "going_back",
+            Phase::Done => "done",
+            Phase::Undone => "undone",
+        }
+    }
+}
 
 /// What the one who hands over and those who watch share.
 #[derive(Debug)]
@@ -97,6 +111,8 @@ pub struct Course {
     phase: AtomicU8,
     moved: AtomicUsize,
     total: AtomicUsize,
+    /// Moves on both ways.
+    moves: AtomicU64,
     /// Moves that panicked.
     failures: AtomicU64,
     cancelled: AtomicBool,
@@ -109,6 +125,7 @@ impl Default for Course {
             phase: AtomicU8::new(Phase::Opening as u8),
             moved: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
+            moves: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -119,7 +136,7 @@ impl Default for Course {
 impl Course {
     /// How far it is.
     pub fn phase(&self) -> Phase {
-        PHASES[usize::from(self.phase.load(Acquire))]
+        Phase::ALL[usize::from(self.phase.load(Acquire))]
     }
 
     /// Whether it is over.
@@ -132,6 +149,11 @@ impl Course {
         (self.moved.load(Relaxed), self.total.load(Relaxed))
     }
 
+    /// Keys the migrator has moved on both ways; never falls.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Relaxed)
+    }
+
     /// Moves that panicked; they are tried again.
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
@@ -140,6 +162,11 @@ impl Course {
     /// Asks for the way back. Too late once every key is moved.
     pub fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
+    }
+
+    /// Whether that was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
     }
 
     /// Asks for an end as it stands: the map is being dropped.
@@ -262,6 +289,7 @@ where
             Ok(true) => {
                 moved.set(moved.get() + 1);
                 course.moved.fetch_add(1, Relaxed);
+                course.moves.fetch_add(1, Relaxed);
             }
             Ok(false) => {} // A writer was here first.
             Err(_) => fail(),

@@ -4,10 +4,12 @@ use super::counter::Counter;
 use super::handover::Phase;
 use super::podium::Podium;
 use super::structure::Revision;
-use super::{Backend, Cursor, Handover, HandoverRefused, Map, Page};
+use super::{Backend, Cursor, Handover, HandoverRefused, Handovers, Map, Page};
 use crate::observe::families::{
-    MAP_BACKEND, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS,
-    MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
+    MAP_BACKEND, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_HANDOVER_FAILURES, MAP_HANDOVER_KEYS,
+    MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_RETRIES,
+    MAP_HANDOVER_STALL, MAP_HANDOVERS, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+    MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{
     Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
@@ -221,6 +223,11 @@ impl<V: Hosted> HostedMap<V> {
         self.map.handover()
     }
 
+    /// What all hand-overs so far came to; see [`Map::handovers`].
+    pub fn handovers(&self) -> Handovers {
+        self.map.handovers()
+    }
+
     /// What it takes before it refuses.
     pub fn limits(&self) -> MapLimits {
         self.limits
@@ -317,6 +324,35 @@ impl<V: Hosted> HostedMap<V> {
     fn count(&self, op: Op, hit: bool) {
         self.cells.add(op_cell(op, usize::from(!hit)), 1);
     }
+
+    fn read_handovers(&self, reading: &mut Reading) {
+        let Handovers { done, undone, moved, failures, lock_waits, stalls } = self.handovers();
+        let last = self.handover();
+        let phase = last.as_ref().map(Handover::phase);
+        let (moved_by_last, keys) = last.map_or((0, 0), |last| last.keys());
+        reading.total(&MAP_HANDOVERS, &["done"], done);
+        reading.total(&MAP_HANDOVERS, &["undone"], undone);
+        for each in Phase::ALL {
+            reading.level(&MAP_HANDOVER_PHASE, &[each.as_str()], f64::from(u8::from(phase == Some(each))));
+        }
+        reading.level(&MAP_HANDOVER_KEYS, &[], keys as f64);
+        reading.level(&MAP_HANDOVER_MOVED, &[], moved_by_last as f64);
+        reading.total(&MAP_HANDOVER_MOVES, &[], moved);
+        reading.total(&MAP_HANDOVER_FAILURES, &[], failures);
+        reading.total(&MAP_HANDOVER_RETRIES, &[], self.map.retries());
+        reading.total(&MAP_HANDOVER_LOCK_WAITS, &[], lock_waits);
+        reading.spread(&MAP_HANDOVER_STALL, &[], stalls);
+    }
+
+    /// Calls the hand-over under way back if it comes from `to`, and says whether the map is there again. `None` when
+    /// there is no such hand-over, or its last key had moved: then it takes another to be on `to`.
+    fn call_back(&self, to: Backend) -> Option<bool> {
+        let comes_from = |handover: &Handover| !handover.is_over() && handover.from() == to && handover.to() != to;
+        let handover = self.handover().filter(comes_from)?;
+        handover.cancel();
+        let is_over = handover.wait(Some(SETTLE_LIMIT));
+        (handover.phase() != Phase::Done).then_some(is_over)
+    }
 }
 
 impl CounterMap {
@@ -388,6 +424,7 @@ impl<V: Hosted> Resource for HostedMap<V> {
             let in_force = backend == self.backend();
             reading.level(&MAP_BACKEND, &[backend.as_str()], f64::from(u8::from(in_force)));
         }
+        self.read_handovers(reading);
     }
 
     fn knobs(&self) -> Vec<Knob> {
@@ -396,11 +433,12 @@ impl<V: Hosted> Resource for HostedMap<V> {
             value: Value::Choice(self.backend().to_string()),
             range: BACKENDS,
             unit: "",
-            help: "Which structure holds the entries; turning it moves them while the map is used.",
+            help: "Which structure holds the entries; turning it moves them while the map is used, and turning it back meanwhile cancels that.",
         }]
     }
 
-    /// Settled once every key has moved; until then the map is in both, and right in both.
+    /// Settled once every key has moved; until then the map is in both, and right in both. Turning back to where a
+    /// hand-over under way comes from cancels it.
     fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
         if knob != BACKEND {
             let (resource, knob) = (self.address.to_string(), knob.to_owned());
@@ -409,23 +447,23 @@ impl<V: Hosted> Resource for HostedMap<V> {
         BACKENDS.check(knob, to)?;
         let start = now();
         let backend = to.to_string().parse().expect("a word of the range names a backend");
-        let from = self.backend();
-        let mut turned =
-            Turned { from: Value::Choice(from.to_string()), to: to.clone(), took: start.elapsed(), settled: true };
-        if backend == from {
-            return Ok(turned);
+        let from = Value::Choice(self.backend().to_string());
+        let turned = |settled| Turned { from, to: to.clone(), took: start.elapsed(), settled };
+        if let Some(settled) = self.call_back(backend) {
+            return Ok(turned(settled));
         }
         let failed = |why: String| TurnError::Failed { knob: knob.to_owned(), why };
-        let handover = self.turn_backend(backend).map_err(|refused| failed(refused.to_string()))?;
-        turned.settled = handover.wait(Some(SETTLE_LIMIT));
-        if handover.phase() == Phase::Undone {
-            return Err(failed(format!(
-                "{} moves panicked, or it was cancelled; the map is whole",
-                handover.failures()
-            )));
+        let handover = match self.handover().filter(|handover| !handover.is_over()) {
+            Some(goes_there) if goes_there.to() == backend => goes_there,
+            None if self.backend() == backend => return Ok(turned(true)),
+            _ => self.turn_backend(backend).map_err(|refused| failed(refused.to_string()))?,
+        };
+        let settled = handover.wait(Some(SETTLE_LIMIT));
+        if matches!(handover.phase(), Phase::GoingBack | Phase::Undone) {
+            let why = format!("{} moves panicked, or it was cancelled; the map is whole", handover.failures());
+            return Err(failed(why));
         }
-        turned.took = start.elapsed();
-        Ok(turned)
+        Ok(turned(settled))
     }
 }
 

@@ -48,6 +48,8 @@ mod papaya;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod podium;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod record;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod scan;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod sharded;
@@ -63,5 +65,5 @@ pub use self::{
     face::Map,
     hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits},
     scan::{Cursor, CursorError, Page},
-    turn::{Handover, HandoverRefused},
+    turn::{Handover, HandoverRefused, Handovers},
 };

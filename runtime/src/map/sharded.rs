@@ -12,7 +12,9 @@
 
 use super::contention::Contention;
 use super::hashed::{Hashed, Ready};
+use super::record::Record;
 use super::structure::{Revision, Structure, position};
+use crate::sync::Arc;
 use dashmap::{DashMap, SharedValue};
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -23,13 +25,13 @@ const SHARDS: usize = 256;
 
 pub(super) struct Sharded<K, V> {
     map: DashMap<Hashed<K>, V, Ready>,
-    contention: Contention,
+    contention: Arc<Contention>,
 }
 
 impl<K: Eq, V> Sharded<K, V> {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    pub(super) fn with_capacity(record: &Record, capacity: usize) -> Self {
         let map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, Ready, SHARDS);
-        Self { map, contention: Contention::new(SHARDS) }
+        Self { map, contention: record.count_contention(SHARDS) }
     }
 
     pub(super) fn contention(&self) -> &Contention {
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn positions_order_by_shard_first() {
-        let sharded = Sharded::<u64, ()>::with_capacity(0);
+        let sharded = Sharded::<u64, ()>::with_capacity(&Record::default(), 0);
         let hasher = keyed();
         let mut hashes: Vec<u64> = (0..10_000u64).map(|key| hasher.hash_one(key)).collect();
         hashes.sort_by_key(|&hash| position(hash));

@@ -27,15 +27,55 @@ impl Grace for Process {
     }
 }
 
-/// The hand-over of a map that is under way, if one is. Ends it when the map goes.
+/// The hand-overs of a map. Ends the one that is under way when the map goes.
 #[derive(Default)]
 pub(super) struct Turning {
-    under_way: Mutex<Option<Handover>>,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    /// The last that began.
+    last: Option<Handover>,
+    /// All before it. They are over, and so is all waiting for their stripes: a grace period came between.
+    before: Handovers,
+}
+
+/// What all hand-overs of a map came to, the one under way included. Nothing in it ever falls.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Handovers {
+    /// Those that ended on the backend asked for.
+    pub done: u64,
+    /// Those that ended where they began.
+    pub undone: u64,
+    /// Keys moved by migrators, on ways back too.
+    pub moved: u64,
+    /// Moves that panicked.
+    pub failures: u64,
+    /// Writes and moves that had to wait for another of their stripe.
+    pub lock_waits: u64,
+    /// How long those waited.
+    pub stalls: Snapshot,
+}
+
+impl Handovers {
+    fn add(&mut self, handover: &Handover) {
+        match handover.phase() {
+            Phase::Done => self.done += 1,
+            Phase::Undone => self.undone += 1,
+            Phase::Opening | Phase::Moving | Phase::GoingBack => {}
+        }
+        self.moved += handover.course.moves();
+        self.failures += handover.failures();
+        self.lock_waits += handover.lock_waits();
+        self.stalls.merge(&handover.stalls());
+    }
 }
 
 impl Drop for Turning {
     fn drop(&mut self) {
-        if let Some(handover) = &*self.under_way.lock() {
+        if let Some(handover) = &self.ledger.lock().last {
             handover.course.abandon();
         }
     }
@@ -66,6 +106,11 @@ impl Handover {
         self.course.phase()
     }
 
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.course.is_over()
+    }
+
     /// Keys the migrator has moved, and how many there were when it began.
     pub fn keys(&self) -> (usize, usize) {
         self.course.keys()
@@ -89,6 +134,11 @@ impl Handover {
     /// Asks for the way back; too late once every key has moved.
     pub fn cancel(&self) {
         self.course.cancel();
+    }
+
+    /// Whether the way back was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.course.is_cancelled()
     }
 
     /// Sleeps until it is over, or `limit` has passed; true when it is over. [`Phase::Done`] or [`Phase::Undone`] says how.
@@ -189,25 +239,36 @@ where
         if needed > budget {
             return Err(HandoverRefused::Budget { to, entries, needed, budget });
         }
-        let mut under_way = self.turning.under_way.lock();
-        if let Some(before) = under_way.as_ref().filter(|before| !before.course.is_over()) {
+        let mut ledger = self.turning.ledger.lock();
+        if let Some(before) = ledger.last.as_ref().filter(|before| !before.is_over()) {
             return Err(HandoverRefused::UnderWay { from: before.from, to: before.to });
         }
         let handover = Handover { from: self.backend(), to, course: Arc::default(), stripes: Arc::new(Stripes::new()) };
-        let (switch, hasher, ours) = (self.switch.clone(), self.hasher.clone(), handover.clone());
+        let (switch, hasher, record) = (self.switch.clone(), self.hasher.clone(), self.record.clone());
+        let ours = handover.clone();
         let run = move || {
-            let make = |entries| Table::new(to, &hasher, entries);
+            let make = |entries| Table::new(to, &hasher, &record, entries);
             switch.hand_over_through(make, &ours.course, &ours.stripes);
         };
         let thread = thread::Builder::new().name("map-handover".to_owned()).spawn(run);
         thread.map_err(|error| HandoverRefused::Thread(error.to_string()))?;
-        *under_way = Some(handover.clone());
+        if let Some(before) = ledger.last.replace(handover.clone()) {
+            ledger.before.add(&before);
+        }
         Ok(handover)
     }
 
     /// The last hand-over that began, under way or over.
     pub fn handover(&self) -> Option<Handover> {
-        self.turning.under_way.lock().clone()
+        self.turning.ledger.lock().last.clone()
+    }
+
+    /// What all hand-overs so far came to.
+    pub fn handovers(&self) -> Handovers {
+        let ledger = self.turning.ledger.lock();
+        let mut all = ledger.before.clone();
+        ledger.last.iter().for_each(|last| all.add(last));
+        all
     }
 
     /// Times an operation had to begin again because a hand-over changed where to look.

@@ -78,13 +78,22 @@ families! {
     MAP_ENTRIES = Gauge Items "rheostat_map_entries" [] "Entries in the map.";
     MAP_ENTRIES_LIMIT = Gauge Items "rheostat_map_entries_limit" [] "Entries the map takes before it refuses new keys.";
     MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long.";
-    MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent on a backend whose locks cannot be seen.";
+    MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent until the map has been on a backend whose locks can be seen.";
     MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
-    MAP_CAS_FAILURES = Counter Count "rheostat_map_cas_failures_total" [] "Compare-exchanges that operations lost to others and tried again; absent on a backend that does not count them.";
+    MAP_CAS_FAILURES = Counter Count "rheostat_map_cas_failures_total" [] "Compare-exchanges that operations lost to others and tried again; absent until the map has been on a backend that counts them.";
     MAP_SHARD_OPS = Strip Count "rheostat_map_shard_ops" [] "Operations by shard, in shard order, estimated from one in 64 of each thread's; absent on a backend without shards.";
     MAP_SHARD_CONTENTIONS = Strip Count "rheostat_map_shard_lock_contentions" [] "Lock acquisitions that had to wait, by shard.";
     MAP_SHARD_SKEW = Gauge Ratio "rheostat_map_shard_skew_ratio" [] "Operations of the busiest shard over the mean of all, over the last 10 s or so; 1 is even.";
     MAP_BACKEND = Gauge Count "rheostat_map_backend" ["backend"] "1 for the backend in force.";
+    MAP_HANDOVERS = Counter Count "rheostat_map_handovers_total" ["outcome"] "Hand-overs that are over: done, on the backend asked for, or undone, back where they began.";
+    MAP_HANDOVER_PHASE = Gauge Count "rheostat_map_handover_phase" ["phase"] "1 for the phase of the last hand-over: opening, moving, going_back, done or undone; 0 for all before the first.";
+    MAP_HANDOVER_KEYS = Gauge Items "rheostat_map_handover_items" [] "Entries the last hand-over, or its way back, began with.";
+    MAP_HANDOVER_MOVED = Gauge Items "rheostat_map_handover_moved_items" [] "Entries of those that its migrator has moved; writers move the others.";
+    MAP_HANDOVER_MOVES = Counter Items "rheostat_map_handover_moved_items_total" [] "Entries moved by migrators in all hand-overs, on ways back too.";
+    MAP_HANDOVER_FAILURES = Counter Count "rheostat_map_handover_failures_total" [] "Moves in which a key's or value's own code panicked; they are tried again.";
+    MAP_HANDOVER_RETRIES = Counter Count "rheostat_map_handover_retries_total" [] "Operations that began again because a hand-over changed where to look.";
+    MAP_HANDOVER_LOCK_WAITS = Counter Count "rheostat_map_handover_lock_waits_total" [] "Writes and moves that had to wait for another of their stripe during a hand-over.";
+    MAP_HANDOVER_STALL = Histogram Seconds "rheostat_map_handover_stall_seconds" [] "How long those waited.";
 }
 
 families! {

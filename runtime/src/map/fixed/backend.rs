@@ -11,9 +11,11 @@
 //! Progress: lock-free.
 
 use super::super::hashed::Hashed;
+use super::super::record::Record;
 use super::super::structure::{Revision, Structure, position};
 use super::lists::{Lists, Visit};
 use crate::observe::Cells;
+use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::Hash;
 
@@ -26,24 +28,21 @@ const STRIPE_BUCKETS: usize = 16;
 /// What is counted, for each thread.
 const INSERTED: usize = 0;
 const REMOVED: usize = 1;
-const LOST: usize = 2;
 
 pub(in super::super) struct Fixed<K, V> {
     lists: Lists<Hashed<K>, V>,
     /// Bits of a position that do not choose its bucket.
     shift: u32,
-    cells: Cells<3>,
+    cells: Cells<2>,
+    /// Compare-exchanges that operations have lost to others: the map's count.
+    lost: Arc<Cells<1>>,
 }
 
 impl<K, V> Fixed<K, V> {
-    pub(in super::super) fn with_capacity(capacity: usize) -> Self {
+    pub(in super::super) fn with_capacity(record: &Record, capacity: usize) -> Self {
         let buckets = capacity.clamp(BUCKETS_MIN, BUCKETS_MAX).next_power_of_two();
-        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells: Cells::new() }
-    }
-
-    /// Compare-exchanges that operations have lost to others.
-    pub(in super::super) fn cas_failures(&self) -> u64 {
-        self.cells.sum(LOST)
+        let (cells, lost) = (Cells::new(), record.count_lost());
+        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells, lost }
     }
 
     fn bucket_at(&self, position: u64) -> usize {
@@ -58,7 +57,7 @@ impl<K, V> Fixed<K, V> {
         let visit = Visit::begin();
         let result = operation(&visit);
         if visit.lost() > 0 {
-            self.cells.add(LOST, visit.lost());
+            self.lost.add(0, visit.lost());
         }
         result
     }
@@ -200,7 +199,7 @@ mod tests {
     #[test]
     fn stripes_are_short_and_in_the_order_of_positions() {
         const ENTRIES: u64 = 100_000;
-        let map = Fixed::with_capacity(ENTRIES as usize);
+        let map = Fixed::with_capacity(&Record::default(), ENTRIES as usize);
         (0..ENTRIES).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
         let (mut seen, mut longest) = (0, 0);
         for stripe in 0..map.stripes() {
@@ -219,7 +218,8 @@ mod tests {
 
     #[test]
     fn an_update_that_is_overtaken_runs_again_and_is_counted() {
-        let map = Fixed::with_capacity(0);
+        let record = Record::default();
+        let map = Fixed::with_capacity(&record, 0);
         map.put(7, 1, 10, |_| ());
         let mut runs = 0;
         let replaced = map.revise(7, &1, |value| {
@@ -231,12 +231,12 @@ mod tests {
         });
         assert_eq!((replaced, runs), (Some(20), 2));
         assert_eq!(map.copy(7, &1), Some((1, 21)));
-        assert_eq!(map.cas_failures(), 1);
+        assert_eq!(record.lost(), Some(1));
     }
 
     #[test]
     fn counts_what_a_panic_passed_by() {
-        let map = Fixed::with_capacity(0);
+        let map = Fixed::with_capacity(&Record::default(), 0);
         (0..4).for_each(|key| _ = map.put(key, key, (), |()| ()));
         let take = || map.take(0, &0, |()| panic!("as the test wants it"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(take)).is_err());
