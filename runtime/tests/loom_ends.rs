@@ -19,7 +19,7 @@ fn model(capacity: usize, ends: impl Fn(Producer<Item>, Consumer<Item>) + Send +
     let schedules = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = schedules.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = builder.preemption_bound.or(Some(2)); // LOOM_MAX_PREEMPTIONS, or this.
     builder.check(move || {
         counted.fetch_add(1, Relaxed);
         let (producer, consumer) = Ring::with_start(capacity, capacity, usize::MAX).unwrap().split();

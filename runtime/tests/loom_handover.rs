@@ -15,7 +15,7 @@ use rheostat_runtime::sync::Backoff;
 
 fn model(threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = builder.preemption_bound.or(Some(2)); // LOOM_MAX_PREEMPTIONS, or this.
     builder.check(threads);
 }
 

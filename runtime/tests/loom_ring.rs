@@ -17,7 +17,7 @@ type Item = Arc<usize>;
 
 fn model(threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = builder.preemption_bound.or(Some(2)); // LOOM_MAX_PREEMPTIONS, or this.
     builder.check(threads);
 }
 
@@ -135,6 +135,21 @@ fn a_run_out_races_a_single_pop() {
         ring.pop_bulk(&mut out, 3);
         let sum = single + out.iter().map(|item| **item).sum::<usize>();
         assert_eq!(sum, if pushed { 7 } else { 3 });
+    });
+}
+
+/// One who reads `head` and `tail` of a ring that others use.
+#[test]
+fn a_length_is_never_more_than_was_pushed() {
+    model(|| {
+        let ring = ring(2, 0);
+        let consumer = ring.clone();
+        let consumer = thread::spawn(move || drop(consumer.try_pop()));
+        let observer = ring.clone();
+        let observer = thread::spawn(move || assert!(observer.len() <= 1, "one was pushed at most"));
+        push(&ring, 1);
+        consumer.join().unwrap();
+        observer.join().unwrap();
     });
 }
 

@@ -22,7 +22,7 @@ fn model(threads: impl Fn() + Send + Sync + 'static) {
 
 fn model_to(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions)); // LOOM_MAX_PREEMPTIONS, or this.
     builder.check(threads);
 }
 

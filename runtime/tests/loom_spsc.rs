@@ -22,7 +22,7 @@ fn model(ends: impl Fn(Producer<Item>, Consumer<Item>) + Send + Sync + 'static) 
     let schedules = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = schedules.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = builder.preemption_bound.or(Some(3)); // LOOM_MAX_PREEMPTIONS, or this.
     builder.check(move || {
         counted.fetch_add(1, Relaxed);
         let (producer, consumer) = spsc::ring_with_start(2, usize::MAX - 1).unwrap();

@@ -25,7 +25,10 @@
 //!     with both flags down. Whoever puts a flag up takes the bias away first, in one step with it, and none is granted
 //!     while one is up. So for everybody else the word moves as if by CAS, and I1 to I5 and O3 hold as they stand.
 //! O1  `seq` store Release pairs with `seq` load Acquire in the other role. It carries `value`, or the news that it was taken.
-//! O2  CAS on `tail` and `head` is Relaxed: it hands out tickets and publishes nothing; data moves by O1.
+//! O2  CAS on `tail` and `head` hands out tickets and publishes no data; data moves by O1. So that on `tail` is Relaxed.
+//!     That on `head` is Release, and pairs with the Acquire of who reads `head` and then `tail` to tell a length: a
+//!     consumer learned by O1 that its ticket was pushed, so who learns of the pop reads a `tail` past that ticket.
+//!     Without it the difference could be negative, which looks like a full ring. Changes of the flag go on with it.
 //! O3  Sleeping consumers: announce (lock; `fetch_or` AWAITED on `tail` by the first), read `tail` and `head`, and
 //!     sleep only if they meet. A producer's CAS either comes after the flag in the order of `tail`, sees it, and
 //!     wakes after its `seq` store, taking the same lock: before the sleeper entered, which then sees the item, or
@@ -62,6 +65,8 @@ const FULL: usize = 1;
 /// O1 as it is, and as mutants that show that a model is watching it.
 const PUBLISH: Ordering = if cfg!(rt_mutant = "ring_items_unpublished") { Relaxed } else { Release };
 const VACATE: Ordering = if cfg!(rt_mutant = "ring_room_unpublished") { Relaxed } else { Release };
+/// O2 of `head`, likewise.
+const CLAIM_POP: Ordering = if cfg!(rt_mutant = "ring_pops_unordered") { Relaxed } else { Release };
 
 /// Two tickets of one ring are compared as signed distances, so all slots must fit in half of what wraps.
 const _: () = assert!(CAPACITY_MAX <= usize::MAX / STRIDE / 2);
@@ -288,7 +293,7 @@ impl<T> Ring<T> {
             let past = slot.past(ticket.wrapping_add(FULL));
             if past == 0 {
                 let next = head.wrapping_add(STRIDE);
-                match self.head.word.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+                match self.head.word.compare_exchange_weak(head, next, CLAIM_POP, Relaxed) {
                     Ok(_) => {
                         // SAFETY: the CAS made this ticket ours (I1).
                         let item = unsafe { slot.take(self.next_lap(ticket)) };
@@ -331,7 +336,7 @@ impl<T> Ring<T> {
         if slot.past(ticket.wrapping_add(FULL)) != 0 {
             return None;
         }
-        self.head.word.store(ticket.wrapping_add(STRIDE), Relaxed);
+        self.head.word.store(ticket.wrapping_add(STRIDE), CLAIM_POP); // O2
         // SAFETY: nobody else moves `head` during the visit, so the ticket is ours (I1, I6).
         Some(unsafe { slot.take(self.next_lap(ticket)) })
     }
@@ -427,7 +432,7 @@ impl<T> Ring<T> {
             }
             out.reserve(ready); // Before the claim: what may panic must not hold slots.
             let next = head.wrapping_add(ready * STRIDE);
-            match self.head.word.compare_exchange_weak(head, next, Relaxed, Relaxed) {
+            match self.head.word.compare_exchange_weak(head, next, CLAIM_POP, Relaxed) {
                 Ok(_) => {
                     let (first, second) = self.run(ticket, ready);
                     let mut next_lap = self.next_lap(ticket);
@@ -696,7 +701,7 @@ impl<T> Ring<T> {
     pub fn len(&self) -> usize {
         let head = self.head.word.load(Acquire) & TICKET;
         let tail = self.tail.word.load(Acquire) & TICKET;
-        // Pops between the two loads make the difference too large, never negative (I3).
+        // Steps between the two loads make the difference too large, never negative (I3, O2).
         (tail.wrapping_sub(head) / STRIDE).min(self.allocation())
     }
 
