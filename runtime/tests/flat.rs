@@ -3,13 +3,14 @@
 
 use fastrand::Rng;
 use proptest::prelude::*;
-use rheostat_runtime::map::FlatMap;
+use rheostat_runtime::map::{Backend, FlatMap, Map};
+use rheostat_runtime::reclaim;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 const SEED: u64 = 0x5eed_f1a7;
@@ -479,4 +480,91 @@ fn a_closure_may_use_the_map_and_panic() {
         *key >= 100
     });
     assert_eq!((map.get(&1), map.get(&101)), (None, Some(0)));
+}
+
+/// A key that shares its hash with a good many others.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Crowded(u32);
+
+impl std::hash::Hash for Crowded {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.0 / 4);
+    }
+}
+
+/// Values behind pointers, alone and in lists, through growth: each is dropped once, whoever took it out.
+#[test]
+fn what_is_behind_a_pointer_is_dropped_once() {
+    const KEYS: u32 = 2000;
+    let map = Map::<Crowded, Arc<u32>>::new(Backend::Flat);
+    let tokens: Vec<Arc<u32>> = (0..KEYS).map(Arc::new).collect();
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let (map, tokens) = (&map, &tokens);
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(SEED + seed);
+                for round in 0..10_000 {
+                    jitter(&mut rng);
+                    let key = rng.u32(..KEYS);
+                    let value = || tokens[key as usize].clone();
+                    let found = match rng.u8(..8) {
+                        0..3 => map.insert(Crowded(key), value()),
+                        3 => map.insert_if_absent(Crowded(key), value()).err(),
+                        4 => map.update(&Crowded(key), |_| value()),
+                        5 => map.get(&Crowded(key)),
+                        _ => map.remove(&Crowded(key)),
+                    };
+                    assert!(found.is_none_or(|found| *found == key), "the value of another key");
+                    if seed == 0 && round % 4000 == 3999 {
+                        map.clear();
+                    }
+                }
+            });
+        }
+    });
+    let mut held = 0;
+    map.for_each(|_, _| held += 1);
+    assert_eq!((map.len(), map.clear(), map.len()), (held, held, 0));
+    drop(map);
+    // Other tests' readers hold up the process's grace periods a while.
+    while tokens.iter().any(|token| Arc::strong_count(token) > 1) {
+        reclaim::synchronize().unwrap();
+    }
+}
+
+/// A value whose `Drop` panics when the fuse has burnt down.
+#[derive(Clone, Debug)]
+struct Unwilling(Arc<AtomicU64>);
+
+impl Drop for Unwilling {
+    fn drop(&mut self) {
+        assert_ne!(self.0.fetch_sub(1, Relaxed), 1, "the fuse burnt down");
+    }
+}
+
+#[test]
+fn a_drop_that_panics_leaves_the_map_whole() {
+    let silence = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    for nth in 1..=200 {
+        let fuse = Arc::new(AtomicU64::new(nth));
+        let map = Map::<Crowded, Unwilling>::new(Backend::Flat);
+        for key in 0..60 {
+            for _ in 0..2 {
+                _ = catch_unwind(AssertUnwindSafe(|| drop(map.insert(Crowded(key), Unwilling(fuse.clone())))));
+            }
+            if key % 3 == 0 {
+                _ = catch_unwind(AssertUnwindSafe(|| drop(map.remove(&Crowded(key)))));
+            }
+            _ = catch_unwind(|| reclaim::process_domain().flush());
+        }
+        assert_eq!(map.len(), 40, "drop {nth}");
+        assert!((0..60).all(|key| map.contains(&Crowded(key)) == (key % 3 != 0)), "drop {nth}");
+        _ = catch_unwind(AssertUnwindSafe(|| drop(map)));
+        // Each is dropped, by whoever comes to it, also after the one that panicked.
+        while Arc::strong_count(&fuse) > 1 {
+            _ = catch_unwind(reclaim::synchronize);
+        }
+    }
+    std::panic::set_hook(silence);
 }

@@ -6,6 +6,7 @@
 use rheostat_linearize::{Limits, Operation, Recorder, Register, RegisterCall, RegisterReturn, check, split};
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, Map};
+use std::hash::Hash;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -40,7 +41,13 @@ fn draw(unique: i64, seen: i64) -> RegisterCall {
     }
 }
 
-fn perform(map: &Map<u8, i64>, key: u8, call: RegisterCall) -> RegisterReturn {
+/// Keys as they are, or on the heap: a backend may have a form of its own for integers.
+trait Key: From<u8> + Hash + Ord + Clone + Send + Sync + 'static {}
+impl Key for u8 {}
+impl Key for Box<u8> {}
+
+fn perform<K: Key>(map: &Map<K, i64>, key: u8, call: RegisterCall) -> RegisterReturn {
+    let key = K::from(key);
     // Between what a closure reads and what comes of it is where an update is lost.
     let adding = |n: i64| {
         move |value: &i64| {
@@ -75,7 +82,7 @@ fn perform(map: &Map<u8, i64>, key: u8, call: RegisterCall) -> RegisterReturn {
     })
 }
 
-fn history(map: &Map<u8, i64>, threads: usize, operations: usize, seed: u64) -> History {
+fn history<K: Key>(map: &Map<K, i64>, threads: usize, operations: usize, seed: u64) -> History {
     let (recorder, start) = (Recorder::new(), Barrier::new(threads));
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -103,13 +110,10 @@ fn history(map: &Map<u8, i64>, threads: usize, operations: usize, seed: u64) -> 
     })
 }
 
-#[test]
-fn every_key_of_every_backend_is_linearizable() {
-    for (backend, threads) in
-        Backend::ALL.into_iter().flat_map(|backend| [2, 3, 4, 8].map(|threads| (backend, threads)))
-    {
+fn assert_linearizable<K: Key>(backend: Backend) {
+    for threads in [2, 3, 4, 8] {
         for seed in SEED..SEED + 2 {
-            let keys = split(history(&Map::new(backend), threads, OPERATIONS, seed));
+            let keys = split(history(&Map::<K, i64>::new(backend), threads, OPERATIONS, seed));
             assert_eq!(keys.len(), usize::from(KEYS));
             for (key, operations) in keys {
                 let what = format!("key {key} of {backend} under {threads} threads, seed {seed}");
@@ -117,6 +121,16 @@ fn every_key_of_every_backend_is_linearizable() {
             }
         }
     }
+}
+
+#[test]
+fn every_key_of_every_backend_is_linearizable() {
+    Backend::ALL.into_iter().for_each(assert_linearizable::<u8>);
+}
+
+#[test]
+fn so_is_a_flat_map_of_pointers() {
+    assert_linearizable::<Box<u8>>(Backend::Flat);
 }
 
 /// Turns the map to one backend after another until told to stop: by turns as fast as it can and with a pause, and one in

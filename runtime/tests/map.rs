@@ -10,6 +10,7 @@ use rheostat_runtime::observe::families::{
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Value};
 use rheostat_runtime::reclaim;
+use std::borrow::Borrow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -493,6 +494,27 @@ fn every_value_is_dropped_once() {
             reclaim::synchronize().unwrap();
         }
         assert_eq!(Arc::strong_count(&token), 1, "{backend}");
+    });
+}
+
+/// What a `u8` may be looked up as, beside itself.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Digit(u8);
+
+impl Borrow<Digit> for u8 {
+    fn borrow(&self) -> &Digit {
+        static DIGITS: [Digit; 3] = [Digit(0), Digit(1), Digit(2)];
+        &DIGITS[usize::from(*self)]
+    }
+}
+
+#[test]
+fn an_integer_may_be_looked_up_as_another_type() {
+    on_every_backend(|map: Map<u8, u64>| {
+        map.insert(1, 10);
+        assert_eq!((map.get(&Digit(1)), map.get(&Digit(2)), map.get(&1)), (Some(10), None, Some(10)));
+        assert_eq!(map.update(&Digit(1), |n| n + 1), Some(10));
+        assert_eq!((map.remove(&Digit(1)), map.remove(&Digit(1)), map.len()), (Some(11), None, 0));
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::contention::Contention;
 use super::fixed::Fixed;
-use super::flat::Pointed;
+use super::flat::{InPlace, Pointed};
 use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
@@ -36,8 +36,8 @@ pub enum Backend {
     /// that has outgrown its buckets to another backend and back.
     Fixed,
     /// Cache lines that point to entries (ours, after CLHT): readers store nothing, and writers lock one line. It grows a
-    /// few lines at a time, by its writers, and a page of a scan walks 1/256 of the map. Every write of a new value
-    /// allocates; a writer that is suspended inside holds up those of its line.
+    /// few lines at a time, by its writers, and a page of a scan walks 1/256 of the map. Integers are kept
+    /// in the lines themselves, other types behind pointers, and every write of a new one allocates. A writer that is suspended inside holds up those of its line.
     Flat,
 }
 
@@ -112,6 +112,7 @@ pub(super) enum Table<K, V> {
     Papaya(Papaya<K, V>),
     Fixed(Fixed<K, V>),
     Flat(Pointed<K, V>),
+    FlatInPlace(InPlace<K, V>),
 }
 
 /// The same expression for whichever structure is at work.
@@ -123,6 +124,7 @@ macro_rules! on {
             Table::Papaya($at_work) => $result,
             Table::Fixed($at_work) => $result,
             Table::Flat($at_work) => $result,
+            Table::FlatInPlace($at_work) => $result,
         }
     };
 }
@@ -140,6 +142,9 @@ where
             Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
             Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
             Backend::Fixed => Table::Fixed(Fixed::with_capacity(record, capacity)),
+            Backend::Flat if InPlace::<K, V>::takes_these() => {
+                Table::FlatInPlace(InPlace::with_capacity(hasher.clone(), capacity))
+            }
             Backend::Flat => Table::Flat(Pointed::with_capacity(capacity)),
         }
     }
@@ -150,7 +155,7 @@ where
             Table::LockFree(_) => Backend::LockFree,
             Table::Papaya(_) => Backend::Papaya,
             Table::Fixed(_) => Backend::Fixed,
-            Table::Flat(_) => Backend::Flat,
+            Table::Flat(_) | Table::FlatInPlace(_) => Backend::Flat,
         }
     }
 
@@ -158,7 +163,7 @@ where
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),
-            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) | Table::Flat(_) => None,
+            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) | Table::Flat(_) | Table::FlatInPlace(_) => None,
         }
     }
 }

@@ -6,8 +6,8 @@
 //! MSPC 2012): words are relaxed atomics between fences, never a copy of memory that somebody writes.
 //!
 //! `words` is data as words, `line` memory, `bucket` the layout and the sequence lock, `spare` what is linked behind
-//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations. Of the backend `flat`, `pointed` is the form
-//! that keeps entries of any type behind pointers.
+//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations. The backend `flat` is `in_place` for integers, and
+//! `pointed` for all other types: the word that stands for an entry leads to it.
 //!
 //! Writers: a bucket's words, and those of the spares linked behind it, by the one who made its sequence odd; those of
 //! a table that is being filled by who claimed the stripe they come from; `next` by who began the move; `current`
@@ -57,8 +57,16 @@ mod counts;
 mod growth;
 mod table;
 mod tables;
+mod stripes;
 mod pointed;
+// The map's hash needs statics.
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod integer;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod in_place;
 
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(super) use in_place::InPlace;
 pub use pointed::Pointed;
 pub use words::Plain;
 

@@ -27,6 +27,7 @@
 //! Progress: as the table's. `revise` runs again when the word has changed meanwhile; a try that fails was overtaken.
 //! Not promised: when a value that was taken out or replaced is dropped; that is after a grace period.
 
+use super::stripes::{STRIPES, positions_of, stripe_of};
 use super::tables::Tables;
 use crate::map::structure::{Revision, Structure, position};
 use crate::reclaim::{self, Guard};
@@ -38,8 +39,6 @@ use std::{mem, ptr, slice};
 
 /// The bit of a word that leads to a list.
 const LIST: u64 = 1;
-/// Parts that are walked one at a time: the first bits of a position.
-const STRIPE_BITS: u32 = 8;
 
 /// Aligned so that the lowest bit of its address is free.
 #[repr(align(8))]
@@ -416,11 +415,11 @@ where
     }
 
     fn stripes(&self) -> usize {
-        1 << STRIPE_BITS
+        STRIPES
     }
 
     fn stripe_of(&self, position: u64) -> usize {
-        (position >> (u64::BITS - STRIPE_BITS)) as usize
+        stripe_of(position)
     }
 
     fn walks_freely(&self) -> bool {
@@ -430,8 +429,8 @@ where
     /// Chain by chain, each as it was at one moment, in the order of positions but for those of a chain.
     fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
         let guard = reclaim::pin();
-        let first = (stripe as u64) << (u64::BITS - STRIPE_BITS);
-        self.tables.walk(first, first | u64::MAX >> STRIPE_BITS, &itself, &mut |position, _, word| {
+        let (first, last) = positions_of(stripe);
+        self.tables.walk(first, last, &itself, &mut |position, _, word| {
             // SAFETY: the word was read validated, under the guard.
             unsafe {
                 for address in nodes_of(word, &guard) {

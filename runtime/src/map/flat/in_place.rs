@@ -1,0 +1,176 @@
+//! The `flat` backend for integers: key and value are the words that the table keeps.
+//!
+//! No entry has memory of its own, a write allocates nothing, and a value is shown as a copy: integers cannot be changed in
+//! place. A revision takes effect if the value is the number that was shown; one that was changed and changed back
+//! meanwhile is that number, and as good. Everything else is [`super`]'s.
+
+use super::integer::{as_integer, from_word, is_integer, to_word};
+use super::stripes::{STRIPES, positions_of, stripe_of};
+use super::tables::Tables;
+use crate::map::keyed::Keyed;
+use crate::map::structure::{Revision, Structure, position};
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+
+/// A concurrent map of integers to integers.
+pub(in crate::map) struct InPlace<K, V> {
+    tables: Tables<u64, u64>,
+    hasher: Keyed,
+    _entries: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> InPlace<K, V>
+where
+    K: Hash + Ord + Clone + 'static,
+    V: Clone + 'static,
+{
+    /// Whether entries of these types can be kept so.
+    pub(in crate::map) fn takes_these() -> bool {
+        is_integer::<K>() && is_integer::<V>()
+    }
+
+    /// `hasher` is the map's.
+    pub(in crate::map) fn with_capacity(hasher: Keyed, capacity: usize) -> Self {
+        Self { tables: Tables::new(capacity.max(16)), hasher, _entries: PhantomData }
+    }
+
+    fn position_of(&self) -> impl Fn(&u64) -> u64 {
+        |word| position(self.hasher.hash_one(from_word::<K>(*word)))
+    }
+
+    /// The word of a key that stands at `position`; `None` if it is known not to be there.
+    #[inline(always)]
+    fn word_of<Q>(&self, position: u64, key: &Q) -> Option<u64>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        match as_integer::<K, Q>(key) {
+            Some(key) => Some(to_word(key)),
+            None => self.word_borrowed(position, key),
+        }
+    }
+
+    /// For integers that are looked up as another type, of the user's own: compared with those of the same hash.
+    #[cold]
+    fn word_borrowed<Q>(&self, position: u64, key: &Q) -> Option<u64>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let mut found = None;
+        self.tables.walk(position, position, &self.position_of(), &mut |_, word, _| {
+            if from_word::<K>(*word).borrow() == key {
+                found = Some(*word);
+            }
+        });
+        found
+    }
+}
+
+impl<K, V> Structure<K, V> for InPlace<K, V>
+where
+    K: Hash + Ord + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// A copy.
+    #[inline]
+    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let position = position(hash);
+        let value = self.tables.get(position, &self.word_of(position, key)?)?;
+        Some(look(&from_word(value)))
+    }
+
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let position = position(hash);
+        let word = self.word_of(position, key)?;
+        Some((from_word(word), from_word(self.tables.get(position, &word)?)))
+    }
+
+    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let replaced = self.tables.insert(position(hash), &to_word(&key), &to_word(&value), &self.position_of());
+        replaced.map(|replaced| look(&from_word(replaced)))
+    }
+
+    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+        match self.tables.insert_absent(position(hash), &to_word(&key), &to_word(&value), &self.position_of()) {
+            None => Ok(()),
+            Some(_) => Err(value),
+        }
+    }
+
+    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let position = position(hash);
+        let key = self.word_of(position, key)?;
+        loop {
+            let seen = self.tables.get(position, &key)?;
+            let (revision, given) = revise(&from_word(seen));
+            let is_seen = |value: &u64| *value == seen;
+            let done = match revision {
+                Revision::Keep => true,
+                Revision::Replace(value) => self.tables.exchange(position, &key, &to_word(&value), is_seen).is_ok(),
+                Revision::Remove => self.tables.remove(position, &key, is_seen, &self.position_of()).is_some(),
+            };
+            if done {
+                return Some(given);
+            }
+        }
+    }
+
+    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let position = position(hash);
+        let key = self.word_of(position, key)?;
+        let taken = self.tables.remove(position, &key, |_| true, &self.position_of())?;
+        Some(look(&from_word(taken)))
+    }
+
+    fn len(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Chain by chain; the table goes down to what it was made for.
+    fn clear(&self) -> usize {
+        self.tables.clear(&self.position_of())
+    }
+
+    fn reserve(&self, additional: usize) {
+        self.tables.reserve(additional, &self.position_of());
+    }
+
+    fn stripes(&self) -> usize {
+        STRIPES
+    }
+
+    fn stripe_of(&self, position: u64) -> usize {
+        stripe_of(position)
+    }
+
+    fn walks_freely(&self) -> bool {
+        true
+    }
+
+    /// Chain by chain, each as it was at one moment, in the order of positions but for those of a chain.
+    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+        let (first, last) = positions_of(stripe);
+        self.tables.walk(first, last, &self.position_of(), &mut |position, key, value| {
+            visit(position, &from_word(*key), &from_word(*value));
+        });
+    }
+}
