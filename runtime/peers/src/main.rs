@@ -13,13 +13,14 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-const USAGE: &str = "usage: rheostat-peers queues|maps [--quick] [--seed N] [--entries N]
+const USAGE: &str = "usage: rheostat-peers queues|maps|handover [--quick] [--seed N] [--entries N]
 
   queues     our queues beside rtrb, crossbeam's, kanal and concurrent-queue (and moodycamel's)
   maps       our map on every backend beside std's, dashmap, papaya, scc and flurry (and libcuckoo's, oneTBB's, libcds's)
+  handover   a map that moves from each backend to each other under load, and what it costs to be able to
   --quick    few repetitions of little work: shows that everything runs, proves nothing
   --seed N   instead of a random one
-  --entries N  maps of that size only, of those that there are
+  --entries N  maps of that size only, of those that there are; of any size for handover
 
 In brackets: with `--features cpp`, after runtime/peers/fetch-cpp.";
 
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     let run = match case.as_str() {
         "queues" => queues::run,
         "maps" => maps::run,
+        "handover" => maps::handover::run,
         _ => return misused(),
     };
     measure::describe_run(options);

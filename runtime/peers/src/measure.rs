@@ -117,7 +117,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(mut figures: Vec<f64>) -> Option<Self> {
+    /// `None` of nothing.
+    pub fn of(mut figures: Vec<f64>) -> Option<Self> {
         figures.sort_by(f64::total_cmp);
         Some(Self { least: *figures.first()?, median: figures[figures.len() / 2], most: *figures.last()? })
     }
@@ -127,6 +128,11 @@ impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}..{})", brief(self.median), brief(self.least), brief(self.most))
     }
+}
+
+/// Cores that this program may use.
+pub fn cores() -> usize {
+    *CORES
 }
 
 /// Runs bodies at once, each on a thread pinned to a core of its own as far as there are cores. Returns what they return,
@@ -162,7 +168,7 @@ pub fn together<R: Send>(operations: u64, bodies: Vec<Box<dyn FnOnce() -> R + Se
 }
 
 /// How long the calling thread has been runnable without running.
-fn waited_ns() -> u64 {
+pub fn waited_ns() -> u64 {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     schedstat.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0)
 }

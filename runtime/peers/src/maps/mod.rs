@@ -2,6 +2,7 @@
 
 #[cfg(any(have_cuckoo, have_tbb, have_cds))]
 mod cpp;
+pub mod handover;
 mod ours;
 mod rust;
 mod steps;

@@ -7,11 +7,12 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 /// dashmap with as many shards as our `sharded` has, so that the face is all that differs.
 const SHARDS: usize = 256;
 
-impl Peer for DashMap<u64, u64, RandomState> {
+impl<S: BuildHasher + Clone + Send + Sync> Peer for DashMap<u64, u64, S> {
     fn get(&self, key: u64) -> Option<u64> {
         DashMap::get(self, &key).map(|value| *value)
     }
@@ -23,7 +24,7 @@ impl Peer for DashMap<u64, u64, RandomState> {
     }
 }
 
-impl Peer for papaya::HashMap<u64, u64, RandomState> {
+impl<S: BuildHasher + Clone + Send + Sync> Peer for papaya::HashMap<u64, u64, S> {
     fn get(&self, key: u64) -> Option<u64> {
         self.pin().get(&key).copied()
     }
@@ -47,7 +48,7 @@ impl Peer for scc::HashMap<u64, u64, RandomState> {
     }
 }
 
-impl Peer for flurry::HashMap<u64, u64, RandomState> {
+impl<S: BuildHasher + Clone + Send + Sync> Peer for flurry::HashMap<u64, u64, S> {
     fn get(&self, key: u64) -> Option<u64> {
         flurry::HashMap::get(self, &key, &self.guard()).copied()
     }
