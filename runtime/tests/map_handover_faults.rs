@@ -469,3 +469,74 @@ fn every_copy_is_dropped_exactly_once_in_a_storm() {
         ledger.0.lock().unwrap().iter().all(|drops| drops.load(Relaxed) == 1)
     });
 }
+
+/// A number whose copy panics once in a while, in whatever thread makes it.
+struct Fickle(u64);
+
+impl Clone for Fickle {
+    fn clone(&self) -> Self {
+        assert!(fastrand::u8(..) > 2, "{PURPOSE}");
+        Self(self.0)
+    }
+}
+
+/// What an operation gave, or `None` when it panicked.
+fn attempt<R>(operation: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(operation)).ok()
+}
+
+#[test]
+fn copies_that_panic_in_a_storm_leave_every_key_as_it_was_or_will_be() {
+    const KEYS: u64 = 60;
+    const WRITERS: u64 = 3;
+    let _alone = alone();
+    hush();
+    let (map, done) = (Map::<u64, Fickle>::new(Backend::Sharded), AtomicBool::new(false));
+    let look = |key: u64| map.get_with(&key, |value| value.0);
+    thread::scope(|scope| {
+        for seed in 0..WRITERS {
+            let (map, done) = (&map, &done);
+            scope.spawn(move || {
+                fastrand::seed(seed);
+                // The keys of this thread, whose values nobody else changes.
+                let mut model = BTreeMap::new();
+                for next in 1.. {
+                    if done.load(Relaxed) {
+                        break;
+                    }
+                    let key = fastrand::u64(..KEYS / WRITERS) * WRITERS + seed;
+                    let before = model.get(&key).copied();
+                    let value = |returned: Option<Fickle>| returned.map(|value| value.0);
+                    // What it returned, if it did, what it had to return, and what must be there then.
+                    let (returned, expected, after) = match fastrand::u8(..3) {
+                        0 => (attempt(|| value(map.remove(&key))), before, None),
+                        1 => (attempt(|| value(map.insert(key, Fickle(next)))), before, Some(next)),
+                        _ => {
+                            let refused = |refused: Result<(), Fickle>| value(refused.err());
+                            let returned = attempt(|| refused(map.insert_if_absent(key, Fickle(next))));
+                            (returned, before.and(Some(next)), before.or(Some(next)))
+                        }
+                    };
+                    let now = look(key);
+                    if let Some(returned) = returned {
+                        assert_eq!((returned, now), (expected, after), "key {key}");
+                    }
+                    assert!(now == before || now == after, "key {key} is {now:?}, was {before:?}, was to be {after:?}");
+                    now.map(|now| model.insert(key, now)).unwrap_or_else(|| model.remove(&key));
+                }
+                model.into_iter().for_each(|(key, value)| assert_eq!(look(key), Some(value), "key {key}"));
+            });
+        }
+        let mut random = fastrand::Rng::with_seed(3);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(1) {
+            let handover = map.turn(Backend::ALL[random.usize(0..Backend::ALL.len())]).unwrap();
+            if random.bool() {
+                thread::sleep(Duration::from_micros(random.u64(0..1000)));
+                handover.cancel();
+            }
+            assert!(handover.wait(Some(LONG)), "{handover:?}");
+        }
+        done.store(true, Relaxed);
+    });
+}
