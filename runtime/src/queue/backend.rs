@@ -75,6 +75,14 @@ impl<T> Backend<T> {
     #[inline(always)]
     pub(super) fn try_pop(&self, guard: &Guard<'_>) -> Option<T> {
         match self {
+            Backend::Ring(ring) => ring.try_pop().ok(), // The default by a compare, the rest by a table.
+            _ => self.try_pop_any(guard),
+        }
+    }
+
+    #[inline(never)]
+    fn try_pop_any(&self, guard: &Guard<'_>) -> Option<T> {
+        match self {
             Backend::Ring(ring) => ring.try_pop().ok(),
             Backend::Segmented(queue) => queue.pop_pinned(guard),
             Backend::ArrayQueue(queue) => queue.pop(),

@@ -1,6 +1,6 @@
 //! A queue whose kind and capacity turn while it runs: a chain of eras, each a structure of its own.
 //!
-//! Price: two loads, a pin and a look at two flags an operation, about 2 ns; while a hand-over drains, both structures.
+//! Price: two loads, a pin and a look at two flags an operation, 3 to 5 ns; while a hand-over drains, both structures.
 //!
 //! ```text
 //! oldest --> era --next--> era --next--> era <-- newest
@@ -210,22 +210,47 @@ impl<T> Queue<T> {
     }
 
     #[inline(always)]
-    fn push_pinned(&self, mut item: T) -> Result<(), PushError<T>> {
+    fn push_pinned(&self, item: T) -> Result<(), PushError<T>> {
         let guard = grace::pin(); // I1
-        let mut era = self.newest(&guard);
-        loop {
-            let refused = if self.admits(era, 1) == 1 {
-                match era.backend.try_push(item, self.capacity()) {
-                    Ok(()) => return Ok(()),
-                    Err(refused) => refused,
-                }
-            } else {
-                PushError::Full(item)
-            };
-            match self.newer(era, &guard) {
-                Some(newer) => (era, item) = (newer, refused.into_inner()),
-                None => return Err(refused),
+        let era = self.newest(&guard);
+        match self.push_to(era, item) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.push_further(era, refused, &guard),
+        }
+    }
+
+    /// Goes on where `era` has refused an item.
+    #[cold]
+    fn push_further<'g>(
+        &'g self,
+        mut era: &'g Era<T>,
+        mut refused: PushError<T>,
+        guard: &'g Guard<'_>,
+    ) -> Result<(), PushError<T>> {
+        while let Some(newer) = self.newer(era, guard) {
+            era = newer;
+            match self.push_to(era, refused.into_inner()) {
+                Ok(()) => return Ok(()),
+                Err(again) => refused = again,
             }
+        }
+        Err(refused)
+    }
+
+    /// The default kind by a compare and inline; the rest have more to do.
+    #[inline(always)]
+    fn push_to(&self, era: &Era<T>, item: T) -> Result<(), PushError<T>> {
+        match &era.backend {
+            Backend::Ring(ring) if !era.behind.load(Relaxed) => ring.try_push(item),
+            _ => self.push_counted(era, item),
+        }
+    }
+
+    #[inline(never)]
+    fn push_counted(&self, era: &Era<T>, item: T) -> Result<(), PushError<T>> {
+        match self.admits(era, 1) {
+            0 => Err(PushError::Full(item)),
+            _ => era.backend.try_push(item, self.capacity()),
         }
     }
 
@@ -243,7 +268,14 @@ impl<T> Queue<T> {
     fn pop_with<R>(&self, mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>) -> Result<R, PopError> {
         let mut backoff = Backoff::new();
         loop {
-            match self.pop_pinned(&mut pop) {
+            let guard = grace::pin(); // I1
+            let era = self.oldest(&guard);
+            let found = match pop(&era.backend, &guard) {
+                Some(popped) => Some(Ok(popped)),
+                None => self.pop_further(era, &guard, &mut pop),
+            };
+            drop(guard);
+            match found {
                 Some(Ok(popped)) => {
                     self.tell_producers();
                     return Ok(popped);
@@ -254,21 +286,25 @@ impl<T> Queue<T> {
         }
     }
 
-    /// One look at the oldest era, and at those after it as it drains. `None` when it is empty, not sealed yet, and another
-    /// follows.
-    #[inline(always)]
-    fn pop_pinned<R>(&self, mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>) -> Option<Result<R, PopError>> {
-        let guard = grace::pin(); // I1
+    /// Goes on where `era` had nothing to pop: looks at those after it as they drain. `None` when one is empty, not sealed
+    /// yet, and another follows.
+    #[cold]
+    fn pop_further<'g, R>(
+        &'g self,
+        mut era: &'g Era<T>,
+        guard: &'g Guard<'_>,
+        pop: &mut impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>,
+    ) -> Option<Result<R, PopError>> {
         loop {
-            let era = self.oldest(&guard);
-            if let Some(popped) = pop(&era.backend, &guard) {
-                return Some(Ok(popped));
-            }
-            if era.next(&guard).is_none() {
+            if era.next(guard).is_none() {
                 return Some(Err(if era.is_end() { PopError::Closed } else { PopError::Empty })); // O1
             }
-            if !self.leave(era, &guard) {
+            if !self.leave(era, guard) {
                 return None;
+            }
+            era = self.oldest(guard);
+            if let Some(popped) = pop(&era.backend, guard) {
+                return Some(Ok(popped));
             }
         }
     }
