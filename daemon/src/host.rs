@@ -1,7 +1,7 @@
 //! Builds what a configuration says and hosts it.
 
 use crate::config::{self, Level, Op, Resources, Values};
-use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits};
+use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
@@ -70,6 +70,7 @@ impl Host {
                 key_bytes_max: limits.key_bytes,
                 value_bytes_max: limits.value_bytes,
                 entries_max: config.entries_max,
+                bytes_max: config.bytes_max,
             };
             match config.values {
                 Values::Counters => {
@@ -77,6 +78,7 @@ impl Host {
                     registry.add(map.clone())?;
                     maps.insert(map.address().clone(), map);
                 }
+                Values::Words => registry.add(WordMap::new(&config.name, config.backend, limits)?)?,
                 Values::Bytes => registry.add(BytesMap::new(&config.name, config.backend, limits)?)?,
             }
         }

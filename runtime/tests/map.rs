@@ -3,10 +3,10 @@
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use proptest::prelude::*;
-use rheostat_runtime::map::{Backend, BytesMap, CounterMap, Cursor, HostedMap, Map, MapError, MapLimits};
+use rheostat_runtime::map::{Backend, BytesMap, CounterMap, Cursor, HostedMap, Map, MapError, MapLimits, WordMap};
 use rheostat_runtime::observe::families::{
-    MAP_BACKEND, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS,
-    MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
+    MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS,
+    MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Value};
 use rheostat_runtime::reclaim;
@@ -596,7 +596,7 @@ fn a_scan_amid_writes_meets_what_stays_once_and_nothing_twice() {
 
 #[test]
 fn limits_are_kept_named_and_counted() {
-    let limits = MapLimits { key_bytes_max: 4, value_bytes_max: 8, entries_max: 3 };
+    let limits = MapLimits { key_bytes_max: 4, value_bytes_max: 8, entries_max: 3, ..MapLimits::default() };
     for backend in Backend::ALL {
         let map = BytesMap::new("tested", backend, limits).unwrap();
         let value = |bytes: usize| Arc::<[u8]>::from(vec![b'v'; bytes]);
@@ -622,7 +622,98 @@ fn limits_are_kept_named_and_counted() {
         let refused = refused.samples.iter().filter(|sample| sample.family == &MAP_REFUSED);
         let refused: Vec<_> = refused.map(|sample| (sample.labels[0], format!("{:?}", sample.measure))).collect();
         let once = || "Total(1)".to_owned();
-        assert_eq!(refused, [("full", once()), ("key_too_long", once()), ("value_too_long", once())]);
+        let none = ("out_of_bytes", "Total(0)".to_owned());
+        assert_eq!(refused, [("full", once()), ("key_too_long", once()), ("value_too_long", once()), none]);
+    }
+}
+
+#[test]
+fn bytes_are_limited_and_given_back() {
+    let value = |bytes: usize| Arc::<[u8]>::from(vec![b'v'; bytes]);
+    // A slot of two fat pointers, the key, the value with its two counts.
+    let entry = |bytes: usize| 2 * size_of::<Box<[u8]>>() + 1 + bytes + 2 * size_of::<usize>();
+    let limits = MapLimits { bytes_max: entry(10) + entry(20), ..MapLimits::default() };
+    for backend in Backend::ALL {
+        let map = BytesMap::new("tested", backend, limits).unwrap();
+        assert_eq!((map.insert(b"a", value(10)), map.insert(b"b", value(20))), (Ok(None), Ok(None)));
+        assert_eq!(map.bytes(), limits.bytes_max);
+        let full = map.insert(b"c", value(0)).unwrap_err();
+        let (used, max) = (limits.bytes_max, limits.bytes_max);
+        assert_eq!(full, MapError::OutOfBytes { map: "map.tested".into(), used, bytes: entry(0), max });
+        assert_eq!(
+            full.to_string(),
+            format!(
+                "map.tested is full at {max} of {max} bytes, too near for an entry of {}: remove some or raise bytes_max",
+                entry(0)
+            )
+        );
+        // A value that grows needs room as well; one of the same size or smaller does not.
+        assert!(matches!(map.insert(b"a", value(11)), Err(MapError::OutOfBytes { .. })), "on {backend}");
+        assert_eq!((map.get(b"a"), map.len()), (Some(value(10)), 2));
+        assert_eq!(map.insert(b"b", value(19)), Ok(Some(value(20))));
+        assert_eq!(map.insert(b"a", value(11)), Ok(Some(value(10))));
+        assert_eq!(map.bytes(), limits.bytes_max);
+        let reading = read(&*map);
+        assert_eq!(reading.level_of(&MAP_BYTES), Some(max as f64));
+        assert_eq!(reading.level_of(&MAP_BYTES_LIMIT), Some(max as f64));
+        assert_eq!(reading.total_of(&MAP_REFUSED), Some(2));
+        assert_eq!(map.remove(b"b"), Some(value(19)));
+        assert_eq!(map.bytes(), entry(11));
+        map.clear();
+        assert_eq!((map.bytes(), map.len()), (0, 0));
+    }
+}
+
+#[test]
+fn bytes_add_up_when_values_of_all_sizes_race() {
+    for backend in Backend::ALL {
+        let limits = MapLimits { bytes_max: 2000, ..MapLimits::default() };
+        let map = BytesMap::new("tested", backend, limits).unwrap();
+        thread::scope(|scope| {
+            for seed in 0..THREADS as u64 {
+                let map = &map;
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    for _ in 0..ROUNDS / 10 {
+                        let key = [random.u8(0..8)];
+                        if random.u8(0..4) == 0 {
+                            map.remove(&key);
+                        } else {
+                            _ = map.insert(&key, vec![0; random.usize(0..400)].into());
+                        }
+                        assert!(map.bytes() <= 2000);
+                    }
+                });
+            }
+        });
+        let slot = size_of::<(Box<[u8]>, Arc<[u8]>)>() + 2 * size_of::<usize>();
+        let mut inside = 0;
+        map.for_each(|key, value| inside += slot + key.len() + value.len());
+        assert_eq!(map.bytes(), inside, "on {backend}");
+        map.clear();
+        assert_eq!(map.bytes(), 0, "on {backend}");
+    }
+}
+
+#[test]
+fn words_are_kept_by_word_also_while_the_map_moves() {
+    for backend in Backend::ALL {
+        let limits = MapLimits { entries_max: 1001, ..MapLimits::default() };
+        let map = WordMap::new("tested", backend, limits).unwrap();
+        (0..1000).for_each(|key| assert_eq!(map.insert(&key, u64::MAX - key), Ok(None)));
+        assert_eq!(map.bytes(), 16 * 1000);
+        for to in Backend::ALL {
+            let handover = map.turn_backend(to).unwrap();
+            assert_eq!((map.insert(&7, 1), map.remove(&8)), (Ok(Some(u64::MAX - 7)), Some(u64::MAX - 8)));
+            assert_eq!((map.get(&7), map.get(&8), map.get(&1000)), (Some(1), None, None));
+            assert_eq!((map.insert(&7, u64::MAX - 7), map.insert(&8, u64::MAX - 8)), (Ok(Some(1)), Ok(None)));
+            handover.wait(None);
+        }
+        let (mut page, _) = map.scan(None, 2000);
+        page.sort_unstable();
+        assert!(page.into_iter().eq((0..1000).map(|key| (key, u64::MAX - key))), "from {backend}");
+        assert_eq!(map.insert(&u64::MAX, 0), Ok(None));
+        assert!(matches!(map.insert(&5000, 0), Err(MapError::Full { max: 1001, .. })));
     }
 }
 

@@ -5,14 +5,16 @@ use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
-/// What stands under a key: a number in a map of counters, bytes in a map of byte strings. Further kinds of maps may
+/// What stands under a key: a number in a map of counters or of words, bytes in a map of byte strings. Further kinds of maps may
 /// bring further kinds of values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum MapValue {
-    /// A counter's.
+    /// A counter's, or that of a word no greater than counters get: on the wire they look alike.
     Counter(i64),
+    /// That of a greater word.
+    Word(u64),
     /// A byte string.
     Bytes(ByteString),
 }
@@ -20,6 +22,13 @@ pub enum MapValue {
 impl From<i64> for MapValue {
     fn from(counter: i64) -> Self {
         Self::Counter(counter)
+    }
+}
+
+impl MapValue {
+    /// A word's, as it comes back from the wire.
+    pub fn word(word: u64) -> Self {
+        i64::try_from(word).map_or(Self::Word(word), Self::Counter)
     }
 }
 
@@ -33,6 +42,7 @@ impl fmt::Display for MapValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Counter(counter) => counter.fmt(f),
+            Self::Word(word) => word.fmt(f),
             Self::Bytes(bytes) => bytes.fmt(f),
         }
     }
@@ -58,9 +68,8 @@ impl<'de> Visitor<'de> for Spelled {
         Ok(MapValue::Counter(counter))
     }
 
-    fn visit_u64<E: de::Error>(self, counter: u64) -> Result<MapValue, E> {
-        let refuse = |_| E::invalid_value(de::Unexpected::Unsigned(counter), &self);
-        i64::try_from(counter).map(MapValue::Counter).map_err(refuse)
+    fn visit_u64<E: de::Error>(self, word: u64) -> Result<MapValue, E> {
+        Ok(MapValue::word(word))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<MapValue, E> {
@@ -108,7 +117,7 @@ pub struct Scan {
 pub struct Put {
     /// The key.
     pub key: ByteString,
-    /// What shall stand under it. A map of counters also takes a text that spells a whole number.
+    /// What shall stand under it. Maps of counters and of words also take a text that spells a whole number.
     pub value: MapValue,
 }
 

@@ -206,6 +206,7 @@ impl Check<'_> {
         let maps = self.named(Kind::Map, maps, |check, name, raw| Map {
             values: match raw.values.map(Spanned::into_inner) {
                 Some(RawValues::Bytes) => Values::Bytes,
+                Some(RawValues::Words) => Values::Words,
                 Some(RawValues::Counters) | None => Values::Counters,
             },
             backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
@@ -214,6 +215,12 @@ impl Check<'_> {
                 raw.entries_max,
                 MapLimits::default().entries_max as i64,
                 1..=1 << 32,
+            ),
+            bytes_max: check.number(
+                &format!("map.{name}.bytes_max"),
+                raw.bytes_max,
+                MapLimits::default().bytes_max as i64,
+                1 << 10..=1 << 40,
             ),
             name: name.to_owned(),
         });
@@ -403,7 +410,7 @@ impl Check<'_> {
                     self.known(&key("map"), "map", &known.maps, &map);
                     if known.maps.contains(map.get_ref()) && !known.counters.contains(map.get_ref()) {
                         let message = format!(
-                            "{} = \"{map}\": op = \"count\" counts into a map of counters, and map.{map} holds bytes",
+                            "{} = \"{map}\": op = \"count\" counts into a map of counters, which map.{map} is not",
                             key("map")
                         );
                         self.fault(map.span(), message);

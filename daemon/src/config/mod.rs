@@ -174,15 +174,19 @@ pub struct Map {
     pub backend: Backend,
     /// Entries it takes before it refuses new keys.
     pub entries_max: usize,
+    /// Bytes of keys and values it takes before it refuses more.
+    pub bytes_max: usize,
 }
 
-/// What stands in a map under its keys, which are byte strings.
+/// What stands in a map under its keys, which are byte strings but for words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
     /// Whole numbers, added to in place.
     Counters,
     /// Byte strings.
     Bytes,
+    /// Unsigned numbers of 64 bits, by such numbers.
+    Words,
 }
 
 /// A queue of byte strings.

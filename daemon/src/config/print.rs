@@ -69,9 +69,11 @@ fn written(config: &Config) -> RawConfig {
             let values = match map.values {
                 Values::Counters => RawValues::Counters,
                 Values::Bytes => RawValues::Bytes,
+                Values::Words => RawValues::Words,
             };
             let (backend, entries_max) = (said(RawBackend(map.backend)), number(map.entries_max));
-            (&map.name, RawMap { values: said(values), backend, entries_max })
+            let bytes_max = number(map.bytes_max);
+            (&map.name, RawMap { values: said(values), backend, entries_max, bytes_max })
         }),
         queue: named(&resources.queues, |queue| {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })

@@ -84,6 +84,7 @@ pub(super) struct RawMap {
     pub values: Written<RawValues>,
     pub backend: Written<RawBackend>,
     pub entries_max: Written<i64>,
+    pub bytes_max: Written<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -181,6 +182,7 @@ impl From<RawQueueKind> for String {
 pub(super) enum RawValues {
     Counters,
     Bytes,
+    Words,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -5,25 +5,73 @@ use super::refusal::Refusal;
 use crate::app::App;
 use axum::http::StatusCode;
 use rheostat_api::{ByteString, Entry, MapOp, MapOutcome, MapValue, Scan};
-use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, CursorError, Hosted, HostedMap, MapError};
+use rheostat_runtime::map::{
+    BytesMap, CounterMap, Cursor, CursorError, Hosted, HostedKey, HostedMap, MapError, WordMap,
+};
 use rheostat_runtime::observe::{Address, Kind, Resource};
 use std::any::Any;
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 pub(super) enum AnyMap {
     Counters(Arc<CounterMap>),
     Bytes(Arc<BytesMap>),
+    Words(Arc<WordMap>),
+}
+
+/// What a key of some kind is on the wire: a byte string always, which spells a number where keys are numbers.
+trait ServedKey: HostedKey {
+    fn shown(self) -> ByteString;
+    /// The key behind what came over the wire.
+    fn taken(address: &Address, key: &[u8]) -> Result<Self, Refusal>;
+}
+
+impl ServedKey for Box<[u8]> {
+    fn shown(self) -> ByteString {
+        ByteString(self.into())
+    }
+
+    fn taken(_: &Address, key: &[u8]) -> Result<Self, Refusal> {
+        Ok(key.into())
+    }
+}
+
+impl ServedKey for u64 {
+    fn shown(self) -> ByteString {
+        self.to_string().as_str().into()
+    }
+
+    fn taken(address: &Address, key: &[u8]) -> Result<Self, Refusal> {
+        word(key).ok_or_else(|| {
+            let detail = format!(
+                "{address} holds words: send a text that spells a whole number from 0 to {} as the key",
+                u64::MAX
+            );
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", detail)
+        })
+    }
+}
+
+/// The number that a text spells in digits alone, so that a key has one spelling.
+fn word(text: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
 }
 
 /// What a map of some kind does for the routes.
-trait Served: Hosted {
+trait Served: Hosted<Key: ServedKey> {
     /// What a value is on the wire.
     fn shown(self) -> MapValue;
     /// The value behind what came over the wire.
     fn taken(map: &HostedMap<Self>, value: &MapValue) -> Result<Self, Refusal>;
-    fn add(map: &HostedMap<Self>, key: &[u8], by: i64) -> Result<Self, Refusal>;
-    /// Whether there is anything to add to.
-    fn adds(map: &HostedMap<Self>) -> Result<(), Refusal>;
+    /// Adds, where there is anything to add to.
+    fn add(map: &HostedMap<Self>, _: &Self::Key, _: i64) -> Result<Self, Refusal> {
+        Err(no_counters(map.address()))
+    }
+    /// Whether there is.
+    fn adds(map: &HostedMap<Self>) -> Result<(), Refusal> {
+        Err(no_counters(map.address()))
+    }
 }
 
 impl Served for i64 {
@@ -34,6 +82,7 @@ impl Served for i64 {
     fn taken(map: &HostedMap<Self>, value: &MapValue) -> Result<Self, Refusal> {
         let counter = match value {
             MapValue::Counter(counter) => Some(*counter),
+            MapValue::Word(_) => None,
             MapValue::Bytes(bytes) => bytes.as_text().and_then(|text| text.parse().ok()),
         };
         // The least of all 64-bit numbers is not among them: a counter's cell has another use for it.
@@ -48,7 +97,7 @@ impl Served for i64 {
         })
     }
 
-    fn add(map: &HostedMap<Self>, key: &[u8], by: i64) -> Result<Self, Refusal> {
+    fn add(map: &HostedMap<Self>, key: &Box<[u8]>, by: i64) -> Result<Self, Refusal> {
         Ok(map.add(key, by)?)
     }
 
@@ -76,13 +125,24 @@ impl Served for Arc<[u8]> {
             _ => Ok(bytes.as_slice().into()),
         }
     }
+}
 
-    fn add(map: &HostedMap<Self>, _: &[u8], _: i64) -> Result<Self, Refusal> {
-        Err(no_counters(map.address()))
+impl Served for u64 {
+    fn shown(self) -> MapValue {
+        MapValue::word(self)
     }
 
-    fn adds(map: &HostedMap<Self>) -> Result<(), Refusal> {
-        Err(no_counters(map.address()))
+    fn taken(map: &HostedMap<Self>, value: &MapValue) -> Result<Self, Refusal> {
+        let number = match value {
+            MapValue::Counter(number) => u64::try_from(*number).ok(),
+            MapValue::Word(number) => Some(*number),
+            MapValue::Bytes(ByteString(text)) => word(text),
+        };
+        number.ok_or_else(|| {
+            let detail =
+                format!("{} holds words: send a whole number from 0 to {} as the value", map.address(), u64::MAX);
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", detail)
+        })
     }
 }
 
@@ -111,16 +171,21 @@ impl AnyMap {
             Ok(counters) => return Ok(Self::Counters(counters)),
             Err(other) => other,
         };
-        resource.downcast().map(Self::Bytes).map_err(|_| {
+        let resource = match resource.downcast() {
+            Ok(bytes) => return Ok(Self::Bytes(bytes)),
+            Err(other) => other,
+        };
+        resource.downcast().map(Self::Words).map_err(|_| {
             let detail = format!("{address} holds what this API does not spell");
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no-such-values", detail)
         })
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<MapValue> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<MapValue>, Refusal> {
         match self {
-            Self::Counters(map) => map.get(key).map(Served::shown),
-            Self::Bytes(map) => map.get(key).map(Served::shown),
+            Self::Counters(map) => get(map, key),
+            Self::Bytes(map) => get(map, key),
+            Self::Words(map) => get(map, key),
         }
     }
 
@@ -128,6 +193,7 @@ impl AnyMap {
         match self {
             Self::Counters(map) => Ok(map.top(n).into_iter().map(entry).collect()),
             Self::Bytes(map) => Err(no_counters(map.address())),
+            Self::Words(map) => Err(no_counters(map.address())),
         }
     }
 
@@ -137,6 +203,7 @@ impl AnyMap {
         Ok(match self {
             Self::Counters(map) => page(map, cursor, limit),
             Self::Bytes(map) => page(map, cursor, limit),
+            Self::Words(map) => page(map, cursor, limit),
         })
     }
 
@@ -145,6 +212,7 @@ impl AnyMap {
         match self {
             Self::Counters(map) => check(map, op),
             Self::Bytes(map) => check(map, op),
+            Self::Words(map) => check(map, op),
         }
     }
 
@@ -153,8 +221,14 @@ impl AnyMap {
         match self {
             Self::Counters(map) => apply(map, op),
             Self::Bytes(map) => apply(map, op),
+            Self::Words(map) => apply(map, op),
         }
     }
+}
+
+fn get<V: Served>(map: &HostedMap<V>, key: &[u8]) -> Result<Option<MapValue>, Refusal> {
+    let key = V::Key::taken(map.address(), key)?;
+    Ok(map.get(key.borrow()).map(V::shown))
 }
 
 fn check<V: Served>(map: &HostedMap<V>, op: &MapOp) -> Result<(), Refusal> {
@@ -163,6 +237,7 @@ fn check<V: Served>(map: &HostedMap<V>, op: &MapOp) -> Result<(), Refusal> {
     if bytes > max {
         return Err(MapError::KeyTooLong { map: map.address().to_string(), bytes, max }.into());
     }
+    V::Key::taken(map.address(), &key.0)?;
     match op {
         MapOp::Put { value, .. } => V::taken(map, value).map(drop),
         MapOp::Add { .. } => V::adds(map),
@@ -172,11 +247,14 @@ fn check<V: Served>(map: &HostedMap<V>, op: &MapOp) -> Result<(), Refusal> {
 
 fn apply<V: Served>(map: &HostedMap<V>, op: &MapOp) -> Result<MapOutcome, Refusal> {
     let mut outcome = MapOutcome::default();
+    let key = |key: &ByteString| V::Key::taken(map.address(), &key.0);
     match op {
-        MapOp::Get { key } => outcome.value = map.get(&key.0).map(V::shown),
-        MapOp::Put { key, value } => outcome.previous = map.insert(&key.0, V::taken(map, value)?)?.map(V::shown),
-        MapOp::Add { key, by } => outcome.value = Some(V::add(map, &key.0, *by)?.shown()),
-        MapOp::Delete { key } => outcome.previous = map.remove(&key.0).map(V::shown),
+        MapOp::Get { key } => outcome.value = get(map, &key.0)?,
+        MapOp::Put { key: at, value } => {
+            outcome.previous = map.insert(key(at)?.borrow(), V::taken(map, value)?)?.map(V::shown);
+        }
+        MapOp::Add { key: at, by } => outcome.value = Some(V::add(map, &key(at)?, *by)?.shown()),
+        MapOp::Delete { key: at } => outcome.previous = map.remove(key(at)?.borrow()).map(V::shown),
     }
     Ok(outcome)
 }
@@ -186,6 +264,6 @@ fn page<V: Served>(map: &HostedMap<V>, cursor: Option<Cursor>, limit: usize) -> 
     Scan { entries: entries.into_iter().map(entry).collect(), next: next.map(|next| next.to_string()) }
 }
 
-fn entry<V: Served>((key, value): (Box<[u8]>, V)) -> Entry {
-    Entry { key: ByteString(key.into()), value: value.shown() }
+fn entry<V: Served>((key, value): (V::Key, V)) -> Entry {
+    Entry { key: key.shown(), value: value.shown() }
 }

@@ -87,7 +87,7 @@ pub(super) async fn get(
     Query(key): Query<Key>,
 ) -> Result<Json<Entry>, Refusal> {
     let key = key.bytes()?;
-    app.aside(move |app| match AnyMap::find(app, &name)?.get(&key.0) {
+    app.aside(move |app| match AnyMap::find(app, &name)?.get(&key.0)? {
         Some(value) => Ok(Json(Entry { key, value })),
         None => Err(Refusal::new(StatusCode::NOT_FOUND, "no-such-key", format!("map.{name} has no key `{key}`"))),
     })

@@ -201,7 +201,7 @@ fn maps_are_read() {
     assert_eq!((top.len(), &top[0].key), (3, &"the".into()));
     let values = top.iter().map(|entry| match entry.value {
         MapValue::Counter(counter) => counter,
-        MapValue::Bytes(_) => panic!("not a counter: {entry:?}"),
+        MapValue::Word(_) | MapValue::Bytes(_) => panic!("not a counter: {entry:?}"),
     });
     assert!(values.is_sorted_by(|a, b| a >= b), "{top:?}");
     let (mut keys, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);

@@ -15,6 +15,9 @@ entries_max = 3
 [map.texts]
 values = "bytes"
 entries_max = 100
+[map.ids]
+values = "words"
+bytes_max = 1024
 [queue.jobs]
 capacity = 4
 [limits]
@@ -79,6 +82,49 @@ fn counters_and_bytes_go_in_and_come_out() {
         r#"{"key":{"base64":"AP8="},"value":"fox"}"#
     );
     assert_eq!(daemon.send("POST", "/v1/maps/counts/add", r#"{"key": "curl"}"#).body, r#"{"value":1}"#);
+}
+
+#[test]
+fn words_go_in_by_number_and_no_further_than_their_room() {
+    let daemon = Place::new(BOTH).start(&[]);
+    let client = daemon.client();
+    block_on(async {
+        let put = |key: &str, value: u64| Put { key: key.into(), value: MapValue::word(value) };
+        for (key, value) in [("0", 0), ("17", i64::MAX as u64), ("99999999", u64::MAX)] {
+            assert_eq!(client.map_put("ids", &put(key, value)).await.unwrap(), None);
+            let entry = Entry { key: key.into(), value: MapValue::word(value) };
+            assert_eq!(client.map_get("ids", &key.into()).await.unwrap(), Some(entry));
+        }
+        assert_eq!(client.map_put("ids", &put("17", 4)).await.unwrap(), Some(i64::MAX.into()));
+        assert_eq!(client.map_delete("ids", &"17".into()).await.unwrap(), Some(4.into()));
+        let mut entries = client.map_scan("ids", None, 10).await.unwrap().entries;
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!(
+            entries.into_iter().map(|entry| entry.value).collect::<Vec<_>>(),
+            [0.into(), MapValue::word(u64::MAX)]
+        );
+        // Sixteen bytes each.
+        for key in 2..64 {
+            client.map_put("ids", &put(&(1000 + key).to_string(), 1)).await.unwrap();
+        }
+        let full = refused(client.map_put("ids", &put("7", 1)).await);
+        assert_eq!((full.status, full.kind.as_str()), (409, "urn:rheostat:map-full"));
+        assert!(full.detail.contains("full at 1024 of 1024 bytes"), "{full:?}");
+    });
+    let answer = daemon.send("POST", "/v1/maps/ids/put", r#"{"key": "0", "value": "18446744073709551615"}"#);
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"previous":0}"#));
+    assert_eq!(daemon.get("/v1/maps/ids/get?key=0").unwrap().body, r#"{"key":"0","value":18446744073709551615}"#);
+    for (path, body, says) in [
+        ("put", r#"{"key": "fox", "value": 1}"#, "map.ids holds words: send a text that spells a whole number"),
+        ("put", r#"{"key": "007", "value": 1}"#, "as the key"),
+        ("put", r#"{"key": "0", "value": -1}"#, "from 0 to 18446744073709551615 as the value"),
+        ("delete", r#"{"key": "-1"}"#, "as the key"),
+        ("add", r#"{"key": "0"}"#, "map.ids does not hold counters"),
+    ] {
+        let answer = daemon.send("POST", &format!("/v1/maps/ids/{path}"), body);
+        assert_eq!(answer.status, 422, "{body}: {}", answer.body);
+        assert!(answer.problem().detail.contains(says), "{body}: {}", answer.body);
+    }
 }
 
 #[test]
@@ -255,7 +301,7 @@ fn a_map_of_bytes_is_nothing_to_count_into() {
                   [[pipeline.p.stage]]\nname = \"count\"\nop = \"count\"\nmap = \"texts\"\n";
     let (code, said) = Place::new(config).fail(&[]);
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("rheostat.toml:8:7") && said.contains("map.texts holds bytes"), "{said}");
+    assert!(said.contains("rheostat.toml:8:7") && said.contains("which map.texts is not"), "{said}");
 }
 
 /// JSON of any kind, with the names that mean something among others.

@@ -1,22 +1,22 @@
-//! Maps that a host runs: byte-string keys, limits, and counts of everything they do.
+//! Maps that a host runs: limits, and counts of everything they do.
 
-use super::counter::Counter;
 use super::handover::Phase;
 use super::podium::Podium;
-use super::structure::Revision;
+use super::room::{Lack, MapLimits, Room};
+use super::values::{Hosted, HostedKey};
 use super::{Backend, Cursor, Handover, HandoverRefused, Handovers, Map, Page};
 use crate::observe::families::{
-    MAP_BACKEND, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_HANDOVER_FAILURES, MAP_HANDOVER_KEYS,
-    MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_RETRIES,
-    MAP_HANDOVER_STALL, MAP_HANDOVERS, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+    MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_HANDOVER_FAILURES,
+    MAP_HANDOVER_KEYS, MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE,
+    MAP_HANDOVER_RETRIES, MAP_HANDOVER_STALL, MAP_HANDOVERS, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{
     Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
 };
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,32 +24,16 @@ use std::time::Duration;
 pub type CounterMap = HostedMap<i64>;
 /// Byte strings by byte string. Values are shared, so that reading one copies no bytes under a lock.
 pub type BytesMap = HostedMap<Arc<[u8]>>;
+/// Words by word, both plain data.
+pub type WordMap = HostedMap<u64>;
 
-type Key = Box<[u8]>;
+/// How a key of such a map is spelled by those who look it up.
+type Spelled<V> = <<V as Hosted>::Key as HostedKey>::Spelled;
 
 const BACKEND: &str = "backend";
 const BACKENDS: Range = Range::Choice(&Backend::WORDS);
 /// How long a turn waits for the keys to have moved. A few million do in this time; more go on moving after it.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
-
-/// What a hosted map takes before it refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MapLimits {
-    /// Longest key, in bytes.
-    pub key_bytes_max: usize,
-    /// Longest value, in bytes.
-    pub value_bytes_max: usize,
-    /// Most entries. Exact but for new keys that arrive together within a hair's breadth of it: one of them may be
-    /// refused a place that the other turns out not to need.
-    pub entries_max: usize,
-}
-
-impl Default for MapLimits {
-    /// 64 KiB keys, 1 MiB values, 10 million entries.
-    fn default() -> Self {
-        Self { key_bytes_max: 64 << 10, value_bytes_max: 1 << 20, entries_max: 10_000_000 }
-    }
-}
 
 /// Why a hosted map refused an update. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,80 +67,18 @@ pub enum MapError {
         /// The limit.
         max: usize,
     },
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for i64 {}
-    impl Sealed for crate::sync::Arc<[u8]> {}
-}
-
-/// What a hosted map can hold: `i64` counters, or byte strings. How each is stored is its own business.
-pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
-    /// What stands in the map for a value.
-    #[doc(hidden)]
-    type Stored: Clone + Send + Sync + 'static;
-    #[doc(hidden)]
-    fn bytes(&self) -> usize;
-    #[doc(hidden)]
-    fn store(self) -> Self::Stored;
-    /// The value, unless the entry is on its way out.
-    #[doc(hidden)]
-    fn load(stored: &Self::Stored) -> Option<Self>;
-    /// The last value of what was unlinked.
-    #[doc(hidden)]
-    fn finish(stored: &Self::Stored) -> Self;
-    /// Replaces the value of a key that is there and returns the one before.
-    #[doc(hidden)]
-    fn replace(&self, map: &Map<Key, Self::Stored>, key: &[u8]) -> Option<Self>;
-}
-
-impl Hosted for i64 {
-    type Stored = Counter;
-
-    fn bytes(&self) -> usize {
-        size_of::<i64>()
-    }
-
-    fn store(self) -> Counter {
-        Counter::new(self)
-    }
-
-    fn load(stored: &Counter) -> Option<i64> {
-        stored.value()
-    }
-
-    fn finish(stored: &Counter) -> i64 {
-        stored.close()
-    }
-
-    fn replace(&self, map: &Map<Key, Counter>, key: &[u8]) -> Option<i64> {
-        map.touch(key, |counter| counter.replace(*self)).flatten()
-    }
-}
-
-impl Hosted for Arc<[u8]> {
-    type Stored = Arc<[u8]>;
-
-    fn bytes(&self) -> usize {
-        self.len()
-    }
-
-    fn store(self) -> Arc<[u8]> {
-        self
-    }
-
-    fn load(stored: &Arc<[u8]>) -> Option<Self> {
-        Some(stored.clone())
-    }
-
-    fn finish(stored: &Arc<[u8]>) -> Self {
-        stored.clone()
-    }
-
-    fn replace(&self, map: &Map<Key, Arc<[u8]>>, key: &[u8]) -> Option<Self> {
-        map.switch.revise(map.hash(key), key, |stored| (Revision::Replace(self.clone()), stored.clone()))
-    }
+    /// What the update brings takes more bytes than are left.
+    #[error("{map} is full at {used} of {max} bytes, too near for an entry of {bytes}: remove some or raise bytes_max")]
+    OutOfBytes {
+        /// The map.
+        map: String,
+        /// Bytes of its keys and values.
+        used: usize,
+        /// What the entry takes.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
 }
 
 /// What is counted, in pairs of key there (hit) and not there (miss).
@@ -171,7 +93,7 @@ enum Op {
 const OPS: [(Op, &str); 4] = [(Op::Get, "get"), (Op::Insert, "insert"), (Op::Add, "add"), (Op::Remove, "remove")];
 const OUTCOMES: [&str; 2] = ["hit", "miss"];
 /// Refusals are counted after the pairs.
-const REFUSALS: [&str; 3] = ["full", "key_too_long", "value_too_long"];
+const REFUSALS: [&str; 4] = ["full", "key_too_long", "value_too_long", "out_of_bytes"];
 const CELLS: usize = OPS.len() * OUTCOMES.len() + REFUSALS.len();
 
 const fn op_cell(op: Op, outcome: usize) -> usize {
@@ -182,15 +104,18 @@ const fn refusal_cell(refusal: usize) -> usize {
     OPS.len() * OUTCOMES.len() + refusal
 }
 
+/// What an entry takes, in the sense of [`MapLimits::bytes_max`].
+fn entry_bytes<V: Hosted>(key: &Spelled<V>, value: &V) -> usize {
+    size_of::<(V::Key, V::Stored)>() + V::Key::heap(key) + value.heap()
+}
+
 /// A map that a host runs, at the address `map.NAME`.
 ///
-/// `entries` counts places taken: one is taken before a new key goes in and given back after a key came out or the
-/// place was not needed, so the map never holds more than its limit. Everything else is counted per thread.
+/// Room is taken before it is used, so the map never holds more than its limits. Everything else is counted per thread.
 pub struct HostedMap<V: Hosted> {
     address: Address,
-    map: Map<Key, V::Stored>,
-    limits: MapLimits,
-    entries: AtomicUsize,
+    map: Map<V::Key, V::Stored>,
+    room: Room,
     cells: Cells<CELLS>,
 }
 
@@ -201,8 +126,7 @@ impl<V: Hosted> HostedMap<V> {
     /// When `name` breaks the rule for names.
     pub fn new(name: &str, backend: Backend, limits: MapLimits) -> Result<Arc<Self>, AddressError> {
         let address = Address::new(Kind::Map, name)?;
-        let (entries, cells) = (AtomicUsize::new(0), Cells::new());
-        Ok(Arc::new(Self { address, map: Map::new(backend), limits, entries, cells }))
+        Ok(Arc::new(Self { address, map: Map::new(backend), room: Room::new(limits), cells: Cells::new() }))
     }
 
     /// The backend it runs on.
@@ -230,11 +154,11 @@ impl<V: Hosted> HostedMap<V> {
 
     /// What it takes before it refuses.
     pub fn limits(&self) -> MapLimits {
-        self.limits
+        self.room.limits()
     }
 
     /// The value of a key.
-    pub fn get(&self, key: &[u8]) -> Option<V> {
+    pub fn get(&self, key: &Spelled<V>) -> Option<V> {
         let value = self.map.switch.view(self.map.hash(key), key, V::load).flatten();
         self.count(Op::Get, value.is_some());
         value
@@ -243,11 +167,12 @@ impl<V: Hosted> HostedMap<V> {
     /// Puts a value in and returns the one it replaces. A counter's value is kept within `-i64::MAX..=i64::MAX`.
     ///
     /// # Errors
-    /// When the key or value is too long, or the key is new and the map is full.
-    pub fn insert(&self, key: &[u8], value: V) -> Result<Option<V>, MapError> {
+    /// When the key or value is too long, or there is no room for it.
+    pub fn insert(&self, key: &Spelled<V>, value: V) -> Result<Option<V>, MapError> {
         self.admit(key, &value)?;
         loop {
-            if let Some(replaced) = value.replace(&self.map, key) {
+            let replaced = value.replace(&self.map, key, &self.room);
+            if let Some(replaced) = replaced.map_err(|lack| self.refuse(lack, key, &value))? {
                 self.count(Op::Insert, true);
                 return Ok(Some(replaced));
             }
@@ -259,10 +184,10 @@ impl<V: Hosted> HostedMap<V> {
     }
 
     /// Takes the entry out and returns its value: every update that was accepted for it is in there.
-    pub fn remove(&self, key: &[u8]) -> Option<V> {
+    pub fn remove(&self, key: &Spelled<V>) -> Option<V> {
         let removed = self.map.switch.take(self.map.hash(key), key, V::finish);
-        if removed.is_some() {
-            self.entries.fetch_sub(1, Relaxed);
+        if let Some(value) = &removed {
+            self.room.give(entry_bytes(key, value));
         }
         self.count(Op::Remove, removed.is_some());
         removed
@@ -270,7 +195,12 @@ impl<V: Hosted> HostedMap<V> {
 
     /// How many entries there are; new keys on their way in are counted already.
     pub fn len(&self) -> usize {
-        self.entries.load(Relaxed)
+        self.room.entries()
+    }
+
+    /// Bytes its keys and values take, in the sense of [`MapLimits::bytes_max`].
+    pub fn bytes(&self) -> usize {
+        self.room.bytes()
     }
 
     /// Whether the map holds nothing.
@@ -278,45 +208,67 @@ impl<V: Hosted> HostedMap<V> {
         self.len() == 0
     }
 
-    /// Takes out every entry that is there when its turn comes; see [`Map::clear`].
+    /// Takes out every entry that is there when its turn comes, one by one: each gives back the room that it took. Keeps
+    /// a copy of all keys meanwhile.
     pub fn clear(&self) {
-        let cleared = self.map.switch.clear();
-        self.entries.fetch_sub(cleared, Relaxed);
+        let mut keys = Vec::new();
+        self.map.switch.visit(|_| Some(()), |key, ()| keys.push(key.clone()));
+        for key in keys {
+            let key = key.borrow();
+            if let Some(value) = self.map.switch.take(self.map.hash(key), key, V::finish) {
+                self.room.give(entry_bytes(key, &value));
+            }
+        }
     }
 
     /// One page of a scan of about `limit` entries; see [`Map::scan`].
-    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<Box<[u8]>, V> {
+    pub fn scan(&self, cursor: Option<Cursor>, limit: usize) -> Page<V::Key, V> {
         self.map.switch.page(cursor, limit, V::load)
     }
 
     /// Shows every entry to `f`, with no lock held; see [`Map::for_each`].
-    pub fn for_each(&self, mut f: impl FnMut(&[u8], &V)) {
-        self.map.switch.visit(V::load, |key, value| f(key, value));
+    pub fn for_each(&self, mut f: impl FnMut(&Spelled<V>, &V)) {
+        self.map.switch.visit(V::load, |key, value| f(key.borrow(), value));
     }
 
-    fn admit(&self, key: &[u8], value: &V) -> Result<(), MapError> {
+    fn admit(&self, key: &Spelled<V>, value: &V) -> Result<(), MapError> {
         let map = || self.address.to_string();
-        if key.len() > self.limits.key_bytes_max {
+        let MapLimits { key_bytes_max, value_bytes_max, .. } = self.limits();
+        let (key_bytes, value_bytes) = (V::Key::length(key), value.length());
+        if key_bytes > key_bytes_max {
             self.cells.add(refusal_cell(1), 1);
-            return Err(MapError::KeyTooLong { map: map(), bytes: key.len(), max: self.limits.key_bytes_max });
+            return Err(MapError::KeyTooLong { map: map(), bytes: key_bytes, max: key_bytes_max });
         }
-        if value.bytes() > self.limits.value_bytes_max {
+        if value_bytes > value_bytes_max {
             self.cells.add(refusal_cell(2), 1);
-            return Err(MapError::ValueTooLong { map: map(), bytes: value.bytes(), max: self.limits.value_bytes_max });
+            return Err(MapError::ValueTooLong { map: map(), bytes: value_bytes, max: value_bytes_max });
         }
         Ok(())
     }
 
-    /// Puts a new key in; false when somebody else was quicker.
-    fn put_absent(&self, key: &[u8], value: V) -> Result<bool, MapError> {
-        let max = self.limits.entries_max;
-        if self.entries.fetch_update(Relaxed, Relaxed, |entries| (entries < max).then_some(entries + 1)).is_err() {
-            self.cells.add(refusal_cell(0), 1);
-            return Err(MapError::Full { map: self.address.to_string(), max });
+    #[cold]
+    fn refuse(&self, lack: Lack, key: &Spelled<V>, value: &V) -> MapError {
+        let map = self.address.to_string();
+        match lack {
+            Lack::Entries => {
+                self.cells.add(refusal_cell(0), 1);
+                MapError::Full { map, max: self.limits().entries_max }
+            }
+            Lack::Bytes => {
+                self.cells.add(refusal_cell(3), 1);
+                let (bytes, max) = (entry_bytes(key, value), self.limits().bytes_max);
+                MapError::OutOfBytes { map, used: self.bytes(), bytes, max }
+            }
         }
-        let put = self.map.switch.put_absent(self.map.hash(key), key.into(), value.store()).is_ok();
+    }
+
+    /// Puts a new key in; false when somebody else was quicker.
+    fn put_absent(&self, key: &Spelled<V>, value: V) -> Result<bool, MapError> {
+        let bytes = entry_bytes(key, &value);
+        self.room.take(bytes).map_err(|lack| self.refuse(lack, key, &value))?;
+        let put = self.map.switch.put_absent(self.map.hash(key), V::Key::new(key), value.store()).is_ok();
         if !put {
-            self.entries.fetch_sub(1, Relaxed);
+            self.room.give(bytes);
         }
         Ok(put)
     }
@@ -400,7 +352,9 @@ impl<V: Hosted> Resource for HostedMap<V> {
             }
         }
         reading.level(&MAP_ENTRIES, &[], self.len() as f64);
-        reading.level(&MAP_ENTRIES_LIMIT, &[], self.limits.entries_max as f64);
+        reading.level(&MAP_ENTRIES_LIMIT, &[], self.limits().entries_max as f64);
+        reading.level(&MAP_BYTES, &[], self.bytes() as f64);
+        reading.level(&MAP_BYTES_LIMIT, &[], self.limits().bytes_max as f64);
         for (index, reason) in REFUSALS.into_iter().enumerate() {
             reading.total(&MAP_REFUSED, &[reason], self.cells.sum(refusal_cell(index)));
         }

@@ -5,7 +5,7 @@
 //! | [`FixedMap`] | you know how many entries there will be, and no operation may ever wait for a map to grow |
 //! | [`FlatMap`] | keys and values are plain data, integers above all: kept in place, read without a store |
 //! | [`Map`] | you embed a map of your own types |
-//! | [`HostedMap`]: [`CounterMap`], [`BytesMap`] | you host a map: byte-string keys, limits, counts of everything it does |
+//! | [`HostedMap`]: [`CounterMap`], [`BytesMap`], [`WordMap`] | you host a map: limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |
 //!
 //! Promises, every backend: operations on one key are linearizable; a value that was put in comes out exactly once,
@@ -50,11 +50,15 @@ mod podium;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod record;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod room;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod scan;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod sharded;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod turn;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod values;
 
 pub use fixed::FixedMap;
 pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};
@@ -63,7 +67,9 @@ pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};
 pub use self::{
     backend::{Backend, BackendError},
     face::Map,
-    hosted::{BytesMap, CounterMap, Hosted, HostedMap, MapError, MapLimits},
+    hosted::{BytesMap, CounterMap, HostedMap, MapError, WordMap},
+    room::MapLimits,
     scan::{Cursor, CursorError, Page},
     turn::{Handover, HandoverRefused, Handovers},
+    values::{Hosted, HostedKey},
 };

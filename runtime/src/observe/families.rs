@@ -77,7 +77,9 @@ families! {
     MAP_OPS = Counter Count "rheostat_map_ops_total" ["op", "outcome"] "Completed operations by kind and by whether the key was there (hit) or not (miss).";
     MAP_ENTRIES = Gauge Items "rheostat_map_entries" [] "Entries in the map.";
     MAP_ENTRIES_LIMIT = Gauge Items "rheostat_map_entries_limit" [] "Entries the map takes before it refuses new keys.";
-    MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long.";
+    MAP_BYTES = Gauge Bytes "rheostat_map_bytes" [] "Bytes of the map's keys and values; what the backend takes beside them is not in it.";
+    MAP_BYTES_LIMIT = Gauge Bytes "rheostat_map_limit_bytes" [] "Bytes of keys and values the map takes before it refuses more.";
+    MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long, out of bytes.";
     MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent until the map has been on a backend whose locks can be seen.";
     MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
     MAP_CAS_FAILURES = Counter Count "rheostat_map_cas_failures_total" [] "Compare-exchanges that operations lost to others and tried again; absent until the map has been on a backend that counts them.";

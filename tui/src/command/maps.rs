@@ -40,7 +40,7 @@ pub enum Op {
     },
     /// Put a value under a key, in the place of any that is there
     #[command(
-        after_help = "In a map of counters the value is a whole number; in one of byte strings (values = \"bytes\" in the configuration) it is any text. A map that is full refuses new keys and exits 1; nothing was changed then."
+        after_help = "In a map of counters the value is a whole number; in one of byte strings (values = \"bytes\" in the configuration) it is any text; in one of words (values = \"words\") key and value are whole numbers from 0. A map that is full refuses new keys and exits 1; nothing was changed then."
     )]
     Put {
         /// The map's address: map.words
@@ -162,6 +162,7 @@ fn show(entry: &Entry, answer: &mut Answer) -> Result<(), Failure> {
     match value {
         _ if answer.is_json() => answer.object(entry),
         MapValue::Counter(counter) => answer.line(format_args!("{counter:>12}  {}", scrubbed(&key.to_text_lossy()))),
+        MapValue::Word(word) => answer.line(format_args!("{word:>12}  {}", scrubbed(&key.to_text_lossy()))),
         MapValue::Bytes(bytes) => {
             answer.line(format_args!("{}  {}", scrubbed(&key.to_text_lossy()), scrubbed(&bytes.to_text_lossy())))
         }

@@ -32,6 +32,7 @@ impl Spelling {
     pub fn value(&self, value: &MapValue) -> String {
         match value {
             MapValue::Counter(counter) => counter.to_string(),
+            MapValue::Word(word) => word.to_string(),
             MapValue::Bytes(bytes) => self.bytes(bytes),
         }
     }

@@ -148,6 +148,7 @@ fn draw_top(scene: &Scene, entries: &[Entry], mut area: Rect, buf: &mut Buffer) 
     for entry in entries {
         let value = match &entry.value {
             MapValue::Counter(counter) => units::grouped(*counter as f64),
+            MapValue::Word(word) => units::grouped(*word as f64),
             MapValue::Bytes(bytes) => bytes.to_string(),
         };
         let text = format!(" {value:>14}  {}", entry.key);

@@ -29,7 +29,7 @@ impl Key {
 /// A map as a worker sees it. Operations say whether the key was there, and keep the book.
 pub(super) trait Loaded: Clone + Send + 'static {
     /// What is put in.
-    type Value: Hosted + Send;
+    type Value: Hosted<Key = Box<[u8]>> + Send;
 
     fn map(&self) -> &HostedMap<Self::Value>;
 
