@@ -78,7 +78,8 @@ impl History {
         self.steps += 1;
         self.last_ms = at_ms;
         for (address, reading) in readings {
-            for sample in &reading.samples {
+            // A line for each part of a strip would be hundreds; what of it is worth remembering is a gauge of its own.
+            for sample in reading.samples.iter().filter(|sample| sample.family.what != What::Strip) {
                 let key = Key::new(address, sample);
                 if let Some(track) = self.tracks.get_mut(&key) {
                     track.step(self.steps, reading.at, sample);
@@ -162,9 +163,7 @@ impl Track {
     fn new(step: u64, at: Moment, sample: &Sample) -> Self {
         let lines = match sample.family.what {
             What::Histogram => vec![Line::new(Some(0.5)), Line::new(Some(0.99))],
-            What::Counter | What::Gauge => vec![Line::new(None)],
-            // A line a part would be hundreds; what of a strip is worth remembering is a gauge of its own.
-            What::Strip => Vec::new(),
+            What::Counter | What::Gauge | What::Strip => vec![Line::new(None)],
         };
         let last_coarse = match &sample.measure {
             Measure::Spread(spread) => (**spread).clone(),
@@ -239,6 +238,7 @@ mod tests {
         let mut reading = Reading { at: now(), samples: Vec::new() };
         reading.total(&families::PIPELINE_SOURCE_BYTES, &[], bytes);
         reading.level(&families::PIPELINE_RUNNING, &[], workers);
+        reading.strip(&families::MAP_SHARD_OPS, &[], Box::new([bytes; 256]));
         reading
     }
 
