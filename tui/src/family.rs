@@ -86,6 +86,12 @@ names! {
     MAP_SHARD_SKEW = "rheostat_map_shard_skew_ratio";
     /// The backend in force.
     MAP_BACKEND = "rheostat_map_backend";
+    /// The phase of the last hand-over.
+    MAP_HANDOVER_PHASE = "rheostat_map_handover_phase";
+    /// Entries the last hand-over began with.
+    MAP_HANDOVER_KEYS = "rheostat_map_handover_items";
+    /// Entries it has moved.
+    MAP_HANDOVER_MOVED = "rheostat_map_handover_progress_items";
     /// Blocks handed out.
     POOL_ALLOCS = "rheostat_pool_allocs_total";
     /// Bytes handed out.

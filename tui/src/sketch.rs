@@ -239,7 +239,7 @@ fn strip(family: &str, per_s: f64, s: f64) -> Sample {
 }
 
 fn map(s: f64) -> Resource {
-    let choices = ["sharded", "lock_free", "papaya"].map(String::from).to_vec();
+    let choices = ["sharded", "lock_free", "papaya", "flat", "fixed"].map(String::from).to_vec();
     let backend = Knob {
         name: "backend".into(),
         value: KnobValue::Choice("sharded".into()),
@@ -261,6 +261,9 @@ fn map(s: f64) -> Resource {
             strip(MAP_SHARD_CONTENTIONS, 1200.0, s),
             sample(MAP_SHARD_SKEW, &[], 5.7),
             sample(MAP_BACKEND, &[("backend", "sharded")], 1.0),
+            sample(MAP_HANDOVER_PHASE, &[("phase", "moving")], 1.0),
+            sample(MAP_HANDOVER_KEYS, &[], 41_203.0),
+            sample(MAP_HANDOVER_MOVED, &[], 18_003.0),
         ],
     )
 }

@@ -74,10 +74,16 @@ impl Host {
     pub fn work(&self) {
         self.runtime.block_on(async {
             let resources = self.client.resources().await.expect("resources");
-            for (kind, knob) in [("stage", "workers"), ("scheduler", "threads")] {
+            let fixed = KnobValue::Choice("fixed".into());
+            let turns = [
+                ("stage", "workers", KnobValue::Integer(3)),
+                ("scheduler", "threads", KnobValue::Integer(3)),
+                ("map", "backend", fixed),
+            ];
+            for (kind, knob, to) in turns {
                 let resource = resources.iter().find(|resource| resource.kind == kind).expect(kind);
-                let turned = self.client.turn(&resource.address, knob, KnobValue::Integer(3)).await;
-                turned.unwrap_or_else(|error| panic!("{}.{knob}=3: {error}", resource.address));
+                let turned = self.client.turn(&resource.address, knob, to.clone()).await;
+                turned.unwrap_or_else(|error| panic!("{}.{knob}={to}: {error}", resource.address));
             }
             for workload in WORKLOADS {
                 self.run(workload).await;

@@ -90,7 +90,7 @@ families! {
     MAP_HANDOVERS = Counter Count "rheostat_map_handovers_total" ["outcome"] "Hand-overs that are over: done, on the backend asked for, or undone, back where they began.";
     MAP_HANDOVER_PHASE = Gauge Count "rheostat_map_handover_phase" ["phase"] "1 for the phase of the last hand-over: opening, moving, going_back, done or undone; 0 for all before the first.";
     MAP_HANDOVER_KEYS = Gauge Items "rheostat_map_handover_items" [] "Entries the last hand-over, or its way back, began with.";
-    MAP_HANDOVER_MOVED = Gauge Items "rheostat_map_handover_moved_items" [] "Entries of those that its migrator has moved; writers move the others.";
+    MAP_HANDOVER_MOVED = Gauge Items "rheostat_map_handover_progress_items" [] "Entries of those that its migrator has moved; writers move the others.";
     MAP_HANDOVER_MOVES = Counter Items "rheostat_map_handover_moved_items_total" [] "Entries moved by migrators in all hand-overs, on ways back too.";
     MAP_HANDOVER_FAILURES = Counter Count "rheostat_map_handover_failures_total" [] "Moves in which a key's or value's own code panicked; they are tried again.";
     MAP_HANDOVER_RETRIES = Counter Count "rheostat_map_handover_retries_total" [] "Operations that began again because a hand-over changed where to look.";

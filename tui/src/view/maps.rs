@@ -8,6 +8,7 @@ use crate::theme::Tone;
 use crate::units::{self, UNKNOWN, or_unknown};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 use rheostat_api::Resource;
 
 static COLUMNS: &[Column<Resource>] = &[
@@ -44,13 +45,7 @@ static COLUMNS: &[Column<Resource>] = &[
         from: 40,
         cell: |scene, row, _| scene.line(Tone::Plain, or_unknown(row.value(MAP_ENTRIES), units::grouped)),
     },
-    Column {
-        head: "BACKEND",
-        width: 9,
-        right: false,
-        from: 60,
-        cell: |scene, row, _| scene.line(Tone::Plain, in_force(row, MAP_BACKEND, "backend")),
-    },
+    Column { head: "BACKEND", width: 15, right: false, from: 60, cell: |scene, row, _| backend(scene, row) },
     Column {
         head: "LOCK WAITS",
         width: 10,
@@ -77,11 +72,25 @@ static COLUMNS: &[Column<Resource>] = &[
     },
 ];
 
+/// Phases of a hand-over that is not over.
+const UNDER_WAY: [&str; 3] = ["opening", "moving", "going_back"];
+
 /// Draws the screen.
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
     let mut left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
     heat::draw(scene, scene.app.subject(), &mut left, buf);
     chart::draw_below(scene, scene.app.subject(), left, buf);
+}
+
+/// The backend in force; while a hand-over is under way the one it goes to, and how far it is.
+fn backend(scene: &Scene, row: &Resource) -> Line<'static> {
+    let backend = in_force(row, MAP_BACKEND, "backend");
+    if !UNDER_WAY.contains(&in_force(row, MAP_HANDOVER_PHASE, "phase").as_str()) {
+        return scene.line(Tone::Plain, backend);
+    }
+    let share = row.value(MAP_HANDOVER_MOVED).zip(row.value(MAP_HANDOVER_KEYS)).filter(|(_, keys)| *keys > 0.0);
+    let share = or_unknown(share.map(|(moved, keys)| (moved / keys).min(1.0)), units::percent);
+    scene.line(Tone::Mark, format!("{} {backend} {share}", scene.theme.signs.to))
 }
 
 /// The label of the sample that is 1 in a family that says which of several is in force.
