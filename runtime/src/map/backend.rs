@@ -67,7 +67,8 @@ impl Backend {
         }
     }
 
-    /// About what an entry costs in bytes, for keys and values of this size together: measured on full tables.
+    /// About what an entry costs in bytes, for keys and values of this size together. An estimate from how each structure
+    /// lays entries out, slack of a table that has just grown included; what they keep on the heap is not in it.
     pub(super) const fn entry_bytes(self, payload: usize) -> usize {
         match self {
             Backend::Sharded => 2 * (payload + 9),

@@ -228,7 +228,7 @@ where
         }
     }
 
-    /// [`hand_over_through`](Self::hand_over_through) with stripes of its own.
+    /// Hands over with stripes of its own, and returns when it is over. One at a time, and the caller holds no guard.
     pub fn hand_over(&self, make: impl FnOnce(usize) -> S, course: &Course) {
         self.hand_over_through(make, course, &Arc::new(Stripes::new()));
     }

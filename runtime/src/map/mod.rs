@@ -8,6 +8,16 @@
 //! | [`HostedMap`]: [`CounterMap`], [`BytesMap`], [`WordMap`] | you host a map: limits, counts of everything it does |
 //! | [`Backend`] | you choose: [`Sharded`](Backend::Sharded) unless you have measured |
 //!
+//! | backend | take it when | what it costs |
+//! |---|---|---|
+//! | [`Sharded`](Backend::Sharded) | you have not measured | readers and writers of a shard wait for each other; a shard that grows holds up all of its own |
+//! | [`LockFree`](Backend::LockFree) | readers must not wait, and keys may share a hash | operations cost several times those of the others, entries about three times the memory |
+//! | [`Papaya`](Backend::Papaya) | many threads read, few keys collide | an allocation for every write; scans walk the whole map for each page |
+//! | [`Fixed`](Backend::Fixed) | no operation may wait for another, and you know about how many entries there will be | an allocation for every write; past its buckets it is slower with every entry |
+//! | [`Flat`](Backend::Flat) | most operations read, or keys and values are integers | writers of a line wait for each other |
+//!
+//! Measured beside their peers: `cargo run --release -p rheostat-peers -- maps`.
+//!
 //! Promises, every backend: operations on one key are linearizable; a value that was put in comes out exactly once,
 //! by `remove`, `insert` or `clear`; guards are never handed out.
 //!
