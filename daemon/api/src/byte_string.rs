@@ -141,7 +141,7 @@ mod tests {
         for (json, says) in [
             ("1.5", "floating point `1.5`, expected a whole number of 64 bits, a text or {\"base64\": \"...\"}"),
             ("null", "expected a whole number"),
-            ("9223372036854775808", "expected a whole number of 64 bits"),
+            ("18446744073709551616", "expected a whole number of 64 bits"),
             (r#"{"base64": "AP8"}"#, "this is no base64"),
             (r#"{"base64": 1}"#, "expected a string"),
             (r#"{"base65": "AP8="}"#, "unknown field `base65`"),
