@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 22] = [
+pub const SCRIPTS: [(&str, &str); 26] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -31,6 +31,10 @@ pub const SCRIPTS: [(&str, &str); 22] = [
     script!("queue-fan-out"),
     script!("queue-slow-consumer"),
     script!("queue-switch-live"),
+    script!("alloc-pairs"),
+    script!("alloc-larson"),
+    script!("alloc-cross-free"),
+    script!("alloc-size-ramp"),
 ];
 
 /// The shipped texts, which `[data.NAME]` takes by `shipped = [..]`: name and text.

@@ -4,6 +4,7 @@
 use rheostat_api::{RunResult, RunVerdict};
 use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::Registry;
+use rheostat_runtime::pool::Level;
 use rheostat_runtime::sync::Arc;
 use rheostat_workloads::engine::{self, Context};
 use rheostat_workloads::{Overrides, Workload, catalogue};
@@ -209,6 +210,46 @@ fn queues_of_every_kind() {
             holds(&run(name, &[("backend", kind.as_str()), ("duration", "200ms")]));
         }
     }
+}
+
+#[test]
+fn alloc_pairs_and_cross_free() {
+    for level in Level::ALL.map(Level::as_str) {
+        holds(&run("alloc-pairs", &[("level", level), ("duration", "150ms")]));
+        let result = run("alloc-cross-free", &[("level", level), ("allocating", "2"), ("duration", "150ms")]);
+        holds(&result);
+        let [pass, take] = [0, 1].map(|op| &result.phases[0].ops[op]);
+        assert!(pass.count >= take.count && take.count > 0, "{pass:?} {take:?}");
+    }
+}
+
+#[test]
+fn alloc_larson() {
+    for level in Level::ALL.map(Level::as_str) {
+        let result = run("alloc-larson", &[("level", level), ("live", "200"), ("duration", "300ms")]);
+        holds(&result);
+        let generations = result.phases[0].ops.iter().find(|op| op.op == "generation").unwrap();
+        assert!(generations.count > 0 && generations.hits == generations.count, "{generations:?}");
+    }
+}
+
+#[test]
+fn alloc_size_ramp() {
+    let result = run("alloc-size-ramp", &[("live", "300"), ("longest", "80KiB"), ("climb", "400ms")]);
+    holds(&result);
+    let held = result.notes.iter().find(|note| note.contains("held at most")).unwrap();
+    assert!(held.starts_with("phase `ramp`: `blocks` held at most") && held.ends_with("% idle"), "{held}");
+}
+
+#[test]
+fn a_pool_that_is_full_is_said_to_be() {
+    let text = catalogue::script("alloc-size-ramp").unwrap().replace("1GiB", "256KiB");
+    let overrides = Overrides { vars: [("climb".into(), "200ms".into())].into(), ..Overrides::default() };
+    let workload = Workload::parse("full", &text, &overrides).unwrap();
+    let result = engine::run(&workload, &Context::new(Arc::new(Registry::new()), "test")).unwrap();
+    assert!(result.checks.iter().all(|check| check.pass && check.compared > 0), "{:?}", result.checks);
+    assert_eq!(result.verdict, RunVerdict::Failed, "not every replacement found a block: {:?}", result.thresholds);
+    assert!(result.notes.iter().any(|note| note.contains("raise its bytes_max")), "{:?}", result.notes);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 use super::RunError;
 use super::context::Context;
 use super::flow::Flow;
+use super::pool_load::Stock;
 use crate::script::{KnobName, MapValue, PipelineTarget, Target, TargetKind, Workload};
 use rheostat_runtime::map::{BytesMap, CounterMap, HostedMap, MapLimits};
 use rheostat_runtime::observe::{Actor, Address, Change, RegistryError, Resource, Value};
-use rheostat_runtime::queue::HostedQueue;
+use rheostat_runtime::pool::{Pool, PoolLimits};
+use rheostat_runtime::queue::{HostedQueue, Ring};
 use rheostat_runtime::sync::{Arc, Mutex};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,7 +23,12 @@ pub(super) enum Player {
     Bytes(Arc<BytesMap>),
     /// A queue.
     Queue(Arc<HostedQueue>),
+    /// A pool.
+    Pool(Stock),
 }
+
+/// Blocks that may be on their way from one worker of a pool to another.
+const PASSED_MAX: usize = 1024;
 
 /// Everything a run drives.
 pub(super) struct Cast<'r> {
@@ -37,7 +44,7 @@ pub(super) struct Cast<'r> {
 }
 
 impl<'r> Cast<'r> {
-    /// Makes the maps and queues, and finds those the host has. Pipelines are made when their first phase begins.
+    /// Makes the maps, queues and pools, and finds those the host has. Pipelines are made when their first phase begins.
     pub fn assemble(context: &'r Context, workload: &'r Workload) -> Result<Self, RunError> {
         let mut cast = Self {
             context,
@@ -86,6 +93,12 @@ impl<'r> Cast<'r> {
                 self.host(queue.clone())?;
                 Some(Player::Queue(queue))
             }
+            TargetKind::Pool(pool) => {
+                let limits = PoolLimits { bytes_max: pool.bytes_max as usize };
+                let pool = Pool::new(target.address.name(), pool.level, limits).map_err(|error| failed(&error))?;
+                self.host(pool.clone())?;
+                Some(Player::Pool(stock(target, pool)?))
+            }
             TargetKind::Pipeline(_) => None,
         })
     }
@@ -99,6 +112,10 @@ impl<'r> Cast<'r> {
                 Err(any) => any.downcast::<BytesMap>().ok().map(Player::Bytes),
             },
             TargetKind::Queue(_) => any.downcast::<HostedQueue>().ok().map(Player::Queue),
+            TargetKind::Pool(_) => match any.downcast::<Pool>() {
+                Ok(pool) => Some(Player::Pool(stock(target, pool)?)),
+                Err(_) => None,
+            },
             TargetKind::Pipeline(_) => return Ok(None),
         };
         player.map(Some).ok_or_else(|| RunError::target(target, &"this kind of it cannot be driven from a workload"))
@@ -115,7 +132,7 @@ impl<'r> Cast<'r> {
         Ok(())
     }
 
-    /// A map or a queue; parsing has checked that it is there.
+    /// A map, a queue or a pool; parsing has checked that it is there.
     pub fn player(&self, target: &str) -> Option<&Player> {
         self.players.get(target)
     }
@@ -134,6 +151,22 @@ impl<'r> Cast<'r> {
             Some(Player::Queue(queue)) => Some(queue),
             _ => None,
         }
+    }
+
+    /// The pool of that target.
+    pub fn stock(&self, target: &str) -> Option<&Stock> {
+        match self.players.get(target) {
+            Some(Player::Pool(stock)) => Some(stock),
+            _ => None,
+        }
+    }
+
+    /// Every pool, by target.
+    pub fn stocks(&self) -> impl Iterator<Item = (&String, &Stock)> {
+        self.players.iter().filter_map(|(name, player)| match player {
+            Player::Pool(stock) => Some((name, stock)),
+            _ => None,
+        })
     }
 
     /// Starts a pipeline unless it runs already. True if it was started now.
@@ -175,6 +208,11 @@ impl<'r> Cast<'r> {
         let resource = self.context.registry.get(&knob.resource).ok()?;
         resource.knobs().into_iter().find(|known| known.name == knob.knob).map(|known| known.value)
     }
+}
+
+fn stock(target: &Target, pool: Arc<Pool>) -> Result<Stock, RunError> {
+    let passed = Ring::new(PASSED_MAX).map_err(|error| RunError::target(target, &error))?;
+    Ok(Stock { pool, passed: Arc::new(passed) })
 }
 
 impl Drop for Cast<'_> {

@@ -4,7 +4,7 @@
 
 use super::cast::{Cast, Player};
 use super::crew::Replay;
-use super::ledger::{Increments, MapBook};
+use super::ledger::{Increments, MapBook, PoolBook};
 use super::oracle::Oracle;
 use super::{RunError, Runner};
 use crate::generate::{Frontier, KeyStream};
@@ -12,6 +12,8 @@ use crate::script::{
     MapOp, MapTarget, PipelineTarget, StageOp, Target, TargetKind, is_incremented, is_replayable, is_walked, map_ops,
 };
 use rheostat_api as api;
+use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LIVE};
+use rheostat_runtime::observe::{Reading, Resource};
 use std::collections::{BTreeMap, HashMap};
 
 /// Differences spelled out in a detail.
@@ -46,6 +48,7 @@ impl Runner<'_> {
                 match &target.kind {
                     TargetKind::Queue(_) => checks.extend(self.queue_conservation(cast, target)),
                     TargetKind::Pipeline(pipeline) => checks.push(self.flow_conservation(cast, target, pipeline)),
+                    TargetKind::Pool(_) => checks.extend(self.pool_conservation(cast, target)),
                     TargetKind::Map(MapTarget { .. }) => {}
                 }
             }
@@ -191,6 +194,38 @@ impl Runner<'_> {
         };
         let pass = pushed > 0 && same && disordered + foreign == 0;
         Some(api::Check { name: "conservation".into(), pass, compared: pushed, detail })
+    }
+
+    /// Blocks allocated against blocks freed, by the workers' books and by the pool's own; frees what is still on its way.
+    fn pool_conservation(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
+        let stock = cast.stock(&target.name)?;
+        let mut book = self.pool_books.get(&target.name).copied().unwrap_or_default();
+        while let Ok(held) = stock.passed.try_pop() {
+            held.free(&mut book);
+        }
+        let mut reading = Reading::default();
+        stock.pool.read(&mut reading);
+        let counted = [&POOL_ALLOCS, &POOL_FREES].map(|family| reading.total_of(family).unwrap_or(0));
+        let live = reading.level_of(&POOL_LIVE).unwrap_or(0.0);
+        let (name, PoolBook { allocated, freed, damaged, .. }) = (&target.name, book);
+        let same = allocated == freed && counted == [allocated, freed] && live == 0.0;
+        let detail = if allocated == 0 {
+            format!("{name}: nothing was allocated, so nothing was compared")
+        } else if damaged > 0 {
+            format!("{name}: of {allocated} blocks, {damaged} were not as they were left: others had them too")
+        } else if !same {
+            format!(
+                "{name}: {allocated} blocks were allocated and {freed} freed; the pool counted {} and {}, and {live} bytes \
+                 in use",
+                counted[0], counted[1]
+            )
+        } else {
+            format!(
+                "{name}: {allocated} blocks allocated and freed, each whole to both ends; the pool counted the same"
+            )
+        };
+        let pass = allocated > 0 && damaged == 0 && same;
+        Some(api::Check { name: "conservation".into(), pass, compared: allocated, detail })
     }
 
     /// What each stage handed on against what the next took, and what the last counted against the map.

@@ -5,15 +5,16 @@ use super::cast::{Cast, Player};
 use super::chooser::Chooser;
 use super::drive::{Driver, OpSpread, Shift, Shiftwork, drive};
 use super::gate::{Done, Gate};
-use super::ledger::{MapBook, QueueBook};
+use super::ledger::{MapBook, PoolBook, QueueBook};
 use super::map_load::{Bytes, Counters, Fill, Loaded, MapLoad};
+use super::pool_load::{Climb, Hands, PoolLoad};
 use super::queue_load::{Echoes, End, QueueLoad, RoundTrips};
 use super::value::Lengths;
 use super::{RunError, Runner};
 use crate::generate::{Frontier, KeyStream, Stream};
 use crate::script::{
-    Arrival, Extent, Group, Insert, Keys, MAP_OPS, MapOp, MapTarget, MapValue, Mix, Phase, QUEUE_OPS, ROUND_TRIP,
-    TargetKind, Work,
+    Arrival, Extent, Group, Insert, Keys, MAP_OPS, MapOp, MapTarget, MapValue, Mix, POOL_OPS, Phase, PoolOp, QUEUE_OPS,
+    ROUND_TRIP, TargetKind, Work,
 };
 use rheostat_runtime::observe::{Spread, now};
 use rheostat_runtime::sync::Arc;
@@ -29,6 +30,7 @@ const HOSTED_VALUE_BYTES: u64 = 16;
 pub(super) struct Books {
     pub maps: Vec<(String, MapBook)>,
     pub queues: Vec<(String, QueueBook)>,
+    pub pools: Vec<(String, PoolBook)>,
     pub replays: Vec<(String, Replay)>,
 }
 
@@ -212,6 +214,20 @@ impl Runner<'_> {
                     }
                     Some(crew)
                 }
+                Work::Pool { target, mix, live } => {
+                    let mut crew = Crew::new(target, worded(mix, &POOL_OPS), *sample, true);
+                    for _ in 0..*workers {
+                        let worker = roster.worker();
+                        let stream = Stream::new(roster.seed, worker);
+                        let driver = self.pool_load(cast, target, worker, mix, *live)?;
+                        let target = target.clone();
+                        crew.hire(driver, &terms, stream, share.next(), |driver: PoolLoad, _| Books {
+                            pools: vec![(target, driver.hands.close())],
+                            ..Books::default()
+                        });
+                    }
+                    Some(crew)
+                }
                 Work::Pipeline { .. } => None,
             });
         }
@@ -293,6 +309,25 @@ impl Runner<'_> {
         };
         let (transit, counted) = (crew.transit.clone(), crew.reported);
         Ok(End { queue, producer, bytes, tagged: 0, book: QueueBook::default(), transit, counted })
+    }
+
+    fn pool_load(
+        &self,
+        cast: &Cast<'_>,
+        target: &str,
+        worker: u64,
+        mix: &Mix<PoolOp>,
+        live: u64,
+    ) -> Result<PoolLoad, RunError> {
+        let stock = cast.stock(target).ok_or_else(|| RunError::missing(target))?.clone();
+        let sizes = match self.workload.target(target).map(|target| &target.kind) {
+            Some(TargetKind::Pool(pool)) => pool.size,
+            _ => return Err(RunError::missing(target)),
+        };
+        let stream = Stream::new(self.workload.seed, worker);
+        let (extra, ops) = (stream.branch(4), Chooser::new(mix, stream.branch(1)));
+        let (live, hands, climb) = (live as usize, Hands::new(worker), sizes.over.map(Climb::new));
+        Ok(PoolLoad { stock, sizes, extra, ops, live, hands, climb })
     }
 
     fn map(&self, cast: &Cast<'_>, target: &str) -> Result<Map, RunError> {

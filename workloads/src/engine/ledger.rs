@@ -143,6 +143,27 @@ impl MapBook {
     }
 }
 
+/// The book of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PoolBook {
+    pub allocated: u64,
+    pub freed: u64,
+    /// Allocations the pool refused, and threads the system did.
+    pub refused: u64,
+    /// Blocks whose bytes had changed when they were freed: somebody else had them too.
+    pub damaged: u64,
+}
+
+impl PoolBook {
+    /// Adds the book of another worker.
+    pub fn merge(&mut self, other: Self) {
+        self.allocated += other.allocated;
+        self.freed += other.freed;
+        self.refused += other.refused;
+        self.damaged += other.damaged;
+    }
+}
+
 /// A multiset of keys with old values, as a [`Tally`] is one of tags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Increments {

@@ -25,6 +25,7 @@ mod map_load;
 mod oracle;
 mod pace;
 mod phase;
+mod pool_load;
 mod queue_load;
 mod value;
 
@@ -34,7 +35,7 @@ use crate::generate::Frontier;
 use crate::script::{Extent, Outcome, Target, Workload};
 use cast::Cast;
 use crew::Replay;
-use ledger::{MapBook, QueueBook};
+use ledger::{MapBook, PoolBook, QueueBook};
 use phase::Ending;
 use rheostat_api as api;
 use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
@@ -142,6 +143,7 @@ struct Runner<'r> {
     notes: Vec<String>,
     map_books: BTreeMap<String, MapBook>,
     queue_books: BTreeMap<String, QueueBook>,
+    pool_books: BTreeMap<String, PoolBook>,
     /// What every worker asked of a map.
     replays: BTreeMap<String, Vec<Replay>>,
     /// How far the keys of maps reach.
@@ -170,6 +172,7 @@ impl<'r> Runner<'r> {
             notes: Vec::new(),
             map_books: BTreeMap::new(),
             queue_books: BTreeMap::new(),
+            pool_books: BTreeMap::new(),
             replays: BTreeMap::new(),
             frontiers: BTreeMap::new(),
             loaded_keys: BTreeMap::new(),
@@ -337,6 +340,12 @@ impl<'r> Runner<'r> {
             if book.refused > 0 {
                 let refused = book.refused;
                 self.notes.push(format!("`{name}` refused {refused} operations: it was full; raise its entries_max"));
+            }
+        }
+        for (name, book) in &self.pool_books {
+            if book.refused > 0 {
+                let refused = book.refused;
+                self.notes.push(format!("`{name}` refused {refused} blocks: it was full; raise its bytes_max"));
             }
         }
     }

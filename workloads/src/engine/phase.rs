@@ -11,8 +11,10 @@ use super::pace::Pace;
 use super::{RunError, Runner};
 use crate::script::{Arrival, END_TO_END, Event, Extent, Phase, TargetKind};
 use rheostat_api as api;
-use rheostat_runtime::observe::{Moment, Snapshot, now};
+use rheostat_runtime::observe::families::{POOL_LIVE, POOL_SLABS};
+use rheostat_runtime::observe::{Moment, Reading, Resource, Snapshot, now};
 use rheostat_runtime::sync::{Arc, thread};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Time between two looks at how far a phase is.
@@ -45,6 +47,8 @@ struct Watched {
     pace: Pace,
     /// Resident bytes at the first look, and the most since.
     memory: Option<(u64, u64)>,
+    /// Of each pool when it held most from the system: how much that was, and how much of it was in use.
+    pools: BTreeMap<String, (f64, f64)>,
 }
 
 impl Watched {
@@ -53,6 +57,19 @@ impl Watched {
         if let Some(bytes) = resident_bytes() {
             let (first, most) = self.memory.unwrap_or((bytes, bytes));
             self.memory = Some((first, most.max(bytes)));
+        }
+    }
+
+    fn look_at_pools(&mut self, cast: &Cast<'_>) {
+        for (name, stock) in cast.stocks() {
+            let mut reading = Reading::default();
+            stock.pool.read(&mut reading);
+            let held = reading.level_of(&POOL_SLABS).unwrap_or(0.0);
+            let in_use = reading.level_of(&POOL_LIVE).unwrap_or(0.0);
+            let most = self.pools.entry(name.clone()).or_default();
+            if held > most.0 {
+                *most = (held, in_use);
+            }
         }
     }
 
@@ -89,6 +106,8 @@ struct Gathered {
     items_per_s_min: Option<f64>,
     /// Bytes by which the process grew at most.
     memory_growth: Option<u64>,
+    /// What pools held and what of it was in use, when that was most.
+    pools: BTreeMap<String, (f64, f64)>,
     /// By crew, by worker.
     works: Vec<Vec<Shiftwork>>,
     events: Vec<api::Event>,
@@ -190,7 +209,8 @@ impl Runner<'_> {
                 (None, Ok(events)) => {
                     let events = events.unwrap_or_default();
                     let (items_per_s_min, memory_growth) = (watched.pace.slowest(), watched.memory_growth());
-                    Ok(Gathered { ending, duration, items_per_s_min, memory_growth, works, events, flows })
+                    let pools = watched.pools;
+                    Ok(Gathered { ending, duration, items_per_s_min, memory_growth, pools, works, events, flows })
                 }
                 (Some(panic), _) | (None, Err(panic)) => Err(RunError::panicked(&*panic)),
             }
@@ -224,6 +244,7 @@ impl Runner<'_> {
             let elapsed = began.elapsed();
             let mut look = LOOK;
             watched.look(elapsed, items);
+            watched.look_at_pools(cast);
             match phase.extent {
                 Extent::Duration(duration) if elapsed >= duration => return Ending::Done,
                 Extent::Duration(duration) => look = look.min(duration - elapsed),
@@ -294,13 +315,17 @@ impl Runner<'_> {
         for (target, book) in books.queues {
             self.queue_books.entry(target).or_default().merge(book);
         }
+        for (target, book) in books.pools {
+            self.pool_books.entry(target).or_default().merge(book);
+        }
         for (target, replay) in books.replays {
             self.replays.entry(target).or_default().push(replay);
         }
     }
 
     fn report_phase(&mut self, phase: &Phase, crews: &[Crew], pipelines: &[String], gathered: Gathered) {
-        let Gathered { ending, duration, items_per_s_min, memory_growth, works, events, flows } = gathered;
+        let Gathered { ending, duration, items_per_s_min, memory_growth, pools, works, events, flows } = gathered;
+        self.note_pools(phase, &pools);
         let reported = crews.iter().zip(&works).filter(|(crew, _)| crew.reported);
         let span = reported.clone().flat_map(|(_, works)| works).map(|work| (work.began, work.ended));
         let span = span.reduce(|(began, ended), next| (began.min(next.0), ended.max(next.1)));
@@ -354,6 +379,17 @@ impl Runner<'_> {
                     phase.name
                 ));
             }
+        }
+    }
+
+    /// What a pool keeps over what is in use is what it costs beside time.
+    fn note_pools(&mut self, phase: &Phase, pools: &BTreeMap<String, (f64, f64)>) {
+        for (name, (held, in_use)) in pools.iter().filter(|(_, (held, _))| *held > 0.0) {
+            let (idle, phase) = (100.0 * (1.0 - in_use / held), &phase.name);
+            let [held, in_use] = [held, in_use].map(|bytes| crate::unit::bytes(*bytes as u64));
+            self.notes.push(format!(
+                "phase `{phase}`: `{name}` held at most {held}, of which {in_use} were in blocks in use: {idle:.0} % idle"
+            ));
         }
     }
 

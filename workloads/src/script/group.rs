@@ -2,6 +2,7 @@
 
 use super::document::{Section, Walk};
 use super::limits;
+use super::pool::{POOL_OPS, PoolOp};
 use super::target::{TargetKind, Targets};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -72,6 +73,15 @@ pub enum Work {
         mix: Mix<QueueOp>,
         /// Whether a push to a full queue waits for room, or is counted as rejected.
         waits: bool,
+    },
+    /// A mix of operations on a pool.
+    Pool {
+        /// The pool target.
+        target: String,
+        /// Operations by weight.
+        mix: Mix<PoolOp>,
+        /// Blocks a worker holds, for operations on those it holds.
+        live: u64,
     },
     /// Pushes to one queue, then waits for the answer in the other: one operation.
     RoundTrip {
@@ -176,7 +186,10 @@ impl Work {
     /// The targets it touches.
     pub fn targets(&self) -> Vec<&str> {
         match self {
-            Work::Map { target, .. } | Work::Queue { target, .. } | Work::Pipeline { target } => vec![target],
+            Work::Map { target, .. }
+            | Work::Queue { target, .. }
+            | Work::Pool { target, .. }
+            | Work::Pipeline { target } => vec![target],
             Work::RoundTrip { send, recv } | Work::Echo { recv, send } => vec![send, recv],
         }
     }
@@ -221,6 +234,20 @@ pub(super) fn read_group(mut section: Section<'_, '_>, walk: &Walk<'_>, targets:
                     };
                     Some(Work::Queue { target: target_name, mix: mix?, waits: waits? })
                 }
+                TargetKind::Pool(_) => {
+                    let mix = read_mix(&mut section, &POOL_OPS);
+                    let live_at = section.place("live");
+                    if let (Some(at), Some(mix)) = (&live_at, &mix)
+                        && !mix.has(&[PoolOp::Replace, PoolOp::Generation])
+                    {
+                        walk.fault(at.clone(), "`live` goes with replace or generation in the mix");
+                    }
+                    let live = match live_at {
+                        Some(_) => section.count("live", 1..=limits::LIVE_MAX),
+                        None => Some(1000),
+                    };
+                    Some(Work::Pool { target: target_name, mix: mix?, live: live? })
+                }
                 TargetKind::Pipeline(_) => {
                     const KEYS: [&str; 5] = ["mix", "workers", "arrival", "think", "sample"];
                     for key in KEYS {
@@ -258,7 +285,7 @@ pub(super) fn read_group(mut section: Section<'_, '_>, walk: &Walk<'_>, targets:
     };
     // A group whose target is unknown may hold a mix for it.
     if group.is_none() {
-        ["mix", "scan", "hold", "full"].iter().for_each(|key| _ = section.take(key));
+        ["mix", "scan", "hold", "full", "live"].iter().for_each(|key| _ = section.take(key));
     }
     section.finish();
     Some(Group { work: group?, workers: workers?, arrival: arrival?, think: think?, sample: sample? })

@@ -45,7 +45,13 @@ pub const ITEMS_MAX: u64 = 1_000_000_000;
 pub const QUEUE_CAPACITY_MAX: u64 = rheostat_runtime::queue::HOSTED_CAPACITY_MAX as u64;
 /// Bytes of an item or a value.
 pub const VALUE_BYTES_MAX: u64 = 1 << 20;
-/// Least bytes of a queue's item: who pushed it, and as which one.
+/// Bytes of a block.
+pub const BLOCK_BYTES_MAX: u64 = 64 << 20;
+/// Blocks a worker holds.
+pub const LIVE_MAX: u64 = 1_000_000;
+/// Least bytes a pool may hold from the system.
+pub const POOL_BYTES_MIN: u64 = 64 << 10;
+/// Least bytes of a queue's item or a pool's block: whose it is, and which one.
 pub const ITEM_BYTES_MIN: u64 = 16;
 /// Exponents of a zipfian distribution.
 pub const THETA_MAX: f64 = 10.0;

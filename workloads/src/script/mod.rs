@@ -11,11 +11,13 @@ mod group;
 pub mod limits;
 mod phase;
 mod plan;
+mod pool;
 mod report;
 mod target;
 
 pub use data::{Data, Origin};
 pub(crate) use group::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
+pub(crate) use pool::POOL_OPS;
 pub(crate) use report::{is_incremented, is_replayable, is_walked, map_ops};
 
 pub use event::{Event, KnobName};
@@ -23,6 +25,7 @@ pub use expression::{Condition, Outcome};
 pub use group::{Arrival, Group, MapOp, Mix, QueueOp, Schedule, Work};
 pub use phase::{Extent, Insert, Phase, Role};
 pub use plan::{Plan, PlannedPhase};
+pub use pool::{PoolOp, PoolTarget, Sizes};
 pub use report::{Checks, Threshold, Top};
 pub use rheostat_runtime::map::Backend;
 pub use target::{

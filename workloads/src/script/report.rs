@@ -5,6 +5,7 @@ use super::expression::{Condition, Vocabulary};
 use super::group::{MAP_OPS, MapOp, QUEUE_OPS, ROUND_TRIP, Work};
 use super::limits;
 use super::phase::{Phase, Role};
+use super::pool::POOL_OPS;
 use super::target::{END_TO_END, Keys, MapTarget, MapValue, StageOp, Target, TargetKind, Targets};
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -12,7 +13,8 @@ use toml::Spanned;
 /// Checks made at the end, whatever the figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checks {
-    /// Pushed equals popped plus left, nothing twice, in order per producer; what one stage handed on, the next took.
+    /// Pushed equals popped plus left, nothing twice, in order per producer; what one stage handed on, the next took;
+    /// allocated equals freed, and no block was held by two.
     pub conservation: bool,
     /// The sum of acknowledged updates equals the sum in the map.
     pub lost_updates: bool,
@@ -65,7 +67,7 @@ pub(super) fn read_checks(
         let own = || targets.iter().filter(|target| !target.hosted).map(|target| &target.kind);
         let checkable = own().any(|kind| !matches!(kind, TargetKind::Map(_)));
         if checks.conservation && !checkable {
-            section.fault("`conservation` needs a queue or a pipeline that the run makes itself");
+            section.fault("`conservation` needs a queue, a pool or a pipeline that the run makes itself");
         }
         let counters = own()
             .any(|kind| matches!(kind, TargetKind::Map(MapTarget { value: MapValue::Counter, keys: Some(_), .. })));
@@ -201,6 +203,7 @@ fn vocabulary(targets: &Targets, phases: &[Option<Phase>]) -> Vocabulary {
                 let round_trip = works.iter().any(asked).then_some(ROUND_TRIP);
                 QUEUE_OPS.iter().map(|(name, _)| *name).chain(round_trip).chain([END_TO_END]).collect()
             }
+            TargetKind::Pool(_) => POOL_OPS.iter().map(|(name, _)| *name).collect(),
             TargetKind::Pipeline(pipeline) => pipeline.stages.iter().map(|stage| stage.name.as_str()).collect(),
         };
         if matches!(target.kind, TargetKind::Pipeline(_)) {

@@ -1,8 +1,9 @@
-//! What a workload drives: maps, queues and pipelines, its own or the host's.
+//! What a workload drives: maps, queues, pools and pipelines, its own or the host's.
 
 use super::data::Declared;
 use super::document::{Known, Section, Walk};
 use super::expression::RESERVED;
+use super::pool::{PoolTarget, read_pool};
 use super::{NOT_A_NAME, is_name, limits};
 use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::{Address, Kind};
@@ -42,6 +43,7 @@ impl Target {
             _ if self.hosted => 0,
             TargetKind::Map(map) => map.keys.map_or(0, Keys::items).saturating_mul(self.entry_bytes()),
             TargetKind::Queue(queue) => queue.capacity.saturating_mul(SLOT_BYTES + queue.item),
+            TargetKind::Pool(pool) => pool.bytes_max,
             TargetKind::Pipeline(pipeline) => {
                 pipeline.stages.iter().map(|stage| (stage.capacity + stage.workers) * BATCH_BYTES).sum()
             }
@@ -56,6 +58,8 @@ pub enum TargetKind {
     Map(MapTarget),
     /// A queue.
     Queue(QueueTarget),
+    /// An allocator pool.
+    Pool(PoolTarget),
     /// A pipeline.
     Pipeline(PipelineTarget),
 }
@@ -238,7 +242,7 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Decla
     let mut targets = Targets { read: Vec::new(), names: Vec::new() };
     let mut like = Vec::new();
     let mut maps = Vec::new();
-    root.require("target", "what to drive: [target.NAME] with kind = \"map\", \"queue\" or \"pipeline\"");
+    root.require("target", "what to drive: [target.NAME] with kind = \"map\", \"queue\", \"pool\" or \"pipeline\"");
     let Some(mut all) = root.table("target", "[target]") else { return targets };
     for (name, node) in all.take_all() {
         if !is_name(name.get_ref()) {
@@ -270,7 +274,7 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Decla
     for (index, name, model) in like {
         let Some(found) = targets.find(walk, &model) else { continue };
         if found.hosted || matches!(found.kind, TargetKind::Pipeline(_)) {
-            let message = "`like` copies a map or a queue that the run makes; write this target out";
+            let message = "`like` copies a map, a queue or a pool that the run makes; write this target out";
             walk.fault(model.span(), message);
             continue;
         }
@@ -299,7 +303,8 @@ fn read(
     data: &Declared,
     maps: &mut Vec<Spanned<String>>,
 ) -> Option<Target> {
-    const KINDS: [(&str, Kind); 3] = [("map", Kind::Map), ("queue", Kind::Queue), ("pipeline", Kind::Pipeline)];
+    const KINDS: [(&str, Kind); 4] =
+        [("map", Kind::Map), ("queue", Kind::Queue), ("pool", Kind::Pool), ("pipeline", Kind::Pipeline)];
     let hosted = section.string("use", "the address of a resource the host has, such as \"map.words\"");
     let (kind, address) = if let Some(hosted) = &hosted {
         let address: Address = match hosted.get_ref().parse() {
@@ -310,12 +315,15 @@ fn read(
             }
         };
         if !KINDS.iter().any(|(_, kind)| *kind == address.kind()) {
-            walk.fault(hosted.span(), format!("`{address}` cannot be driven: use a map, a queue or a pipeline"));
+            walk.fault(
+                hosted.span(),
+                format!("`{address}` cannot be driven: use a map, a queue, a pool or a pipeline"),
+            );
             return None;
         }
         (address.kind(), Some(address))
     } else {
-        section.require("kind", "one of map, queue, pipeline; or set `use` to the address of a hosted resource");
+        section.require("kind", "one of map, queue, pool, pipeline; or set `use` to the address of a hosted resource");
         let kind = section.word("kind", &KINDS)?;
         (kind, Address::new(kind, name.get_ref()).ok())
     };
@@ -323,6 +331,7 @@ fn read(
     let kind = match kind {
         Kind::Map => TargetKind::Map(read_map(section, walk, hosted)?),
         Kind::Queue => TargetKind::Queue(read_queue(section, hosted)?),
+        Kind::Pool => TargetKind::Pool(read_pool(section, hosted)?),
         _ if hosted => {
             TargetKind::Pipeline(PipelineTarget { from: String::new(), repeat: true, rate: None, stages: Vec::new() })
         }
