@@ -1,6 +1,7 @@
 //! Builds what a configuration says and hosts it.
 
 use crate::config::{self, Level, Op, Resources, Values};
+use rheostat_runtime::alloc::HostedAllocator;
 use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The name of the process's own domain of reclamation: there is always the one.
-const DOMAIN: &str = "process";
+/// The name of the process's own domain of reclamation, and of its allocator: there is always the one.
+const PROCESS: &str = "process";
 
 /// The resources of this daemon.
 pub(crate) struct Host {
@@ -102,7 +103,8 @@ impl Host {
                 .map_err(|error| HostError::Scheduler { name: config.name.clone(), error })?;
             registry.add(scheduler)?;
         }
-        registry.add(HostedDomain::of_process(DOMAIN).expect("a good name"))?;
+        registry.add(HostedDomain::of_process(PROCESS).expect("a good name"))?;
+        registry.add(HostedAllocator::of_process(PROCESS, |_| ()).expect("a good name"))?;
         let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
             let pipeline = spec(config, &maps, &pools, &limits.knobs)?

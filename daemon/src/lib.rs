@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Config`] | everything decided, read from TOML: [`Config::load`] |
 //! | [`start`], [`Daemon`] | a daemon at work in this process; `rheostatd` is little more than this |
+//! | [`Tracked`] | what a process wraps its global allocator in to know which of its stages and runs allocates |
 //! | [`Signals`] | what a process that is nothing but a daemon listens to |
 //!
 //! Inside: `host` builds the resources, `sampler` looks at them four times a second for `history` and the stream,
@@ -31,4 +32,5 @@ pub use config::{Config, Faults, Origin, Overrides};
 pub use daemon::{Daemon, StartError, Stopped, start};
 pub use host::HostError;
 pub use lock::LockError;
+pub use rheostat_runtime::alloc::Tracked;
 pub use signals::{Asked, Signals};

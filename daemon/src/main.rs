@@ -1,14 +1,16 @@
 //! `rheostatd`: a daemon from the command line.
 
 use clap::{Args, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, start};
+use rheostat_runtime::alloc::Tracked;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Tracked<MiMalloc> = Tracked::new(MiMalloc);
 
 /// Prints a line for people. A closed standard error is no reason to die, as `eprintln` would.
 macro_rules! say {

@@ -6,6 +6,7 @@
 //! | [`queue`] | threads hand work to each other through a bounded ring |
 //! | [`map`] | threads share a map, and which structure it is should be a choice |
 //! | [`pool`] | blocks of memory are taken and given back by many threads |
+//! | [`alloc`] | you want to know which part of your process allocates |
 //! | [`scheduler`] | parallel regions run on threads whose number you want to turn |
 //! | [`observe`] | you host any of these, or something of your own, with counters, knobs and a journal |
 //! | [`reclaim`] | you free memory that other threads may be reading |
@@ -16,6 +17,7 @@ pub mod reclaim;
 // What counts and hosts stands on statics and foreign structures that no model can see; models check protocols.
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod observe;
+pub mod alloc;
 pub mod queue;
 pub mod map;
 #[cfg(not(any(rt_loom, rt_shuttle)))]

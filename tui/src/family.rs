@@ -26,6 +26,10 @@ names! {
     PIPELINE_DEAD_LETTERS = "rheostat_pipeline_dead_letter_items_total";
     /// Source to sink.
     PIPELINE_LATENCY = "rheostat_pipeline_latency_seconds";
+    /// Bytes the source allocated.
+    PIPELINE_SOURCE_ALLOC_BYTES = "rheostat_pipeline_source_allocated_bytes_total";
+    /// Bytes the source freed.
+    PIPELINE_SOURCE_FREED_BYTES = "rheostat_pipeline_source_freed_bytes_total";
     /// Workers running.
     STAGE_WORKERS = "rheostat_stage_workers";
     /// Workers asked for.
@@ -52,6 +56,10 @@ names! {
     STAGE_SERVICE = "rheostat_stage_service_seconds";
     /// Records set aside by a stage.
     STAGE_ERRORS = "rheostat_stage_errors_total";
+    /// Bytes a stage's workers allocated.
+    STAGE_ALLOC_BYTES = "rheostat_alloc_attributed_bytes_total";
+    /// Bytes they freed.
+    STAGE_FREED_BYTES = "rheostat_alloc_attributed_freed_bytes_total";
     /// Items accepted by a queue.
     QUEUE_ENQUEUED = "rheostat_queue_enqueued_items_total";
     /// Items taken out of a queue.
@@ -104,6 +112,10 @@ names! {
     POOL_LOCK_CONTENTIONS = "rheostat_pool_lock_contentions_total";
     /// The level in force.
     POOL_LEVEL = "rheostat_pool_level";
+    /// Bytes the process allocated.
+    ALLOCATOR_BYTES = "rheostat_allocator_allocated_bytes_total";
+    /// Bytes it freed.
+    ALLOCATOR_FREED_BYTES = "rheostat_allocator_freed_bytes_total";
     /// Threads of a scheduler.
     SCHEDULER_THREADS = "rheostat_scheduler_threads";
     /// Parallel regions run.
@@ -118,6 +130,7 @@ pub fn throughput(kind: &str) -> Option<&'static str> {
         "queue" => QUEUE_DEQUEUED,
         "map" => MAP_OPS,
         "pool" => POOL_ALLOCS,
+        "allocator" => ALLOCATOR_BYTES,
         "scheduler" => SCHEDULER_REGIONS,
         _ => return None,
     })

@@ -1,12 +1,17 @@
 //! `rheostat`: see `rheostat --help`.
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use rheostat_tui::command::{self, Cli};
 use rheostat_tui::exit::{Exit, Failure};
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[cfg(feature = "embedded")]
+static ALLOCATOR: rheostat_daemon::Tracked<MiMalloc> = rheostat_daemon::Tracked::new(MiMalloc);
+#[global_allocator]
+#[cfg(not(feature = "embedded"))]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Also where the command line itself is wrong.

@@ -40,6 +40,7 @@ pub fn snapshot(step: u64) -> Snapshot {
             queue(s),
             map(s),
             pool(s),
+            allocator(s),
             scheduler(s),
         ],
         runs: vec![run(s)],
@@ -195,6 +196,8 @@ fn pipeline(s: f64) -> Resource {
             sample(PIPELINE_SOURCE_STATE, &[("state", "idle")], 0.0),
             sample(PIPELINE_SOURCE_STATE, &[("state", "backpressured")], 0.6 * s),
             sample(PIPELINE_DEAD_LETTERS, &[], 0.0),
+            sample(PIPELINE_SOURCE_ALLOC_BYTES, &[], 2_100_000.0 * s),
+            sample(PIPELINE_SOURCE_FREED_BYTES, &[], 90_000.0 * s),
             spread(PIPELINE_LATENCY, 0.0021, 0.041),
         ],
     )
@@ -227,6 +230,8 @@ fn stage(name: &str, workers: i64, s: f64) -> Resource {
             spread(STAGE_QUEUE_WAIT, 0.0011, 0.0413),
             spread(STAGE_SERVICE, 210e-6, 0.0019),
             sample(STAGE_ERRORS, &[("reason", "panic")], 0.0),
+            sample(STAGE_ALLOC_BYTES, &[], 40.0 * records * s),
+            sample(STAGE_FREED_BYTES, &[], 36.0 * records * s),
         ],
     )
 }
@@ -284,6 +289,21 @@ fn pool(s: f64) -> Resource {
             class(POOL_CACHE_FILLS, "4096", 90.0 * s),
             class(POOL_LOCK_CONTENTIONS, "4096", 0.0),
             sample(POOL_LEVEL, &[("level", "thread_cached")], 1.0),
+        ],
+    )
+}
+
+fn allocator(s: f64) -> Resource {
+    let class = |family: &str, class: &'static str, value| sample(family, &[("class", class)], value);
+    resource(
+        "allocator.process",
+        "allocator",
+        vec![],
+        vec![
+            class(ALLOCATOR_BYTES, "outside", 3_000_000.0 + 1_200_000.0 * s),
+            class(ALLOCATOR_BYTES, "pipelines", 60_000_000.0 + 98_600_000.0 * s),
+            class(ALLOCATOR_FREED_BYTES, "outside", 1_200_000.0 * s),
+            class(ALLOCATOR_FREED_BYTES, "pipelines", 98_600_000.0 * s),
         ],
     )
 }

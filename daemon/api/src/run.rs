@@ -193,6 +193,10 @@ pub struct Phase {
     /// Bytes by which the host's resident memory grew at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_growth_bytes: Option<u64>,
+    /// Bytes that the phase's own workers allocated, on their threads; absent for a phase without any, and where the
+    /// host does not track.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated_bytes: Option<u64>,
     /// Bytes read; 0 where there are none.
     pub bytes: u64,
     /// Bytes per second.

@@ -45,7 +45,15 @@ fn everything_declared_of_what_is_hosted_is_exposed() {
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
     let samples = samples(&answer.body);
-    let tables = [families::PIPELINE, families::STAGE, families::QUEUE, families::MAP, families::POOL, families::HOST];
+    let tables = [
+        families::PIPELINE,
+        families::STAGE,
+        families::QUEUE,
+        families::MAP,
+        families::POOL,
+        families::ALLOCATOR,
+        families::HOST,
+    ];
     for family in tables.into_iter().flatten().filter(|family| family.what != What::Strip) {
         let help = format!("# HELP {} {}", family.name, family.help);
         assert!(answer.body.contains(&help), "{} is not exposed", family.name);
@@ -75,6 +83,10 @@ fn everything_declared_of_what_is_hosted_is_exposed() {
     let uptime = value("rheostat_uptime_seconds");
     assert!((states - uptime).abs() < 0.5 + uptime * 0.1, "states sum to {states}, uptime is {uptime}");
     assert!(value("process_resident_memory_bytes") > 1e6);
+    // The binary tracks: each stage is charged for what it does, and the sums are the process's.
+    let charged = value(&format!("rheostat_alloc_attributed_bytes_total{{{of}}}"));
+    let pipelines = value("rheostat_allocator_allocated_bytes_total{allocator=\"process\",class=\"pipelines\"}");
+    assert!(charged > 0.0 && pipelines >= charged, "{charged} of {pipelines}");
     assert_eq!(value("rheostat_map_backend{map=\"words\",backend=\"sharded\"}"), 1.0);
 }
 

@@ -11,6 +11,13 @@
 //! | `names` | tests that need the files and the declared families only |
 //! | `live` | the test that runs everything |
 
+use rheostat_runtime::alloc::Tracked;
+use std::alloc::System;
+
+/// The host lives in this process, which opts in as `rheostatd` does.
+#[global_allocator]
+static ALLOCATOR: Tracked<System> = Tracked::new(System);
+
 mod board;
 mod grafana;
 mod host;

@@ -13,12 +13,13 @@ const COUNTER_READERS: [&str; 4] = ["rate", "irate", "increase", "resets"];
 
 /// Labels of every family of the product, those of the address included.
 fn declared() -> BTreeMap<&'static str, (&'static Family, BTreeSet<&'static str>)> {
-    let tables: [(&[&'static Family], &[&'static str]); 8] = [
+    let tables: [(&[&'static Family], &[&'static str]); 9] = [
         (families::PIPELINE, &["pipeline"]),
         (families::STAGE, &["pipeline", "stage"]),
         (families::QUEUE, &["queue"]),
         (families::MAP, &["map"]),
         (families::POOL, &["pool"]),
+        (families::ALLOCATOR, &["allocator"]),
         (families::SCHEDULER, &["scheduler"]),
         (families::RECLAIM, &["domain"]),
         (families::HOST, &[]),

@@ -1,8 +1,9 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- counters|queue [CASE]|maps [CASE]|reclaim|words [PATH]|all`. Figures of a shared machine move; what counts
+//! `cargo run --release -p rheostat-bench -- alloc|counters|queue [CASE]|maps [CASE]|reclaim|words [PATH]|all`. Figures of a shared machine move; what counts
 //! are the ratios, with their spread. Every table prints what proves that the work was equal.
 
+mod alloc;
 mod counters;
 mod maps;
 mod measure;
@@ -16,8 +17,10 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str = "usage: rheostat-bench counters | queue [CASE] | maps [CASE] | reclaim | words [PATH..] | all
+const USAGE: &str =
+    "usage: rheostat-bench alloc | counters | queue [CASE] | maps [CASE] | reclaim | words [PATH..] | all
 
+  alloc         what it costs to know who allocates, per allocation and free
   counters      what an increment and a histogram record cost, by threads
   queue CASE    the ring beside crossbeam's queues; CASE picks one, such as 'pair' or '1P1C bulk 64'
   reclaim       what a pin costs, beside crossbeam-epoch's and seize's
@@ -32,12 +35,14 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     measure::describe_machine();
     match case.as_str() {
+        "alloc" => unpinned(alloc::run),
         "counters" => unpinned(counters::run),
         "queue" => unpinned(|| queue::run(rest.first().map(String::as_str))),
         "reclaim" => unpinned(reclaim::run),
         "maps" => unpinned(|| maps::run(rest.first().map(String::as_str))),
         "words" => unpinned(|| words::run(&rest)),
         "all" => {
+            unpinned(alloc::run);
             unpinned(counters::run);
             unpinned(|| queue::run(None));
             unpinned(reclaim::run);

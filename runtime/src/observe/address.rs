@@ -17,6 +17,8 @@ pub enum Kind {
     Map,
     /// An allocator pool.
     Pool,
+    /// The allocator of the whole process.
+    Allocator,
     /// A hosted trie.
     Trie,
     /// Byte strings to symbols and back.
@@ -29,8 +31,17 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind whose addresses start with its own name; a stage's start with `pipeline`.
-    const HEADS: [Kind; 8] =
-        [Kind::Pipeline, Kind::Queue, Kind::Map, Kind::Pool, Kind::Trie, Kind::Interner, Kind::Scheduler, Kind::Domain];
+    const HEADS: [Kind; 9] = [
+        Kind::Pipeline,
+        Kind::Queue,
+        Kind::Map,
+        Kind::Pool,
+        Kind::Allocator,
+        Kind::Trie,
+        Kind::Interner,
+        Kind::Scheduler,
+        Kind::Domain,
+    ];
 
     /// The kind as it is spelled in addresses, JSON and labels.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +51,7 @@ impl Kind {
             Kind::Queue => "queue",
             Kind::Map => "map",
             Kind::Pool => "pool",
+            Kind::Allocator => "allocator",
             Kind::Trie => "trie",
             Kind::Interner => "interner",
             Kind::Scheduler => "scheduler",
@@ -69,7 +81,7 @@ pub enum AddressError {
     /// The part before the first dot names no kind.
     #[error(
         "`{0}` does not start with a kind of resource: write kind.name, where kind is pipeline, queue, map, pool, \
-         trie, interner, scheduler or domain"
+         allocator, trie, interner, scheduler or domain"
     )]
     Kind(String),
     /// A name breaks the rule for names.

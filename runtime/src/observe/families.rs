@@ -31,6 +31,8 @@ families! {
     PIPELINE_REPLACED = Counter Count "rheostat_pipeline_replaced_sequences_total" [] "Invalid UTF-8 sequences that were replaced.";
     PIPELINE_CUT = Counter Items "rheostat_pipeline_cut_items_total" [] "Records longer than the record limit, handed on in pieces.";
     PIPELINE_DEAD_LETTERS = Counter Items "rheostat_pipeline_dead_letter_items_total" [] "Records set aside because an op failed on them.";
+    PIPELINE_SOURCE_ALLOC_BYTES = Counter Bytes "rheostat_pipeline_source_allocated_bytes_total" [] "Bytes the source's thread allocated; absent in a process that does not track.";
+    PIPELINE_SOURCE_FREED_BYTES = Counter Bytes "rheostat_pipeline_source_freed_bytes_total" [] "Bytes the source's thread freed, whoever had allocated them.";
     PIPELINE_LATENCY = Histogram Seconds "rheostat_pipeline_latency_seconds" [] "From the source handing over a batch to the last stage having done with what it became.";
 }
 
@@ -53,6 +55,10 @@ families! {
     STAGE_QUEUE_WAIT = Histogram Seconds "rheostat_stage_queue_seconds" [] "Time from a batch being ready for the stage's queue until a worker took it, the wait for room included.";
     STAGE_SERVICE = Histogram Seconds "rheostat_stage_service_seconds" [] "Time a worker spent on a batch, without waiting to hand its results on.";
     STAGE_ERRORS = Counter Items "rheostat_stage_errors_total" ["reason"] "Records set aside, by reason: panic or refused.";
+    STAGE_ALLOCATIONS = Counter Count "rheostat_alloc_attributed_total" [] "Blocks the stage's workers allocated; absent in a process that does not track, and for a stage past the limit on scopes.";
+    STAGE_ALLOC_BYTES = Counter Bytes "rheostat_alloc_attributed_bytes_total" [] "Bytes the stage's workers allocated.";
+    STAGE_FREES = Counter Count "rheostat_alloc_attributed_frees_total" [] "Blocks the stage's workers freed, whoever had allocated them.";
+    STAGE_FREED_BYTES = Counter Bytes "rheostat_alloc_attributed_freed_bytes_total" [] "Bytes the stage's workers freed, whoever had allocated them: less than it allocated is freed elsewhere, or kept.";
 }
 
 families! {
@@ -109,6 +115,17 @@ families! {
     POOL_CACHE_FLUSHES = Counter Count "rheostat_pool_cache_flushes_total" ["size_class"] "Times a thread's cache was emptied into the shared pool; 0 at levels without caches.";
     POOL_LOCK_CONTENTIONS = Counter Count "rheostat_pool_lock_contentions_total" ["size_class"] "Lock acquisitions that had to wait.";
     POOL_LEVEL = Gauge Count "rheostat_pool_level" ["level"] "1 for the concurrency level in force.";
+}
+
+families! {
+    /// Families of the process's allocator.
+    ALLOCATOR:
+    ALLOCATOR_ALLOCATIONS = Counter Count "rheostat_allocator_allocations_total" ["class"] "Blocks allocated, by class of scope: outside of any, pipelines, runs, other (past the limit on scopes).";
+    ALLOCATOR_BYTES = Counter Bytes "rheostat_allocator_allocated_bytes_total" ["class"] "Bytes allocated, as asked for, by class of scope.";
+    ALLOCATOR_FREES = Counter Count "rheostat_allocator_frees_total" ["class"] "Blocks freed, by the class of scope that freed them.";
+    ALLOCATOR_FREED_BYTES = Counter Bytes "rheostat_allocator_freed_bytes_total" ["class"] "Bytes freed, by the class of scope that freed them; allocated minus freed, over all classes, is what is live.";
+    ALLOCATOR_SCOPES = Gauge Count "rheostat_allocator_scopes" [] "Scopes open now that are told apart.";
+    ALLOCATOR_SCOPES_LIMIT = Gauge Count "rheostat_allocator_scopes_limit" [] "Scopes that are told apart at most; further ones are counted as other.";
 }
 
 families! {
@@ -171,7 +188,7 @@ families! {
 
 /// All tables.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [PIPELINE, STAGE, QUEUE, MAP, POOL, SCHEDULER, RECLAIM, HOST].into_iter().flatten().copied()
+    [PIPELINE, STAGE, QUEUE, MAP, POOL, ALLOCATOR, SCHEDULER, RECLAIM, HOST].into_iter().flatten().copied()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::flow::Flow;
 use super::state_clock::{State, StateClock};
+use crate::alloc::{Class, Scope};
 use crate::observe::{Cells, now};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, thread};
@@ -23,15 +24,30 @@ const REFUSALS_KEPT: usize = 100;
 /// A source that waits for its turn looks up this often, so that it stops when asked.
 const PACE_LOOK: Duration = Duration::from_millis(20);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Intake {
     pub clock: StateClock,
+    /// What the source's thread allocates is charged to this.
+    pub scope: Scope,
     counters: Cells<6>,
     /// Bytes of input known so far; 0 when unknown. Written by the source only.
     input_bytes: AtomicU64,
     /// Bytes a second the source may hand over; 0 for as many as there are. A dial, read once a batch.
     rate: AtomicU64,
     refusals: Mutex<Vec<String>>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            clock: StateClock::default(),
+            scope: Scope::new(Class::Pipelines),
+            counters: Cells::new(),
+            input_bytes: AtomicU64::new(0),
+            rate: AtomicU64::new(0),
+            refusals: Mutex::default(),
+        }
+    }
 }
 
 impl Intake {

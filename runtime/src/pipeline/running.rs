@@ -79,6 +79,7 @@ impl Pipeline {
         let run = move || {
             // Whatever the source does, a panic in an iterator of the user's included, its end is noticed.
             let end = end;
+            let _charged = end.intake.scope.enter();
             end.intake.clock.enter(State::Busy, now().0);
             source();
         };
@@ -179,6 +180,10 @@ impl Resource for Pipeline {
         reading.total(&PIPELINE_REPLACED, &[], intake.total(Tally::Replaced));
         reading.total(&PIPELINE_CUT, &[], intake.total(Tally::Cut));
         reading.total(&PIPELINE_DEAD_LETTERS, &[], self.flow.dead_letters.total());
+        if let Some(counts) = intake.scope.counts() {
+            reading.total(&PIPELINE_SOURCE_ALLOC_BYTES, &[], counts.allocated_bytes);
+            reading.total(&PIPELINE_SOURCE_FREED_BYTES, &[], counts.freed_bytes);
+        }
         reading.spread(&PIPELINE_LATENCY, &[], self.flow.latency.snapshot());
     }
 

@@ -15,6 +15,7 @@ use super::port::Port;
 use super::running::Assembly;
 use super::state_clock::{State, StateClock};
 use super::{Limits, PipelineError};
+use crate::alloc::{Class, Scope};
 use crate::observe::families::*;
 use crate::observe::{Address, Cells, Knob, Range, Reading, Resource, Spread, TurnError, Turned, Value, now};
 use crate::queue::{CapacityError, PopError};
@@ -59,6 +60,8 @@ pub(super) struct Stage<I: Batch, O: Batch> {
     counters: Cells<6>,
     queue_wait: Spread,
     service: Spread,
+    /// What workers allocate is charged to this.
+    scope: Scope,
     /// One turn of the workers at a time, so that the time a turn took is its own.
     turning: Mutex<()>,
     /// The greatest time of each state that a reading told.
@@ -101,6 +104,7 @@ impl<I: Batch, O: Batch> Stage<I, O> {
             counters: Cells::new(),
             queue_wait: Spread::new(),
             service: Spread::new(),
+            scope: Scope::new(Class::Pipelines),
             turning: Mutex::new(()),
             told: Mutex::new([0; State::ALL.len()]),
             limits,
@@ -124,6 +128,8 @@ impl<I: Batch, O: Batch> Stage<I, O> {
 
     fn spawn(&self, seat: Seat) -> Result<(), String> {
         let stage = self.this.upgrade().ok_or("the stage is gone")?;
+        let charged = stage.clone();
+        let _charged = charged.scope.enter();
         self.active.fetch_add(1, Ordering::Relaxed);
         // Whatever fails from here on, the seat is given back when this is dropped.
         let worker = Worker { stage, seat: Some(seat) };
@@ -131,7 +137,13 @@ impl<I: Batch, O: Batch> Stage<I, O> {
         let op = catch_unwind(AssertUnwindSafe(|| (self.make_op)())).map_err(|panic| said(&*panic))?;
         // The kernel keeps 15 bytes of a thread's name.
         let name = format!("{}/{}", self.name(), worker.slot());
-        let started = thread::Builder::new().name(name).spawn(move || worker.work(op));
+        let work = move || {
+            let stage = worker.stage.clone();
+            // To the end of the op, whose last blocks are freed with it.
+            let _charged = stage.scope.enter();
+            worker.work(op);
+        };
+        let started = thread::Builder::new().name(name).spawn(work);
         started.map(drop).map_err(|error| format!("the system starts no more threads: {error}"))
     }
 
@@ -364,6 +376,12 @@ impl<I: Batch, O: Batch> Resource for Stage<I, O> {
         reading.spread(&STAGE_SERVICE, &[], self.service.snapshot());
         reading.total(&STAGE_ERRORS, &[Reason::Panic.as_str()], count(PANICS));
         reading.total(&STAGE_ERRORS, &[Reason::Refused.as_str()], count(REFUSALS));
+        if let Some(counts) = self.scope.counts() {
+            reading.total(&STAGE_ALLOCATIONS, &[], counts.allocations);
+            reading.total(&STAGE_ALLOC_BYTES, &[], counts.allocated_bytes);
+            reading.total(&STAGE_FREES, &[], counts.frees);
+            reading.total(&STAGE_FREED_BYTES, &[], counts.freed_bytes);
+        }
     }
 
     fn knobs(&self) -> Vec<Knob> {

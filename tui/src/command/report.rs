@@ -10,7 +10,19 @@ use std::time::Duration;
 /// The whole report: what ran, tables of what was measured, and what is to be made of it.
 pub fn text(result: &RunResult) -> String {
     let mut parts = vec![format!("{}  run {}  seed {}", result.name, result.run, result.seed)];
-    let head = ["phase", "role", "time", "records", "records/s", "worst/s", "delivered", "memory", "bytes", "bytes/s"];
+    let head = [
+        "phase",
+        "role",
+        "time",
+        "records",
+        "records/s",
+        "worst/s",
+        "delivered",
+        "memory",
+        "allocated",
+        "bytes",
+        "bytes/s",
+    ];
     parts.extend(table(&head, result.phases.iter().map(phase)));
     let head = ["op", "count", "per second", "hits", "fair", "p50", "p99", "p99.9", "max", "timed"];
     parts.extend(result.phases.iter().filter_map(|phase| {
@@ -54,6 +66,7 @@ fn phase(phase: &Phase) -> Vec<String> {
         known(phase.items_per_s_min, units::count),
         known(phase.delivered(), units::percent),
         known(phase.memory_growth_bytes.map(|bytes| bytes as f64), units::memory),
+        known(phase.allocated_bytes.map(|bytes| bytes as f64), units::memory),
         bytes(phase.bytes as f64, units::bytes),
         bytes(phase.bytes_per_s, units::bytes_rate),
     ]

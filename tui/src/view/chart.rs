@@ -99,5 +99,5 @@ pub fn draw_below(scene: &Scene, resource: Option<&Resource>, mut area: Rect, bu
 
 /// How the throughput of a kind of resource is written.
 pub fn throughput(kind: &str) -> fn(f64) -> String {
-    if kind == "pipeline" { units::bytes_rate } else { units::rate }
+    if matches!(kind, "pipeline" | "allocator") { units::bytes_rate } else { units::rate }
 }

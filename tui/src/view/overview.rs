@@ -101,6 +101,10 @@ fn now(scene: &Scene, resource: &Resource) -> Line<'static> {
             let live = or_unknown(value(POOL_LIVE), units::memory);
             format!("{live} live")
         }
+        "allocator" => {
+            let live = value(ALLOCATOR_BYTES).zip(value(ALLOCATOR_FREED_BYTES)).map(|(made, freed)| made - freed);
+            format!("{} live", or_unknown(live, units::memory))
+        }
         "scheduler" => {
             let threads = or_unknown(value(SCHEDULER_THREADS), units::count);
             format!("{threads} threads")

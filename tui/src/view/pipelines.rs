@@ -7,7 +7,11 @@ use crate::theme::Tone;
 use crate::units::{self, UNKNOWN, or_unknown};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 use rheostat_api::{Quantiles, Resource};
+
+/// From this width on there is room for what allocates, beside a trend.
+const WIDE: u16 = FULL + 30;
 
 static COLUMNS: &[Column<Resource>] = &[
     Column {
@@ -102,6 +106,20 @@ static COLUMNS: &[Column<Resource>] = &[
         },
     },
     Column {
+        head: "ALLOC",
+        width: 9,
+        right: true,
+        from: WIDE,
+        cell: |scene, row, _| memory_rate(scene, row, PIPELINE_SOURCE_ALLOC_BYTES, STAGE_ALLOC_BYTES),
+    },
+    Column {
+        head: "FREED",
+        width: 9,
+        right: true,
+        from: WIDE,
+        cell: |scene, row, _| memory_rate(scene, row, PIPELINE_SOURCE_FREED_BYTES, STAGE_FREED_BYTES),
+    },
+    Column {
         head: "TREND",
         width: 0,
         right: false,
@@ -109,6 +127,12 @@ static COLUMNS: &[Column<Resource>] = &[
         cell: |scene, row, width| chart::spark(scene, &row.address, width),
     },
 ];
+
+/// Bytes a second that a source or a stage allocates or frees.
+fn memory_rate(scene: &Scene, row: &Resource, of_source: &str, of_stage: &str) -> Line<'static> {
+    let family = if row.kind == "stage" { of_stage } else { of_source };
+    scene.line(Tone::Plain, or_unknown(scene.look().rate(&row.address, family), units::bytes_rate))
+}
 
 /// Draws the screen.
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
@@ -141,11 +165,7 @@ fn queue(row: &Resource) -> String {
 }
 
 /// A quantile of the last seconds; blank where the resource has no such histogram.
-pub fn quantile(
-    scene: &Scene,
-    spread: Option<&Quantiles>,
-    which: fn(&Quantiles) -> Option<f64>,
-) -> ratatui::text::Line<'static> {
+pub fn quantile(scene: &Scene, spread: Option<&Quantiles>, which: fn(&Quantiles) -> Option<f64>) -> Line<'static> {
     match spread {
         None => scene.line(Tone::Plain, ""),
         Some(spread) => scene.line(Tone::Plain, or_unknown(which(spread), units::latency)),

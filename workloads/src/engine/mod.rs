@@ -38,6 +38,7 @@ use crew::Replay;
 use ledger::{MapBook, PoolBook, QueueBook};
 use phase::Ending;
 use rheostat_api as api;
+use rheostat_runtime::alloc::{Class, Scope};
 use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
 use rheostat_runtime::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,6 +156,8 @@ struct Runner<'r> {
     /// Pipelines that dropped what was on its way.
     abandoned: BTreeSet<String>,
     timed_generators: BTreeSet<String>,
+    /// What workers allocate is charged to this.
+    scope: Arc<Scope>,
     /// Operations and records, over the phases that have ended.
     items: u64,
     /// Operations of workers among them.
@@ -179,6 +182,7 @@ impl<'r> Runner<'r> {
             cut_short: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             timed_generators: BTreeSet::new(),
+            scope: Arc::new(Scope::new(Class::Runs)),
             items: 0,
             loaded: 0,
             bytes: 0,

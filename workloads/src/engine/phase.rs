@@ -133,11 +133,16 @@ impl Runner<'_> {
                 before.push(figures.unwrap_or_default());
             }
         }
+        let charged_before = self.scope.counts();
         let gathered = self.work(cast, phase, index, &mut crews, &pipelines, &before)?;
         self.note_idle(cast, phase, &pipelines);
         self.drain(cast, index, &pipelines, gathered.ending);
         let ending = gathered.ending;
         self.report_phase(phase, &crews, &pipelines, gathered);
+        let charged = self.scope.counts().zip(charged_before);
+        if let Some(last) = self.phases.last_mut().filter(|_| !crews.is_empty()) {
+            last.allocated_bytes = charged.map(|(now, before)| (now - before).allocated_bytes);
+        }
         Ok(ending)
     }
 
@@ -165,7 +170,9 @@ impl Runner<'_> {
                         gate.expect();
                     }
                     let gate = &gate;
+                    let charged = self.scope.clone();
                     let run = move || {
+                        let _charged = charged.enter();
                         let _finished = counted.then(|| Finished(gate));
                         task(gate)
                     };
@@ -361,6 +368,7 @@ impl Runner<'_> {
             items_per_s: items as f64 / seconds,
             items_per_s_min,
             memory_growth_bytes: memory_growth,
+            allocated_bytes: None,
             bytes,
             bytes_per_s: bytes as f64 / seconds,
             ops,
