@@ -1,5 +1,6 @@
 //! From a configuration to a daemon that serves, and back to nothing.
 
+use crate::allocator;
 use crate::app::App;
 use crate::config::Config;
 use crate::effects::Effects;
@@ -92,6 +93,9 @@ pub struct Daemon {
 pub fn start(config: Config) -> Result<Daemon, StartError> {
     // Calibrates the clock, once, before anything is timed.
     now();
+    for variable in allocator::apply(&config.allocator) {
+        tracing::warn!(variable, "this option of the allocator acts only at the start of a process; set the variable");
+    }
     let claim = Claim::take(&config.control.socket)?;
     let (journal, resumed) = open_state(&config)?;
     let mut effects = Effects::default();

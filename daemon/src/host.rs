@@ -1,5 +1,6 @@
 //! Builds what a configuration says and hosts it.
 
+use crate::allocator;
 use crate::config::{self, Level, Op, Resources, Values};
 use rheostat_runtime::alloc::HostedAllocator;
 use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
@@ -104,7 +105,7 @@ impl Host {
             registry.add(scheduler)?;
         }
         registry.add(HostedDomain::of_process(PROCESS).expect("a good name"))?;
-        registry.add(HostedAllocator::of_process(PROCESS, |_| ()).expect("a good name"))?;
+        registry.add(HostedAllocator::of_process(PROCESS, allocator::read).expect("a good name"))?;
         let mut host = Self { registry, pipelines: Vec::new(), started: now() };
         for config in &resources.pipelines {
             let pipeline = spec(config, &maps, &pools, &limits.knobs)?

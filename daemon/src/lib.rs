@@ -3,6 +3,7 @@
 //! | noun | what it is |
 //! |---|---|
 //! | [`Config`] | everything decided, read from TOML: [`Config::load`] |
+//! | [`allocator`] | mimalloc's options, enforced before anything begins |
 //! | [`start`], [`Daemon`] | a daemon at work in this process; `rheostatd` is little more than this |
 //! | [`Tracked`] | what a process wraps its global allocator in to know which of its stages and runs allocates |
 //! | [`Signals`] | what a process that is nothing but a daemon listens to |
@@ -10,6 +11,7 @@
 //! Inside: `host` builds the resources, `sampler` looks at them four times a second for `history` and the stream,
 //! `server` answers for the control API, `exporter` for Prometheus, `journal` puts every change on disk.
 
+pub mod allocator;
 mod app;
 pub mod config;
 mod daemon;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
-use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, start};
+use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, allocator, start};
 use rheostat_runtime::alloc::Tracked;
 use std::io::Write;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Some(Command::Check { file, settings }) => Settings { config: file.or(settings.config), ..settings }
             .load()
-            .map(|config| match write!(std::io::stdout(), "{config}") {
+            .map(|config| match write!(std::io::stdout(), "{config}\n# mimalloc {}\n", allocator::version()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             }),
@@ -89,6 +89,11 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    // Before anything is begun: this may be the end of this program and the beginning of the same.
+    if let Err(error) = allocator::enforce(&config.allocator) {
+        say!("rheostatd: cannot be executed anew to give the allocator its options: {error}; set MIMALLOC_* instead");
+        return ExitCode::from(3);
+    }
     let filter = EnvFilter::try_from_env("RHEOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // What cannot be logged is lost: complaining about it on a closed stderr would end the process.

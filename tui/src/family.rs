@@ -116,6 +116,22 @@ names! {
     ALLOCATOR_BYTES = "rheostat_allocator_allocated_bytes_total";
     /// Bytes it freed.
     ALLOCATOR_FREED_BYTES = "rheostat_allocator_freed_bytes_total";
+    /// Blocks it allocated.
+    ALLOCATOR_ALLOCATIONS = "rheostat_allocator_allocations_total";
+    /// Address space reserved by mimalloc.
+    ALLOCATOR_RESERVED = "rheostat_allocator_reserved_bytes";
+    /// Memory it has committed.
+    ALLOCATOR_COMMITTED = "rheostat_allocator_committed_bytes";
+    /// The most of that.
+    ALLOCATOR_COMMITTED_PEAK = "rheostat_allocator_committed_peak_bytes";
+    /// Its pages in use.
+    ALLOCATOR_PAGES = "rheostat_allocator_pages";
+    /// Its heaps.
+    ALLOCATOR_HEAPS = "rheostat_allocator_heaps";
+    /// Bytes given back to the system.
+    ALLOCATOR_PURGED = "rheostat_allocator_purged_bytes_total";
+    /// Times the system was asked.
+    ALLOCATOR_MMAPS = "rheostat_allocator_mmap_calls_total";
     /// Threads of a scheduler.
     SCHEDULER_THREADS = "rheostat_scheduler_threads";
     /// Parallel regions run.

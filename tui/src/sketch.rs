@@ -304,6 +304,15 @@ fn allocator(s: f64) -> Resource {
             class(ALLOCATOR_BYTES, "pipelines", 60_000_000.0 + 98_600_000.0 * s),
             class(ALLOCATOR_FREED_BYTES, "outside", 1_200_000.0 * s),
             class(ALLOCATOR_FREED_BYTES, "pipelines", 98_600_000.0 * s),
+            class(ALLOCATOR_ALLOCATIONS, "outside", 4_000.0 * s),
+            class(ALLOCATOR_ALLOCATIONS, "pipelines", 1_200_000.0 * s),
+            sample(ALLOCATOR_RESERVED, &[], 1_073_741_824.0),
+            sample(ALLOCATOR_COMMITTED, &[], 71_303_168.0),
+            sample(ALLOCATOR_COMMITTED_PEAK, &[], 83_886_080.0),
+            sample(ALLOCATOR_PAGES, &[], 812.0),
+            sample(ALLOCATOR_HEAPS, &[], 1.0),
+            sample(ALLOCATOR_PURGED, &[], 3_200_000.0 * s),
+            sample(ALLOCATOR_MMAPS, &[], 0.5 * s),
         ],
     )
 }

@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::raw::*;
 use super::*;
+use crate::allocator;
 use rheostat_runtime::map::MapLimits;
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
@@ -43,6 +44,7 @@ pub(super) fn check(
         None => rheostat_api::default_socket(),
     });
     check.socket(&socket);
+    let allocator = check.allocator(raw.allocator);
     let listen = flagged(overrides.listen.as_ref(), raw.control.listen);
     let metrics = flagged(overrides.metrics.as_ref(), raw.metrics.listen);
     Config {
@@ -57,6 +59,7 @@ pub(super) fn check(
                 .map_or_else(|| state_dir.join("token"), |file| base.join(file.into_inner())),
         },
         metrics: check.loopback("metrics.listen", metrics, Some(METRICS)),
+        allocator,
         limits,
         stop_limit: check.millis("stop.limit_ms", raw.stop.limit_ms, 10_000, 100..=3_600_000),
         state_dir,
@@ -67,6 +70,11 @@ pub(super) fn check(
 /// A flag's value stands nowhere in the file.
 fn flagged(flag: Option<&String>, written: Written<String>) -> Written<String> {
     flag.map(|text| Spanned::new(0..0, text.clone())).or(written)
+}
+
+/// What the file says, unless the environment has said it.
+fn unless<T>(in_environment: bool, written: Option<T>) -> Option<T> {
+    written.filter(|_| !in_environment)
 }
 
 /// `$XDG_STATE_HOME/rheostat`, `~/.local/state/rheostat`, `/var/lib/rheostat` for root, or a folder beside the socket.
@@ -152,6 +160,36 @@ impl Check<'_> {
                 "control.socket: the path has {bytes} bytes, the system takes {PATH_BYTES_MAX}; choose a shorter one"
             );
             self.fault(0..0, message);
+        }
+    }
+
+    fn allocator(&mut self, raw: RawAllocator) -> Allocator {
+        const PURGE_DELAY_MAX: i64 = 3_600_000;
+        let in_force = allocator::in_force();
+        let [eager_commit, large_os_pages, purge_delay, statistics_at_exit] = allocator::from_environment();
+        let delay = raw.purge_delay_ms.map(|delay| {
+            if !(-1..=PURGE_DELAY_MAX).contains(delay.get_ref()) {
+                let message = format!(
+                    "allocator.purge_delay_ms = {}: must be a whole number from 0 to {PURGE_DELAY_MAX}, or -1 to keep \
+                     memory for ever",
+                    delay.get_ref()
+                );
+                self.fault(delay.span(), message);
+            }
+            u64::try_from(delay.into_inner()).ok().map(Duration::from_millis)
+        });
+        let commit = raw.eager_commit.map(|commit| match commit.into_inner() {
+            RawEagerCommit::Auto => EagerCommit::Auto,
+            RawEagerCommit::On => EagerCommit::On,
+            RawEagerCommit::Off => EagerCommit::Off,
+        });
+        Allocator {
+            eager_commit: unless(eager_commit, commit).unwrap_or(in_force.eager_commit),
+            large_os_pages: unless(large_os_pages, raw.large_os_pages.map(Spanned::into_inner))
+                .unwrap_or(in_force.large_os_pages),
+            purge_delay: unless(purge_delay, delay).unwrap_or(in_force.purge_delay),
+            statistics_at_exit: unless(statistics_at_exit, raw.statistics_at_exit.map(Spanned::into_inner))
+                .unwrap_or(in_force.statistics_at_exit),
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Config {
     pub control: Control,
     /// Address of the metrics listener; `None` when it is off.
     pub metrics: Option<SocketAddr>,
+    /// Options of the allocator beneath the process.
+    pub allocator: Allocator,
     /// What the daemon refuses to exceed.
     pub limits: Limits,
     /// How long stopping may take.
@@ -146,6 +148,32 @@ impl Limits {
             ("capacity", self.knobs.capacity_max as u64),
         ]
     }
+}
+
+/// Options of mimalloc. Where the file says nothing, they are as mimalloc has them, from its own defaults or from its
+/// variables in the environment, which win over the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allocator {
+    /// Whether memory of a new arena is committed at once. Means something before the process's first allocation only.
+    pub eager_commit: EagerCommit,
+    /// Whether arenas may lie on pages of 2 MiB that the administrator has set aside: fewer misses of the address cache,
+    /// memory that is never given back. Before the first allocation only.
+    pub large_os_pages: bool,
+    /// How long memory that was freed is kept before it is given back to the system; `None` for ever.
+    pub purge_delay: Option<Duration>,
+    /// Whether mimalloc prints its statistics when the process ends.
+    pub statistics_at_exit: bool,
+}
+
+/// Whether memory of a new arena is committed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EagerCommit {
+    /// Where the system overcommits, as Linux does unless told otherwise.
+    Auto,
+    /// Always: no page is committed later, in the middle of work.
+    On,
+    /// Page by page, when it is used.
+    Off,
 }
 
 /// The resources to host.
@@ -333,6 +361,7 @@ impl Config {
         let parts = [
             ("control", self.control == other.control),
             ("metrics", self.metrics == other.metrics),
+            ("allocator", self.allocator == other.allocator),
             ("limits", self.limits == other.limits),
             ("stop", self.stop_limit == other.stop_limit),
             ("state", self.state_dir == other.state_dir),

@@ -1,7 +1,7 @@
 //! A configuration as the TOML that would say it, with every default written out.
 
 use super::raw::*;
-use super::{Config, Level, Op, Source, Values};
+use super::{Allocator, Config, EagerCommit, Level, Op, Source, Values};
 use serde_spanned::Spanned;
 use std::fmt;
 use std::path::Path;
@@ -43,6 +43,7 @@ fn written(config: &Config) -> RawConfig {
             token_file: path(&control.token_file),
         },
         metrics: RawMetrics { listen: said(config.metrics.map_or_else(|| "off".into(), |a| a.to_string())) },
+        allocator: allocator_written(&config.allocator),
         limits: RawLimits {
             header_bytes: number(limits.header_bytes),
             headers: number(limits.headers),
@@ -94,6 +95,19 @@ fn written(config: &Config) -> RawConfig {
                 RawPipeline { source: source_written(&pipeline.source), pool: said(pipeline.pool.clone()), stage };
             (&pipeline.name, raw)
         }),
+    }
+}
+
+fn allocator_written(allocator: &Allocator) -> RawAllocator {
+    RawAllocator {
+        eager_commit: said(match allocator.eager_commit {
+            EagerCommit::Auto => RawEagerCommit::Auto,
+            EagerCommit::On => RawEagerCommit::On,
+            EagerCommit::Off => RawEagerCommit::Off,
+        }),
+        large_os_pages: said(allocator.large_os_pages),
+        purge_delay_ms: allocator.purge_delay.map_or_else(|| said(-1), millis),
+        statistics_at_exit: said(allocator.statistics_at_exit),
     }
 }
 

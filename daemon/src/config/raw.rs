@@ -14,6 +14,7 @@ pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
 pub(super) struct RawConfig {
     pub control: RawControl,
     pub metrics: RawMetrics,
+    pub allocator: RawAllocator,
     pub limits: RawLimits,
     pub stop: RawStop,
     pub state: RawState,
@@ -41,6 +42,23 @@ pub(super) struct RawControl {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawMetrics {
     pub listen: Written<String>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAllocator {
+    pub eager_commit: Written<RawEagerCommit>,
+    pub large_os_pages: Written<bool>,
+    pub purge_delay_ms: Written<i64>,
+    pub statistics_at_exit: Written<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawEagerCommit {
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -1,6 +1,6 @@
 //! Wrong configurations, all faults at once; right ones, printed and read back.
 
-use crate::rheostatd::Place;
+use crate::rheostatd::{Place, Rheostatd, SMALL, ask, tcp};
 use rheostat_daemon::{Config, Origin, Overrides};
 use std::path::Path;
 
@@ -154,4 +154,36 @@ fn a_wrong_file_ends_the_daemon_before_anything_is_touched() {
     assert!(!place.path("state").exists() && !place.socket().exists());
     let (code, said) = place.fail(&["--config", "no/such/file"]);
     assert!(code == 2 && said.contains("no/such/file"), "{code} {said}");
+}
+
+#[test]
+fn options_of_the_allocator_that_act_early_are_enforced_and_the_environment_wins() {
+    let place = Place::new(&format!(
+        "{SMALL}\n[allocator]\neager_commit = \"off\"\npurge_delay_ms = 77\nstatistics_at_exit = false\n"
+    ));
+    let option = |daemon: &Rheostatd, name: &str| {
+        let address = daemon.address("metrics on http://");
+        let get = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let body = ask(tcp(&address), &get).unwrap().body;
+        let series = format!("rheostat_allocator_option{{allocator=\"process\",option=\"{name}\"}} ");
+        body.lines().find_map(|line| line.strip_prefix(&series)).expect("the option").to_owned()
+    };
+    let daemon = place.start(&[]);
+    // The program was executed anew in its own process, and is still called what it is called.
+    assert_eq!(option(&daemon, "eager_commit"), "0");
+    assert_eq!(option(&daemon, "purge_delay_ms"), "77");
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", daemon.pid())).unwrap();
+    assert_eq!(name.trim(), "rheostatd");
+    drop(daemon);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rheostatd"))
+        .arg("check")
+        .arg(place.path("rheostat.toml"))
+        .env("MIMALLOC_PURGE_DELAY", "88")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    for line in ["[allocator]", "eager_commit = \"off\"", "purge_delay_ms = 88", "large_os_pages = false"] {
+        assert!(printed.lines().any(|printed| printed == line), "no `{line}` in\n{printed}");
+    }
+    assert!(printed.contains("\n# mimalloc "), "{printed}");
 }

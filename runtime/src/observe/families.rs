@@ -126,6 +126,15 @@ families! {
     ALLOCATOR_FREED_BYTES = Counter Bytes "rheostat_allocator_freed_bytes_total" ["class"] "Bytes freed, by the class of scope that freed them; allocated minus freed, over all classes, is what is live.";
     ALLOCATOR_SCOPES = Gauge Count "rheostat_allocator_scopes" [] "Scopes open now that are told apart.";
     ALLOCATOR_SCOPES_LIMIT = Gauge Count "rheostat_allocator_scopes_limit" [] "Scopes that are told apart at most; further ones are counted as other.";
+    ALLOCATOR_OPTION = Gauge Count "rheostat_allocator_option" ["option"] "Options of mimalloc in force, by their names in the configuration: 0 or 1, 2 for auto, milliseconds, -1 for never.";
+    ALLOCATOR_RESERVED = Gauge Bytes "rheostat_allocator_reserved_bytes" [] "Address space that mimalloc has reserved; absent with mimalloc 2.";
+    ALLOCATOR_COMMITTED = Gauge Bytes "rheostat_allocator_committed_bytes" [] "Memory that mimalloc has committed: what it may use without asking again. What is resident of it is less.";
+    ALLOCATOR_COMMITTED_PEAK = Gauge Bytes "rheostat_allocator_committed_peak_bytes" [] "The most that was committed at once.";
+    ALLOCATOR_PAGES = Gauge Count "rheostat_allocator_pages" [] "Pages of mimalloc's in use; each holds blocks of one size.";
+    ALLOCATOR_THREADS = Gauge Count "rheostat_allocator_threads" [] "Threads that mimalloc keeps a heap for.";
+    ALLOCATOR_HEAPS = Gauge Count "rheostat_allocator_heaps" [] "Heaps of mimalloc's.";
+    ALLOCATOR_PURGED = Counter Bytes "rheostat_allocator_purged_bytes_total" [] "Bytes that were freed and given back to the system.";
+    ALLOCATOR_MMAPS = Counter Count "rheostat_allocator_mmap_calls_total" [] "Times mimalloc asked the system for memory.";
 }
 
 families! {

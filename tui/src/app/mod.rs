@@ -36,7 +36,7 @@ pub enum Screen {
     Queues,
     /// Maps.
     Maps,
-    /// Allocator pools.
+    /// Allocator pools, and the process's allocator.
     Pools,
     /// Turned knobs.
     Changes,
@@ -78,7 +78,7 @@ impl Screen {
             Screen::Pipelines => matches!(resource.kind.as_str(), "pipeline" | "stage"),
             Screen::Queues => resource.kind == "queue" || resource.value(family::STAGE_QUEUE_CAPACITY).is_some(),
             Screen::Maps => resource.kind == "map",
-            Screen::Pools => resource.kind == "pool",
+            Screen::Pools => matches!(resource.kind.as_str(), "pool" | "allocator"),
             Screen::Changes => false,
         }
     }

@@ -99,6 +99,11 @@ fn pools() {
 }
 
 #[test]
+fn the_allocator_among_the_pools() {
+    golden!("allocator", after("5j"));
+}
+
+#[test]
 fn changes() {
     golden!("changes", after("8j"));
 }

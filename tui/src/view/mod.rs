@@ -1,6 +1,7 @@
 //! The screen, drawn from the state and nothing else. Nothing here changes the state or can fail: whatever does not
 //! fit the window is left out, down to a window of no cells at all.
 
+mod allocator;
 mod bars;
 mod changes;
 mod chart;

@@ -1,7 +1,7 @@
 //! Everything at a glance: the host, every resource with its trend, what runs, what was turned last.
 
 use super::table::Column;
-use super::{MEDIUM, Scene, bars, changes, chart, cut_bottom, cut_top, put, table};
+use super::{MEDIUM, Scene, allocator, bars, changes, chart, cut_bottom, cut_top, put, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -101,10 +101,7 @@ fn now(scene: &Scene, resource: &Resource) -> Line<'static> {
             let live = or_unknown(value(POOL_LIVE), units::memory);
             format!("{live} live")
         }
-        "allocator" => {
-            let live = value(ALLOCATOR_BYTES).zip(value(ALLOCATOR_FREED_BYTES)).map(|(made, freed)| made - freed);
-            format!("{} live", or_unknown(live, units::memory))
-        }
+        "allocator" => format!("{} live", or_unknown(allocator::live(resource), units::memory)),
         "scheduler" => {
             let threads = or_unknown(value(SCHEDULER_THREADS), units::count);
             format!("{threads} threads")

@@ -1,8 +1,8 @@
-//! Allocator pools, and the size classes of the selected one.
+//! Allocator pools, and the size classes of the selected one; the process's allocator beside them.
 
 use super::maps::in_force;
 use super::table::Column;
-use super::{FULL, MEDIUM, Scene, bars, chart, cut_top, table};
+use super::{FULL, MEDIUM, Scene, allocator, bars, chart, cut_top, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -21,18 +21,26 @@ static COLUMNS: &[Column<Resource>] = &[
     },
     Column {
         head: "ALLOCS",
-        width: 8,
+        width: 9,
         right: true,
         from: 0,
-        cell: |scene, row, _| scene.line(Tone::Plain, or_unknown(scene.look().throughput(row), units::rate)),
+        cell: |scene, row, _| {
+            scene.line(Tone::Plain, or_unknown(scene.look().throughput(row), chart::throughput(&row.kind)))
+        },
     },
-    Column { head: "LIVE", width: 8, right: true, from: 40, cell: |scene, row, _| memory(scene, row.value(POOL_LIVE)) },
+    Column {
+        head: "LIVE",
+        width: 8,
+        right: true,
+        from: 40,
+        cell: |scene, row, _| memory(scene, row.value(POOL_LIVE).or_else(|| allocator::live(row))),
+    },
     Column {
         head: "HELD",
         width: 8,
         right: true,
         from: 50,
-        cell: |scene, row, _| memory(scene, row.value(POOL_SLABS)),
+        cell: |scene, row, _| memory(scene, row.value(POOL_SLABS).or_else(|| row.value(ALLOCATOR_COMMITTED))),
     },
     Column {
         head: "LOCK WAITS",
@@ -110,6 +118,9 @@ static CLASSES: &[Column<Class>] = &[
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
     let mut left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
     let Some(pool) = scene.app.subject() else { return };
+    if pool.kind == "allocator" {
+        return allocator::draw(scene, pool, left, buf);
+    }
     let classes = classes(pool);
     if classes.is_empty() || left.height < 4 {
         return;
