@@ -755,7 +755,7 @@ fn a_reading_says_what_was_done() {
         assert_eq!(reading.level_of(&MAP_ENTRIES), Some(1.0));
         assert_eq!(reading.level_of(&MAP_ENTRIES_LIMIT), Some(1e7));
         assert_eq!(reading.level_of(&MAP_BACKEND), Some(1.0));
-        let sees_locks = backend == Backend::Sharded;
+        let sees_locks = backend.shows_contention();
         assert_eq!(reading.total_of(&MAP_LOCK_CONTENTIONS), sees_locks.then_some(0));
         assert_eq!(reading.samples.iter().any(|sample| sample.family == &MAP_LOCK_WAIT), sees_locks);
         assert_eq!(reading.total_of(&MAP_CAS_FAILURES), (backend == Backend::Fixed).then_some(0));

@@ -7,6 +7,7 @@ use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
 use super::record::Record;
+use super::shape::TableShape;
 use super::sharded::Sharded;
 use super::structure::{Revision, Structure};
 use std::borrow::Borrow;
@@ -29,8 +30,9 @@ pub enum Backend {
     /// one scale; every write allocates, and a page of a scan walks the whole map. Not for keys whose `Hash` sends
     /// more than a dozen of them to the same number: papaya then looks for room for ever.
     Papaya,
-    /// Lock-free lists in a number of buckets that stays (ours, after Michael): 64 Ki, or as many as there are entries
-    /// when a map is handed over to it. No operation waits for another, nor for growth, and a page of a scan looks at
+    /// Lock-free lists in a number of buckets that stays (ours, after Michael): as many as the map was told
+    /// ([`Map::with_buckets`](super::Map::with_buckets)), 64 Ki if it was not, or as many as there are entries when a map is
+    /// handed over to it, if that is more. No operation waits for another, nor for growth, and a page of a scan looks at
     /// few entries beside its own; every write allocates. Past as many entries as buckets every operation walks the
     /// longer: with four in a bucket it costs some three times one of `sharded`, with sixteen over ten times. Turn a map
     /// that has outgrown its buckets to another backend and back.
@@ -65,6 +67,11 @@ impl Backend {
             Backend::Fixed => "fixed",
             Backend::Flat => "flat",
         }
+    }
+
+    /// Whether it shows its contention where that happens; on others one operation in 64 is timed instead.
+    pub const fn shows_contention(self) -> bool {
+        matches!(self, Backend::Sharded | Backend::Flat)
     }
 
     /// About what an entry costs in bytes, for keys and values of this size together. An estimate from how each structure
@@ -137,16 +144,17 @@ where
 {
     /// An empty table with room for that many entries. `hasher` is the map's: a structure that hashes by itself has
     /// to agree with it. Contention is counted in the map's own `record`.
-    pub(super) fn new(backend: Backend, hasher: &Keyed, record: &Record, capacity: usize) -> Self {
+    /// `buckets` is for [`Backend::Fixed`].
+    pub(super) fn new(backend: Backend, hasher: &Keyed, record: &Record, capacity: usize, buckets: usize) -> Self {
         match backend {
             Backend::Sharded => Table::Sharded(Sharded::with_capacity(record, capacity)),
-            Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), capacity)),
-            Backend::Papaya => Table::Papaya(Papaya::with_capacity(capacity)),
-            Backend::Fixed => Table::Fixed(Fixed::with_capacity(record, capacity)),
+            Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), record, capacity)),
+            Backend::Papaya => Table::Papaya(Papaya::with_capacity(record, capacity)),
+            Backend::Fixed => Table::Fixed(Fixed::with_capacity(record, capacity, buckets)),
             Backend::Flat if InPlace::<K, V>::takes_these() => {
-                Table::FlatInPlace(InPlace::with_capacity(hasher.clone(), capacity))
+                Table::FlatInPlace(InPlace::with_capacity(hasher.clone(), capacity, record.count_met()))
             }
-            Backend::Flat => Table::Flat(Pointed::with_capacity(capacity)),
+            Backend::Flat => Table::Flat(Pointed::in_map(capacity, record.count_met())),
         }
     }
 
@@ -160,7 +168,17 @@ where
         }
     }
 
-    /// What waiting for locks has cost, where the backend can tell.
+    /// How the table stands, where we can look into it.
+    pub(super) fn shape(&self) -> Option<TableShape> {
+        match self {
+            Table::Fixed(table) => Some(table.shape()),
+            Table::Flat(table) => Some(table.shape()),
+            Table::FlatInPlace(table) => Some(table.shape()),
+            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) => None,
+        }
+    }
+
+    /// What waiting for shards has cost, where there are any.
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),

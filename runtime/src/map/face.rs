@@ -1,9 +1,13 @@
 //! The map as its users see it.
 
 use super::backend::{Backend, Table};
+use super::fixed::FIXED_BUCKETS;
+use super::flat::FlatTotals;
 use super::keyed::{Keyed, keyed};
 use super::record::Record;
 use super::scan::{Cursor, Page};
+use super::shape::TableShape;
+use super::stalls::SampledStalls;
 use super::structure::Revision;
 use super::switch::Switch;
 use super::turn::{Process, Turning};
@@ -28,6 +32,8 @@ pub struct Map<K, V> {
     pub(super) switch: Arc<Switch<K, V, Table<K, V>, Process>>,
     pub(super) record: Record,
     pub(super) turning: Turning,
+    /// Buckets of its tables on `fixed`.
+    pub(super) buckets: usize,
 }
 
 thread_local! {
@@ -58,9 +64,16 @@ where
 {
     /// An empty map.
     pub fn new(backend: Backend) -> Self {
+        Self::with_buckets(backend, FIXED_BUCKETS)
+    }
+
+    /// An empty map with so many buckets whenever it is on [`Backend::Fixed`], rounded up to a power of two and kept within
+    /// [`FIXED_BUCKETS_MIN`](super::FIXED_BUCKETS_MIN) and [`FIXED_BUCKETS_MAX`](super::FIXED_BUCKETS_MAX). About as many as
+    /// there will be entries are good; a hand-over that finds more entries than that makes as many as it finds.
+    pub fn with_buckets(backend: Backend, buckets: usize) -> Self {
         let (hasher, record) = (keyed(), Record::default());
-        let switch = Arc::new(Switch::new(Table::new(backend, &hasher, &record, 0), Process));
-        Self { hasher, switch, record, turning: Turning::default() }
+        let switch = Arc::new(Switch::new(Table::new(backend, &hasher, &record, 0, buckets), Process));
+        Self { hasher, switch, record, turning: Turning::default(), buckets }
     }
 
     /// The backend it runs on; during a hand-over the one that new keys go to.
@@ -288,9 +301,31 @@ where
     }
 
     /// Times operations waited for a lock, of which [`Snapshot::count`] is the number of contentions, over all the time
-    /// the map was on a backend whose locks can be seen: `sharded`. `None` when it never was.
+    /// the map was on a backend whose locks can be seen: `sharded` or `flat`. `None` when it never was.
     pub fn lock_waits(&self) -> Option<Snapshot> {
-        self.record.contention().map(|contention| contention.waits())
+        let of_shards = self.record.contention().map(|contention| contention.waits());
+        let of_lines = self.record.met().map(|met| met.waits());
+        of_shards.into_iter().chain(of_lines).reduce(|mut all, others| {
+            all.merge(&others);
+            all
+        })
+    }
+
+    /// What reads and writers met while the map was on `flat`. `None` when it never was.
+    pub fn flat_totals(&self) -> Option<FlatTotals> {
+        self.record.met().map(|met| met.totals())
+    }
+
+    /// What sampling has found while the map was on a backend that does not show its contention
+    /// ([`Backend::shows_contention`]). `None` when it never was.
+    pub fn sampled_stalls(&self) -> Option<SampledStalls> {
+        self.record.stalls().map(|stalls| stalls.look())
+    }
+
+    /// How the table stands that new keys go to: load, growth, length of chains, of which it looks at some 250. `None` but
+    /// on `flat` and `fixed`.
+    pub fn shape(&self) -> Option<TableShape> {
+        self.ask(Table::shape)
     }
 
     /// Operations by shard so far, estimated from one in 64. Continued when the map comes back

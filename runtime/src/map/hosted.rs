@@ -4,11 +4,13 @@ use super::handover::Phase;
 use super::podium::Podium;
 use super::room::{Lack, MapLimits, Room};
 use super::values::{Hosted, HostedKey};
-use super::{Backend, Cursor, Handover, HandoverRefused, Handovers, Map, Page};
+use super::{Backend, Cursor, FIXED_BUCKETS, Handover, HandoverRefused, Handovers, Map, Page, SampledStalls};
 use crate::observe::families::{
-    MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_HANDOVER_FAILURES,
-    MAP_HANDOVER_KEYS, MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE,
-    MAP_HANDOVER_RETRIES, MAP_HANDOVER_STALL, MAP_HANDOVERS, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED,
+    MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_CONTENTION_SEEN, MAP_ENTRIES, MAP_ENTRIES_LIMIT,
+    MAP_GROWTH, MAP_HANDOVER_FAILURES, MAP_HANDOVER_KEYS, MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED,
+    MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_RETRIES, MAP_HANDOVER_STALL, MAP_HANDOVERS, MAP_HELPS,
+    MAP_LOAD, MAP_LOCK_CONTENTIONS, MAP_LOCK_WAIT, MAP_MIGRATED, MAP_OPS, MAP_PROBE_MAX, MAP_PROBE_MEAN, MAP_REFUSED,
+    MAP_RESIZES, MAP_SAMPLED_OPS, MAP_SAMPLED_STALL, MAP_SAMPLED_STALLS, MAP_SEQLOCK_FALLBACKS, MAP_SEQLOCK_RETRIES,
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{
@@ -125,8 +127,22 @@ impl<V: Hosted> HostedMap<V> {
     /// # Errors
     /// When `name` breaks the rule for names.
     pub fn new(name: &str, backend: Backend, limits: MapLimits) -> Result<Arc<Self>, AddressError> {
+        Self::with_buckets(name, backend, limits, FIXED_BUCKETS)
+    }
+
+    /// An empty map with so many buckets whenever it is on [`Backend::Fixed`]; see [`Map::with_buckets`].
+    ///
+    /// # Errors
+    /// When `name` breaks the rule for names.
+    pub fn with_buckets(
+        name: &str,
+        backend: Backend,
+        limits: MapLimits,
+        buckets: usize,
+    ) -> Result<Arc<Self>, AddressError> {
         let address = Address::new(Kind::Map, name)?;
-        Ok(Arc::new(Self { address, map: Map::new(backend), room: Room::new(limits), cells: Cells::new() }))
+        let map = Map::with_buckets(backend, buckets);
+        Ok(Arc::new(Self { address, map, room: Room::new(limits), cells: Cells::new() }))
     }
 
     /// The backend it runs on.
@@ -277,6 +293,48 @@ impl<V: Hosted> HostedMap<V> {
         self.cells.add(op_cell(op, usize::from(!hit)), 1);
     }
 
+    /// What is absent from the reading is not zero but unknown: no backend that shows it has been in force.
+    fn read_contention(&self, reading: &mut Reading) {
+        let shown = self.backend().shows_contention();
+        for (by, is_so) in [("hook", shown), ("sample", !shown)] {
+            reading.level(&MAP_CONTENTION_SEEN, &[by], f64::from(u8::from(is_so)));
+        }
+        if let Some(waits) = self.map.lock_waits() {
+            reading.total(&MAP_LOCK_CONTENTIONS, &[], waits.count());
+            reading.spread(&MAP_LOCK_WAIT, &[], waits);
+        }
+        if let Some(failures) = self.map.cas_failures() {
+            reading.total(&MAP_CAS_FAILURES, &[], failures);
+        }
+        if let Some(SampledStalls { timed, stalls }) = self.map.sampled_stalls() {
+            reading.total(&MAP_SAMPLED_OPS, &[], timed);
+            reading.total(&MAP_SAMPLED_STALLS, &[], stalls.count());
+            reading.spread(&MAP_SAMPLED_STALL, &[], stalls);
+        }
+        if let Some(met) = self.map.flat_totals() {
+            reading.total(&MAP_SEQLOCK_RETRIES, &[], met.read_retries);
+            reading.total(&MAP_SEQLOCK_FALLBACKS, &[], met.read_fallbacks);
+            reading.total(&MAP_HELPS, &[], met.helps);
+            reading.total(&MAP_MIGRATED, &[], met.moved_buckets);
+            reading.total(&MAP_RESIZES, &[], met.resizes);
+        }
+        if let Some(shape) = self.map.shape() {
+            reading.level(&MAP_LOAD, &[], shape.load);
+            reading.level(&MAP_GROWTH, &[], shape.moved.unwrap_or(0.0));
+            reading.level(&MAP_PROBE_MEAN, &[], shape.mean());
+            reading.level(&MAP_PROBE_MAX, &[], shape.longest as f64);
+        }
+        if let Some(operations) = self.map.shard_operations() {
+            reading.strip(&MAP_SHARD_OPS, &[], operations);
+        }
+        if let Some(contentions) = self.map.shard_contentions() {
+            reading.strip(&MAP_SHARD_CONTENTIONS, &[], contentions);
+        }
+        if let Some(skew) = self.map.shard_skew() {
+            reading.level(&MAP_SHARD_SKEW, &[], skew);
+        }
+    }
+
     fn read_handovers(&self, reading: &mut Reading) {
         let Handovers { done, undone, moved, failures, lock_waits, stalls } = self.handovers();
         let last = self.handover();
@@ -358,22 +416,7 @@ impl<V: Hosted> Resource for HostedMap<V> {
         for (index, reason) in REFUSALS.into_iter().enumerate() {
             reading.total(&MAP_REFUSED, &[reason], self.cells.sum(refusal_cell(index)));
         }
-        if let Some(waits) = self.map.lock_waits() {
-            reading.total(&MAP_LOCK_CONTENTIONS, &[], waits.count());
-            reading.spread(&MAP_LOCK_WAIT, &[], waits);
-        }
-        if let Some(failures) = self.map.cas_failures() {
-            reading.total(&MAP_CAS_FAILURES, &[], failures);
-        }
-        if let Some(operations) = self.map.shard_operations() {
-            reading.strip(&MAP_SHARD_OPS, &[], operations);
-        }
-        if let Some(contentions) = self.map.shard_contentions() {
-            reading.strip(&MAP_SHARD_CONTENTIONS, &[], contentions);
-        }
-        if let Some(skew) = self.map.shard_skew() {
-            reading.level(&MAP_SHARD_SKEW, &[], skew);
-        }
+        self.read_contention(reading);
         for backend in Backend::ALL {
             let in_force = backend == self.backend();
             reading.level(&MAP_BACKEND, &[backend.as_str()], f64::from(u8::from(in_force)));

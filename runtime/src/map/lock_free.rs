@@ -1,7 +1,7 @@
 //! The `lock_free` backend: flurry, a port of Java's ConcurrentHashMap.
 //!
 //! The name is true of readers only: they never wait for anybody. A writer locks the one bin its key falls into,
-//! and now and then helps to grow the table. Those locks cannot be seen from outside, so contention is not reported.
+//! and now and then helps to grow the table. Those locks cannot be seen from outside, so stalls are sampled instead.
 //! Memory that readers may still look at is freed in batches when their guards are gone, so it lags (seize 0.3).
 //!
 //! What it does not promise: flurry clones keys while it grows and compares them inside its trees (bins of eight
@@ -9,18 +9,23 @@
 //! growth or block writers of that bin for good. Byte strings, numbers and strings never do.
 
 use super::keyed::Keyed;
+use super::record::Record;
+use super::stalls::Stalls;
 use super::structure::{Revision, Structure, position};
+use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 pub(super) struct LockFree<K, V> {
     map: flurry::HashMap<K, V, Keyed>,
     hasher: Keyed,
+    stalls: Arc<Stalls>,
 }
 
 impl<K, V> LockFree<K, V> {
-    pub(super) fn with_capacity(hasher: Keyed, capacity: usize) -> Self {
-        Self { map: flurry::HashMap::with_capacity_and_hasher(capacity, hasher.clone()), hasher }
+    pub(super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize) -> Self {
+        let map = flurry::HashMap::with_capacity_and_hasher(capacity, hasher.clone());
+        Self { map, hasher, stalls: record.watch_stalls() }
     }
 }
 
@@ -34,6 +39,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         self.map.get(key, &self.map.guard()).map(look)
     }
 
@@ -46,10 +52,12 @@ where
     }
 
     fn put<R>(&self, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let _watch = self.stalls.watch();
         self.map.insert(key, value, &self.map.guard()).map(look)
     }
 
     fn put_absent(&self, _hash: u64, key: K, value: V) -> Result<(), V> {
+        let _watch = self.stalls.watch();
         match self.map.try_insert(key, value, &self.map.guard()) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
@@ -61,6 +69,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         let mut given = None;
         self.map.compute_if_present(
             key,
@@ -84,6 +93,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         self.map.remove(key, &self.map.guard()).map(look)
     }
 

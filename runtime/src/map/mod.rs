@@ -64,7 +64,11 @@ mod room;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod scan;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod shape;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod sharded;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod stalls;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod turn;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -77,9 +81,13 @@ pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};
 pub use self::{
     backend::{Backend, BackendError},
     face::Map,
+    fixed::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN},
+    flat::FlatTotals,
     hosted::{BytesMap, CounterMap, HostedMap, MapError, WordMap},
     room::MapLimits,
     scan::{Cursor, CursorError, Page},
+    shape::TableShape,
+    stalls::SampledStalls,
     turn::{Handover, HandoverRefused, Handovers},
     values::{Hosted, HostedKey},
 };

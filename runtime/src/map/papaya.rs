@@ -12,21 +12,26 @@
 //! steps for each doubling of its table and makes a new one; with few entries that is of the same size, and so on for
 //! ever, in the midst of the operation. Seeds are random, so nobody who chooses keys can bring it about; a `Hash` that
 //! returns a constant can, from some twenty keys on.
+//! What waits for growth cannot be seen from outside, so stalls are sampled.
 //! Progress: lock-free to read and write; a table that grows while it is being grown makes writers wait.
 
 use super::hashed::{Hashed, Ready, Sought};
+use super::record::Record;
+use super::stalls::Stalls;
 use super::structure::{Revision, Structure, position};
+use crate::sync::Arc;
 use ::papaya::{Compute, HashMap, Operation};
 use std::borrow::Borrow;
 use std::hash::Hash;
 
 pub(super) struct Papaya<K, V> {
     map: HashMap<Hashed<K>, V, Ready>,
+    stalls: Arc<Stalls>,
 }
 
 impl<K, V> Papaya<K, V> {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { map: HashMap::with_capacity_and_hasher(capacity, Ready) }
+    pub(super) fn with_capacity(record: &Record, capacity: usize) -> Self {
+        Self { map: HashMap::with_capacity_and_hasher(capacity, Ready), stalls: record.watch_stalls() }
     }
 }
 
@@ -40,6 +45,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         self.map.get(&Sought { hash, key }, &self.map.guard()).map(look)
     }
 
@@ -55,10 +61,12 @@ where
     }
 
     fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let _watch = self.stalls.watch();
         self.map.insert(Hashed { hash, key }, value, &self.map.guard()).map(look)
     }
 
     fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+        let _watch = self.stalls.watch();
         match self.map.try_insert(Hashed { hash, key }, value, &self.map.guard()) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
@@ -70,6 +78,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         let guard = self.map.guard();
         let (known, _) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
         // papaya runs the closure on one entry at a time and acts on the last run, whose gift stands here then.
@@ -99,6 +108,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
+        let _watch = self.stalls.watch();
         self.map.remove(&Sought { hash, key }, &self.map.guard()).map(look)
     }
 

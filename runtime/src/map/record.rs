@@ -2,6 +2,8 @@
 //! and is counted on, so that no total ever falls. Each part begins when the map is first on a backend that has it.
 
 use super::contention::Contention;
+use super::flat::Met;
+use super::stalls::Stalls;
 use crate::observe::Cells;
 use crate::sync::{Arc, OnceLock};
 
@@ -12,6 +14,8 @@ pub(super) struct Record(Arc<Parts>);
 struct Parts {
     contention: OnceLock<Arc<Contention>>,
     lost: OnceLock<Arc<Cells<1>>>,
+    met: OnceLock<Arc<Met>>,
+    stalls: OnceLock<Arc<Stalls>>,
 }
 
 impl Record {
@@ -25,6 +29,16 @@ impl Record {
         self.0.lost.get_or_init(|| Arc::new(Cells::new())).clone()
     }
 
+    /// For flat tables to count what operations meet in.
+    pub(super) fn count_met(&self) -> Arc<Met> {
+        self.0.met.get_or_init(Arc::default).clone()
+    }
+
+    /// For a table that does not show its contention to be watched with.
+    pub(super) fn watch_stalls(&self) -> Arc<Stalls> {
+        self.0.stalls.get_or_init(Arc::default).clone()
+    }
+
     /// Waits for locks, and the work of shards.
     pub(super) fn contention(&self) -> Option<&Contention> {
         self.0.contention.get().map(|contention| &**contention)
@@ -33,5 +47,14 @@ impl Record {
     /// Compare-exchanges that operations have lost to others.
     pub(super) fn lost(&self) -> Option<u64> {
         self.0.lost.get().map(|lost| lost.sum(0))
+    }
+    /// What operations met on flat tables.
+    pub(super) fn met(&self) -> Option<&Met> {
+        self.0.met.get().map(|met| &**met)
+    }
+
+    /// What sampling has found on tables that do not show their contention.
+    pub(super) fn stalls(&self) -> Option<&Stalls> {
+        self.0.stalls.get().map(|stalls| &**stalls)
     }
 }

@@ -245,9 +245,10 @@ where
         }
         let handover = Handover { from: self.backend(), to, course: Arc::default(), stripes: Arc::new(Stripes::new()) };
         let (switch, hasher, record) = (self.switch.clone(), self.hasher.clone(), self.record.clone());
+        let buckets = self.buckets;
         let ours = handover.clone();
         let run = move || {
-            let make = |entries| Table::new(to, &hasher, &record, entries);
+            let make = |entries| Table::new(to, &hasher, &record, entries, buckets);
             switch.hand_over_through(make, &ours.course, &ours.stripes);
         };
         let thread = thread::Builder::new().name("map-handover".to_owned()).spawn(run);

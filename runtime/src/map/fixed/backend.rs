@@ -4,14 +4,16 @@
 //! the buckets of its interval. Entries carry their hash ([`Hashed`]): it settles almost every comparison on the way along
 //! a list, and is the position of a scan without hashing again.
 //!
-//! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, or as many as the entries it is made for, which
-//! a hand-over knows. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
+//! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, unless the map was told another number; or as
+//! many as the entries it is made for, which a hand-over knows, if that is more. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
 //! table of far more entries than buckets is slow, but no operation ever waits for it to grow. Memory: 8 bytes a bucket, and
 //! for each entry its key, its value and 16 bytes, as the allocator rounds them.
 //! Progress: lock-free.
 
 use super::super::hashed::Hashed;
 use super::super::record::Record;
+use super::super::shape::{CHAINS, TableShape};
+use super::super::stalls::Stalls;
 use super::super::structure::{Revision, Structure, position};
 use super::lists::{Lists, Visit};
 use crate::observe::Cells;
@@ -19,9 +21,12 @@ use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-const BUCKETS_MIN: usize = 1 << 16;
-/// 128 MiB of them.
-const BUCKETS_MAX: usize = 1 << 24;
+/// Buckets of a map on `fixed` that was not told how many, 512 KiB of them.
+pub const FIXED_BUCKETS: usize = 1 << 16;
+/// The most buckets a map on `fixed` has, 128 MiB of them.
+pub const FIXED_BUCKETS_MAX: usize = 1 << 24;
+/// The least.
+pub const FIXED_BUCKETS_MIN: usize = STRIPE_BUCKETS;
 /// Buckets that are walked under one guard: few entries for a page to look at beside its own, and guards few enough.
 const STRIPE_BUCKETS: usize = 16;
 
@@ -36,13 +41,37 @@ pub(in super::super) struct Fixed<K, V> {
     cells: Cells<2>,
     /// Compare-exchanges that operations have lost to others: the map's count.
     lost: Arc<Cells<1>>,
+    stalls: Arc<Stalls>,
 }
 
-impl<K, V> Fixed<K, V> {
-    pub(in super::super) fn with_capacity(record: &Record, capacity: usize) -> Self {
-        let buckets = capacity.clamp(BUCKETS_MIN, BUCKETS_MAX).next_power_of_two();
-        let (cells, lost) = (Cells::new(), record.count_lost());
-        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells, lost }
+impl<K, V> Fixed<K, V>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// With at least `buckets`, or as many as `capacity` if that is more, rounded up to a power of two.
+    pub(in super::super) fn with_capacity(record: &Record, capacity: usize, buckets: usize) -> Self {
+        let buckets = buckets.max(capacity).clamp(FIXED_BUCKETS_MIN, FIXED_BUCKETS_MAX).next_power_of_two();
+        let (cells, lost, stalls) = (Cells::new(), record.count_lost(), record.watch_stalls());
+        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells, lost, stalls }
+    }
+
+    /// How full the buckets are, and how far a key that is not there is looked for.
+    pub(in super::super) fn shape(&self) -> TableShape {
+        let buckets = self.lists.buckets();
+        let mut shape = TableShape { load: self.entries() as f64 / buckets as f64, ..TableShape::default() };
+        for bucket in (0..buckets).step_by(buckets.div_ceil(CHAINS)) {
+            let mut entries = 0;
+            self.visit(|visit| self.lists.walk(visit, bucket, |_, _| entries += 1));
+            shape.look_at(entries);
+        }
+        shape
+    }
+
+    /// Removals are summed first: an entry whose removal is in that sum is in the other.
+    fn entries(&self) -> usize {
+        let removed = self.cells.sum(REMOVED);
+        self.cells.sum(INSERTED).saturating_sub(removed) as usize
     }
 
     fn bucket_at(&self, position: u64) -> usize {
@@ -74,6 +103,7 @@ where
         Q: Hash + Ord + ?Sized,
     {
         let is = |known: &Hashed<K>| known.is(hash, key);
+        let _watch = self.stalls.watch();
         self.visit(|visit| self.lists.view(visit, self.bucket(hash), is, |_, value| look(value)))
     }
 
@@ -95,6 +125,7 @@ where
             replaced = true;
             look(old)
         };
+        let _watch = self.stalls.watch();
         let shown = self.visit(|visit| self.lists.put(visit, self.bucket(hash), key, value, look));
         if !replaced {
             self.cells.add(INSERTED, 1);
@@ -104,6 +135,7 @@ where
 
     fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
         let key = Hashed { hash, key };
+        let _watch = self.stalls.watch();
         let put = self.visit(|visit| self.lists.put_absent(visit, self.bucket(hash), key, value));
         if put.is_ok() {
             self.cells.add(INSERTED, 1);
@@ -123,6 +155,7 @@ where
             removes = matches!(revision, Revision::Remove);
             (revision, gift)
         };
+        let _watch = self.stalls.watch();
         let revised = self.visit(|visit| self.lists.revise(visit, self.bucket(hash), is, step));
         if revised.is_some() && removes {
             self.cells.add(REMOVED, 1);
@@ -141,13 +174,12 @@ where
             self.cells.add(REMOVED, 1);
             look(value)
         };
+        let _watch = self.stalls.watch();
         self.visit(|visit| self.lists.take_if(visit, self.bucket(hash), is, |_| true, look))
     }
 
-    /// Removals are summed first: an entry whose removal is in that sum is in the other.
     fn len(&self) -> usize {
-        let removed = self.cells.sum(REMOVED);
-        self.cells.sum(INSERTED).saturating_sub(removed) as usize
+        self.entries()
     }
 
     fn clear(&self) -> usize {
@@ -199,7 +231,7 @@ mod tests {
     #[test]
     fn stripes_are_short_and_in_the_order_of_positions() {
         const ENTRIES: u64 = 100_000;
-        let map = Fixed::with_capacity(&Record::default(), ENTRIES as usize);
+        let map = Fixed::with_capacity(&Record::default(), ENTRIES as usize, FIXED_BUCKETS);
         (0..ENTRIES).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
         let (mut seen, mut longest) = (0, 0);
         for stripe in 0..map.stripes() {
@@ -219,7 +251,7 @@ mod tests {
     #[test]
     fn an_update_that_is_overtaken_runs_again_and_is_counted() {
         let record = Record::default();
-        let map = Fixed::with_capacity(&record, 0);
+        let map = Fixed::with_capacity(&record, 0, FIXED_BUCKETS);
         map.put(7, 1, 10, |_| ());
         let mut runs = 0;
         let replaced = map.revise(7, &1, |value| {
@@ -235,8 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn has_as_many_buckets_as_it_was_told_or_has_entries_for() {
+        let buckets =
+            |capacity, buckets| Fixed::<u64, ()>::with_capacity(&Record::default(), capacity, buckets).lists.buckets();
+        assert_eq!([buckets(0, 1), buckets(0, 1000), buckets(5000, 1000)], [FIXED_BUCKETS_MIN, 1024, 8192]);
+        let map = Fixed::with_capacity(&Record::default(), 0, 16);
+        (0..64).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
+        let shape = map.shape();
+        assert_eq!((shape.load, shape.chains, shape.steps, shape.mean()), (4.0, 16, 64, 4.0));
+        assert!(shape.longest >= 4 && shape.moved.is_none(), "{shape:?}");
+    }
+
+    #[test]
     fn counts_what_a_panic_passed_by() {
-        let map = Fixed::with_capacity(&Record::default(), 0);
+        let map = Fixed::with_capacity(&Record::default(), 0, FIXED_BUCKETS);
         (0..4).for_each(|key| _ = map.put(key, key, (), |()| ()));
         let take = || map.take(0, &0, |()| panic!("as the test wants it"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(take)).is_err());

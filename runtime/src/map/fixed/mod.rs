@@ -6,6 +6,8 @@ mod lists;
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub(super) use backend::Fixed;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use backend::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN};
 
 use super::structure::Revision;
 use lists::{Lists, Visit};

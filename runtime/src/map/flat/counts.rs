@@ -1,4 +1,8 @@
 //! What a map counts: per thread, and off the path of a read that meets nobody.
+//!
+//! Entries that came and went are a table set's own, and their difference is its length. Everything else is what
+//! operations met, and may be shared with whoever had the map's entries before: a hand-over starts with no entries, but
+//! no total ever falls.
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -18,32 +22,69 @@ pub(super) enum Count {
     Outgrown,
 }
 
+#[cfg(any(rt_loom, rt_shuttle))]
 const COUNTS: usize = Count::Outgrown as usize + 1;
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub(super) use live::Counts;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(in crate::map) use live::Met;
 #[cfg(any(rt_loom, rt_shuttle))]
 pub(super) use modelled::Counts;
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod live {
-    use super::{COUNTS, Count};
+    use super::Count;
     use crate::observe::{Cells, Moment, Snapshot, Spread, now};
+    use crate::sync::Arc;
 
+    /// Counts before this one are of entries.
+    const FIRST_MET: usize = Count::Retried as usize;
+    const MET: usize = Count::Outgrown as usize + 1 - FIRST_MET;
+
+    /// What operations met.
     #[derive(Default)]
-    pub(in super::super) struct Counts {
-        cells: Cells<COUNTS>,
+    pub(in crate::map) struct Met {
+        cells: Cells<MET>,
         waits: Spread,
     }
 
+    impl Met {
+        pub(in super::super) fn sum(&self, count: Count) -> u64 {
+            self.cells.sum(count as usize - FIRST_MET)
+        }
+
+        /// Writers' waits for one another.
+        pub(in crate::map) fn waits(&self) -> Snapshot {
+            self.waits.snapshot()
+        }
+    }
+
+    #[derive(Default)]
+    pub(in super::super) struct Counts {
+        entries: Cells<FIRST_MET>,
+        met: Arc<Met>,
+    }
+
     impl Counts {
+        /// Of a map that has been on such tables before, perhaps.
+        pub(in super::super) fn beside(met: Arc<Met>) -> Self {
+            Self { entries: Cells::new(), met }
+        }
+
         #[inline(always)]
         pub(in super::super) fn add(&self, count: Count, n: u64) {
-            self.cells.add(count as usize, n);
+            match (count as usize).checked_sub(FIRST_MET) {
+                None => self.entries.add(count as usize, n),
+                Some(met) => self.met.cells.add(met, n),
+            }
         }
 
         pub(in super::super) fn sum(&self, count: Count) -> u64 {
-            self.cells.sum(count as usize)
+            match count {
+                Count::Inserted | Count::Removed => self.entries.sum(count as usize),
+                _ => self.met.sum(count),
+            }
         }
 
         /// The start of a wait, which is taken once a try has failed.
@@ -52,11 +93,11 @@ mod live {
         }
 
         pub(in super::super) fn end_wait(&self, start: Moment) {
-            self.waits.record(start.elapsed().as_nanos() as u64);
+            self.met.waits.record(start.elapsed().as_nanos() as u64);
         }
 
         pub(in super::super) fn waits(&self) -> Snapshot {
-            self.waits.snapshot()
+            self.met.waits()
         }
     }
 }

@@ -4,11 +4,14 @@
 //! place. A revision takes effect if the value is the number that was shown; one that was changed and changed back
 //! meanwhile is that number, and as good. Everything else is [`super`]'s.
 
+use super::counts::{Counts, Met};
 use super::integer::{as_integer, from_word, is_integer, to_word};
 use super::stripes::{STRIPES, positions_of, stripe_of};
 use super::tables::Tables;
+use crate::map::TableShape;
 use crate::map::keyed::Keyed;
 use crate::map::structure::{Revision, Structure, position};
+use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
@@ -30,9 +33,13 @@ where
         is_integer::<K>() && is_integer::<V>()
     }
 
-    /// `hasher` is the map's.
-    pub(in crate::map) fn with_capacity(hasher: Keyed, capacity: usize) -> Self {
-        Self { tables: Tables::new(capacity.max(16)), hasher, _entries: PhantomData }
+    /// `hasher` and `met` are the map's.
+    pub(in crate::map) fn with_capacity(hasher: Keyed, capacity: usize, met: Arc<Met>) -> Self {
+        Self { tables: Tables::new(capacity.max(16), Counts::beside(met)), hasher, _entries: PhantomData }
+    }
+
+    pub(in crate::map) fn shape(&self) -> TableShape {
+        self.tables.shape()
     }
 
     fn position_of(&self) -> impl Fn(&u64) -> u64 {

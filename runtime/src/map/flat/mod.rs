@@ -6,7 +6,7 @@
 //! MSPC 2012): words are relaxed atomics between fences, never a copy of memory that somebody writes.
 //!
 //! `words` is data as words, `line` memory, `bucket` the layout and the sequence lock, `spare` what is linked behind
-//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations. The backend `flat` is `in_place` for integers, and
+//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations, `counts` and `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and
 //! `pointed` for all other types: the word that stands for an entry leads to it.
 //!
 //! Writers: a bucket's words, and those of the spares linked behind it, by the one who made its sequence odd; those of
@@ -57,6 +57,7 @@ mod counts;
 mod growth;
 mod table;
 mod tables;
+mod statistics;
 mod stripes;
 mod pointed;
 // The map's hash needs statics.
@@ -66,12 +67,17 @@ mod integer;
 mod in_place;
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(super) use counts::Met;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 pub(super) use in_place::InPlace;
 pub use pointed::Pointed;
+pub use statistics::FlatStatistics;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use statistics::FlatTotals;
 pub use words::Plain;
 
 use crate::reclaim;
-use counts::Count;
+use counts::Counts;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use tables::{Resize, Tables};
@@ -97,34 +103,6 @@ use words::are_same;
 pub struct FlatMap<K, V, S = foldhash::fast::RandomState> {
     tables: Tables<K, V>,
     hasher: S,
-}
-
-/// A look at a map: levels, and totals since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct FlatStatistics {
-    /// Entries.
-    pub entries: usize,
-    /// Home buckets of the current table.
-    pub buckets: usize,
-    /// Buckets linked behind full ones.
-    pub spares: usize,
-    /// Memory set aside for tables, in bytes; parts that were never touched need not be resident.
-    pub bytes: usize,
-    /// Reads begun again, as a writer was inside.
-    pub read_retries: u64,
-    /// Reads that took the lock after 64 tries.
-    pub read_fallbacks: u64,
-    /// Writes that waited for another.
-    pub contentions: u64,
-    /// Stripes moved to another table.
-    pub helps: u64,
-    /// Buckets moved to another table.
-    pub moved_buckets: u64,
-    /// Tables left for another.
-    pub resizes: u64,
-    /// Stripes that the move under way has done, and how many it has; 0 of 0 while nothing moves.
-    pub move_progress: (usize, usize),
 }
 
 impl<K, V> FlatMap<K, V>
@@ -170,7 +148,7 @@ where
     /// # Panics
     /// When that many are more than the address space holds.
     pub fn with_capacity_and_hasher(entries: usize, hasher: S) -> Self {
-        Self { tables: Tables::new(entries), hasher }
+        Self { tables: Tables::new(entries, Counts::default()), hasher }
     }
 
     /// With every sequence at `start`, an even number: so tests reach the wrap.
@@ -335,36 +313,14 @@ where
 
     /// Levels and totals.
     pub fn statistics(&self) -> FlatStatistics {
-        let guard = reclaim::pin();
-        let table = self.tables.current(&guard);
-        let counts = &self.tables.counts;
-        let next = table.next();
-        FlatStatistics {
-            entries: self.len(),
-            buckets: table.buckets(),
-            spares: table.spares.in_use() + next.map_or(0, |next| next.spares.in_use()),
-            bytes: table.bytes() + next.map_or(0, |next| next.bytes()),
-            read_retries: counts.sum(Count::Retried),
-            read_fallbacks: counts.sum(Count::FellBack),
-            contentions: counts.sum(Count::Contended),
-            helps: counts.sum(Count::Helped),
-            moved_buckets: counts.sum(Count::MovedBuckets),
-            resizes: counts.sum(Count::Outgrown),
-            move_progress: next.map_or((0, 0), |_| (table.growth.moved(), table.stripes())),
-        }
+        self.tables.statistics()
     }
 
     /// How many buckets a read of a key that is not there looks at, in chains spread evenly over the table: index `n`
     /// counts chains of `n + 1` buckets, the last one also longer ones. Looks at about 1000 chains.
     pub fn probe_lengths(&self) -> [u64; 8] {
-        let guard = reclaim::pin();
-        let table = self.tables.current(&guard);
         let mut lengths = [0; 8];
-        for index in (0..table.buckets()).step_by(table.buckets().div_ceil(1000)) {
-            if let Some(behind) = table.bucket(index).glance_length().checked_sub(1) {
-                lengths[behind.min(7)] += 1;
-            }
-        }
+        self.tables.glance(1000, |buckets| lengths[(buckets - 1).min(7)] += 1);
         lengths
     }
 

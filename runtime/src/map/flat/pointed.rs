@@ -27,6 +27,7 @@
 //! Progress: as the table's. `revise` runs again when the word has changed meanwhile; a try that fails was overtaken.
 //! Not promised: when a value that was taken out or replaced is dropped; that is after a grace period.
 
+use super::counts::Counts;
 use super::stripes::{STRIPES, positions_of, stripe_of};
 use super::tables::Tables;
 use crate::map::structure::{Revision, Structure, position};
@@ -159,7 +160,22 @@ unsafe fn nodes_of<'g>(word: &'g u64, _guard: &'g Guard<'_>) -> &'g [u64] {
 impl<K, V> Pointed<K, V> {
     /// An empty map with room for that many entries.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { tables: Tables::new(capacity.max(16)), beside: AtomicI64::new(0), _nodes: PhantomData }
+        Self::with_counts(capacity, Counts::default())
+    }
+
+    /// Of a map that may have been on such tables before: `met` is the map's.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(in crate::map) fn in_map(capacity: usize, met: crate::sync::Arc<super::Met>) -> Self {
+        Self::with_counts(capacity, Counts::beside(met))
+    }
+
+    fn with_counts(capacity: usize, counts: Counts) -> Self {
+        Self { tables: Tables::new(capacity.max(16), counts), beside: AtomicI64::new(0), _nodes: PhantomData }
+    }
+
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(in crate::map) fn shape(&self) -> crate::map::TableShape {
+        self.tables.shape()
     }
 
     /// Moves to a table of twice the size, though nothing asks for it. For models.

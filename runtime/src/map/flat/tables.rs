@@ -36,10 +36,10 @@ unsafe impl<K: Send, V: Send> Send for Tables<K, V> {}
 unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Tables<K, V> {}
 
 impl<K: Plain, V: Plain> Tables<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, counts: Counts) -> Self {
         let buckets_min = Table::<K, V>::buckets_for(capacity);
         let table = Box::new(Table::new(buckets_min));
-        Self { current: AtomicPtr::new(Box::into_raw(table)), counts: Counts::default(), buckets_min }
+        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
     }
 
     /// Puts every sequence of a map that nobody has used yet at `start`, an even number: wrap-around is then near.
