@@ -74,14 +74,15 @@ impl Host {
                 entries_max: config.entries_max,
                 bytes_max: config.bytes_max,
             };
+            let config::Map { name, backend, buckets, .. } = config;
             match config.values {
                 Values::Counters => {
-                    let map = CounterMap::new(&config.name, config.backend, limits)?;
+                    let map = CounterMap::with_buckets(name, *backend, limits, *buckets)?;
                     registry.add(map.clone())?;
                     maps.insert(map.address().clone(), map);
                 }
-                Values::Words => registry.add(WordMap::new(&config.name, config.backend, limits)?)?,
-                Values::Bytes => registry.add(BytesMap::new(&config.name, config.backend, limits)?)?,
+                Values::Words => registry.add(WordMap::with_buckets(name, *backend, limits, *buckets)?)?,
+                Values::Bytes => registry.add(BytesMap::with_buckets(name, *backend, limits, *buckets)?)?,
             }
         }
         for config in &resources.queues {

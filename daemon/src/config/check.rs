@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::raw::*;
 use super::*;
 use crate::allocator;
-use rheostat_runtime::map::MapLimits;
+use rheostat_runtime::map::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN, MapLimits};
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
 use rheostat_runtime::pool::PoolLimits;
@@ -248,6 +248,15 @@ impl Check<'_> {
                 Some(RawValues::Counters) | None => Values::Counters,
             },
             backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
+            // Printed as it will be in force.
+            buckets: check
+                .number(
+                    &format!("map.{name}.buckets"),
+                    raw.buckets,
+                    FIXED_BUCKETS as i64,
+                    FIXED_BUCKETS_MIN as i64..=FIXED_BUCKETS_MAX as i64,
+                )
+                .next_power_of_two(),
             entries_max: check.number(
                 &format!("map.{name}.entries_max"),
                 raw.entries_max,

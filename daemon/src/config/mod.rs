@@ -200,6 +200,8 @@ pub struct Map {
     pub values: Values,
     /// Which structure implements it.
     pub backend: Backend,
+    /// Buckets it has whenever it is on the backend `fixed`, a power of two.
+    pub buckets: usize,
     /// Entries it takes before it refuses new keys.
     pub entries_max: usize,
     /// Bytes of keys and values it takes before it refuses more.

@@ -73,8 +73,8 @@ fn written(config: &Config) -> RawConfig {
                 Values::Words => RawValues::Words,
             };
             let (backend, entries_max) = (said(RawBackend(map.backend)), number(map.entries_max));
-            let bytes_max = number(map.bytes_max);
-            (&map.name, RawMap { values: said(values), backend, entries_max, bytes_max })
+            let (buckets, bytes_max) = (number(map.buckets), number(map.bytes_max));
+            (&map.name, RawMap { values: said(values), backend, buckets, entries_max, bytes_max })
         }),
         queue: named(&resources.queues, |queue| {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })

@@ -101,6 +101,7 @@ pub(super) struct RawState {
 pub(super) struct RawMap {
     pub values: Written<RawValues>,
     pub backend: Written<RawBackend>,
+    pub buckets: Written<i64>,
     pub entries_max: Written<i64>,
     pub bytes_max: Written<i64>,
 }

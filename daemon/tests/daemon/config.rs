@@ -57,6 +57,20 @@ fn workers_have_a_range() {
 }
 
 #[test]
+fn buckets_of_a_fixed_map_have_a_range_and_are_printed_as_they_will_be() {
+    for buckets in ["0", "15", "16777217"] {
+        let fault = fault(&format!("[map.m]\nbackend = \"fixed\"\nbuckets = {buckets}\n"));
+        let expected = format!("r.toml:3:11: map.m.buckets = {buckets}: must be a whole number from 16 to 16777216");
+        assert_eq!(fault, expected);
+    }
+    let printed =
+        |text: &str| Config::parse(Origin::Demo, text, Path::new("/"), &Overrides::default()).unwrap().to_string();
+    for (text, expected) in [("[map.m]\nbuckets = 1000\n", "buckets = 1024"), ("[map.m]\n", "buckets = 65536")] {
+        assert!(printed(text).lines().any(|line| line == expected), "no `{expected}` in\n{}", printed(text));
+    }
+}
+
+#[test]
 fn what_a_pipeline_refers_to_must_exist() {
     let stage = "[pipeline.p]\nsource = { files = [\".\"] }\n[[pipeline.p.stage]]\nname = \"s\"\n";
     for (rest, expected) in [
