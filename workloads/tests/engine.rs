@@ -1,7 +1,7 @@
 //! Runs on real maps, queues and pipelines, in this process.
 
 use rheostat_api::{Check, KnobValue, Phase, RunResult, RunVerdict};
-use rheostat_runtime::map::{Backend, CounterMap, MapLimits};
+use rheostat_runtime::map::{Backend, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, Kind, Registry};
 use rheostat_runtime::sync::{Arc, thread};
 use rheostat_workloads::engine::{self, Context, RunError};
@@ -171,6 +171,32 @@ expr = "kv.get.hit_ratio == 1 and kv.update.hit_ratio == 100% and items == 20001
     assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
     let load = &phase(&result, "load").ops[0];
     assert_eq!((load.count, load.hits), (500, 0), "every key goes in once");
+}
+
+#[test]
+fn words_are_stored_and_replaced_on_every_backend() {
+    for backend in Backend::ALL {
+        let vars = [("backend", backend.as_str()), ("value", "word"), ("records", "1000")];
+        let vars = [vars.as_slice(), &[("warm", "1s"), ("duration", "200ms")]].concat();
+        let result = run(&script("map-ycsb-a", &vars, &[]));
+        let values = check(&result, "values");
+        assert!(values.pass && values.compared > 1000, "{backend}: {values:?}");
+        let get = phase(&result, "run").ops.iter().find(|row| row.op == "get").unwrap();
+        assert_eq!(get.hits, get.count, "{backend}: every key is there");
+    }
+}
+
+#[test]
+fn a_hosted_map_of_words_is_driven_too() {
+    let context = context();
+    let hosted = WordMap::new("hosted", Backend::Flat, MapLimits::default()).unwrap();
+    context.registry.add(hosted.clone()).unwrap();
+    let text = "format = 1\nname = \"u\"\n[target.kv]\nuse = \"map.hosted\"\nkeys = { items = 50 }\n\
+                [[phase]]\nname = \"p\"\ncount = 1000\ngroup = [{ target = \"kv\", workers = 2, mix = { insert_new = 1 } }]\n";
+    let result = engine::run(&parse(text, &Overrides::default()), &context).unwrap();
+    assert_eq!(result.verdict, RunVerdict::Pass);
+    assert_eq!(hosted.len(), 1000, "numbers from 50 on are its keys");
+    assert!((50..1050).all(|key| hosted.get(&key).is_some()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::flow::Flow;
 use super::pool_load::Stock;
 use crate::script::{KnobName, MapValue, PipelineTarget, Target, TargetKind, Workload};
-use rheostat_runtime::map::{BytesMap, CounterMap, HostedMap, MapLimits};
+use rheostat_runtime::map::{BytesMap, CounterMap, FIXED_BUCKETS, MapLimits, WordMap};
 use rheostat_runtime::observe::{Actor, Address, Change, RegistryError, Resource, Value};
 use rheostat_runtime::pool::{Pool, PoolLimits};
 use rheostat_runtime::queue::{HostedQueue, Ring};
@@ -21,6 +21,8 @@ pub(super) enum Player {
     Counters(Arc<CounterMap>),
     /// A map of byte strings.
     Bytes(Arc<BytesMap>),
+    /// A map of numbers by number.
+    Words(Arc<WordMap>),
     /// A queue.
     Queue(Arc<HostedQueue>),
     /// A pool.
@@ -72,18 +74,27 @@ impl<'r> Cast<'r> {
                 let mut limits = MapLimits::default();
                 let items = map.keys.map_or(0, |keys| keys.items() as usize);
                 limits.entries_max = map.entries_max.map_or(limits.entries_max.max(items), |max| max as usize);
-                let name = target.address.name();
+                let (name, backend) = (target.address.name(), map.backend);
+                // About as many as there will be entries, as one who hosts a map on `fixed` is advised.
+                let buckets = FIXED_BUCKETS.max(items);
                 Some(match map.value {
                     MapValue::Counter => {
-                        let map = CounterMap::new(name, map.backend, limits).map_err(|error| failed(&error))?;
+                        let map = CounterMap::with_buckets(name, backend, limits, buckets);
+                        let map = map.map_err(|error| failed(&error))?;
                         self.host(map.clone())?;
                         Player::Counters(map)
                     }
                     MapValue::Bytes(..) => {
-                        let map: Arc<BytesMap> =
-                            HostedMap::new(name, map.backend, limits).map_err(|error| failed(&error))?;
+                        let map = BytesMap::with_buckets(name, backend, limits, buckets);
+                        let map = map.map_err(|error| failed(&error))?;
                         self.host(map.clone())?;
                         Player::Bytes(map)
+                    }
+                    MapValue::Word => {
+                        let map = WordMap::with_buckets(name, backend, limits, buckets);
+                        let map = map.map_err(|error| failed(&error))?;
+                        self.host(map.clone())?;
+                        Player::Words(map)
                     }
                 })
             }
@@ -109,7 +120,10 @@ impl<'r> Cast<'r> {
         let player = match &target.kind {
             TargetKind::Map(_) => match any.downcast::<CounterMap>() {
                 Ok(map) => Some(Player::Counters(map)),
-                Err(any) => any.downcast::<BytesMap>().ok().map(Player::Bytes),
+                Err(any) => match any.downcast::<BytesMap>() {
+                    Ok(map) => Some(Player::Bytes(map)),
+                    Err(any) => any.downcast::<WordMap>().ok().map(Player::Words),
+                },
             },
             TargetKind::Queue(_) => any.downcast::<HostedQueue>().ok().map(Player::Queue),
             TargetKind::Pool(_) => match any.downcast::<Pool>() {

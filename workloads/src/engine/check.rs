@@ -33,7 +33,9 @@ impl Runner<'_> {
             if self.workload.checks.increments && is_incremented(target, &ops) {
                 checks.extend(self.increments(cast, target));
             }
-            if self.workload.checks.values && matches!(cast.player(&target.name), Some(Player::Bytes(_))) {
+            if self.workload.checks.values
+                && matches!(cast.player(&target.name), Some(Player::Bytes(_) | Player::Words(_)))
+            {
                 checks.push(self.values(target));
             }
             if self.workload.checks.walks && is_walked(&ops) {

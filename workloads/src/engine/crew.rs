@@ -6,7 +6,7 @@ use super::chooser::Chooser;
 use super::drive::{Driver, OpSpread, Shift, Shiftwork, drive};
 use super::gate::{Done, Gate};
 use super::ledger::{MapBook, PoolBook, QueueBook};
-use super::map_load::{Bytes, Counters, Fill, Loaded, MapLoad};
+use super::map_load::{Bytes, Counters, Fill, Loaded, MapLoad, Words};
 use super::pool_load::{Climb, Hands, PoolLoad};
 use super::queue_load::{Echoes, End, QueueLoad, RoundTrips};
 use super::value::Lengths;
@@ -164,6 +164,9 @@ impl Runner<'_> {
                         Map::Bytes(map) => {
                             self.map_crew(&mut crew, map, mix, (*scan, *hold), &terms, &mut roster, &mut share);
                         }
+                        Map::Words(map) => {
+                            self.map_crew(&mut crew, map, mix, (*scan, *hold), &terms, &mut roster, &mut share);
+                        }
                     }
                     Some(crew)
                 }
@@ -245,6 +248,7 @@ impl Runner<'_> {
             match self.map(cast, &insert.target)? {
                 Map::Counters(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
                 Map::Bytes(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
+                Map::Words(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
             }
             first += quota;
         }
@@ -341,6 +345,7 @@ impl Runner<'_> {
         match cast.player(target) {
             Some(Player::Counters(map)) => Ok(Map::Counters(Counters(map.clone()))),
             Some(Player::Bytes(map)) => Ok(Map::Bytes(Bytes(map.clone(), lengths))),
+            Some(Player::Words(map)) => Ok(Map::Words(Words(map.clone()))),
             _ => Err(RunError::missing(target)),
         }
     }
@@ -365,6 +370,7 @@ impl Runner<'_> {
 enum Map {
     Counters(Counters),
     Bytes(Bytes),
+    Words(Words),
 }
 
 /// The operations of a phase that ends by count, dealt out.

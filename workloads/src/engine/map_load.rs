@@ -4,34 +4,44 @@ use super::chooser::Chooser;
 use super::drive::{Driver, Performed};
 use super::gate::Gate;
 use super::ledger::MapBook;
-use super::value::{Lengths, derived, is_whole};
+use super::value::{Lengths, derived, is_whole, is_word_of, word};
 use crate::generate::{Frontier, KEY_BYTES, KeyStream, Stream};
 use crate::script::MapOp;
-use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, Hosted, HostedMap, MapError};
+use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, Hosted, HostedKey, HostedMap, MapError, WordMap};
 use rheostat_runtime::observe::Moment;
 use rheostat_runtime::sync::Arc;
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// A key by number, and as it is spelled.
+/// A key by number, and as its map spells it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
+pub(super) struct Key<S> {
     number: u64,
-    spelled: [u8; KEY_BYTES],
+    spelled: S,
 }
 
-impl Key {
-    fn new(number: u64) -> Self {
-        Self { number, spelled: KeyStream::spell(number) }
-    }
-}
+/// What a map with such values is asked for.
+type Spelled<V> = <<V as Hosted>::Key as HostedKey>::Spelled;
 
 /// A map as a worker sees it. Operations say whether the key was there, and keep the book.
 pub(super) trait Loaded: Clone + Send + 'static {
     /// What is put in.
-    type Value: Hosted<Key = Box<[u8]>> + Send;
+    type Value: Hosted + Send;
+    /// How a key is spelled.
+    type Spelling: Borrow<Spelled<Self::Value>> + Copy + Send;
 
     fn map(&self) -> &HostedMap<Self::Value>;
+
+    /// The key of a number.
+    fn spell(number: u64) -> Self::Spelling;
+
+    /// The number of a key; `None` for one that [`spell`](Self::spell) has not made.
+    fn number(key: &<Self::Value as Hosted>::Key) -> Option<u64>;
+
+    fn key(number: u64) -> Key<Self::Spelling> {
+        Key { number, spelled: Self::spell(number) }
+    }
 
     /// The value of a key at a version; versions of a key differ.
     fn value(&self, key: u64, version: u64) -> Self::Value;
@@ -39,10 +49,25 @@ pub(super) trait Loaded: Clone + Send + 'static {
     /// Whether that may be in the map at that key. False says that bytes were torn or mixed up.
     fn is_whole(&self, key: u64, value: &Self::Value) -> bool;
 
-    fn insert(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
-    fn update(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
-    fn read_modify_write(&self, key: &Key, value: Self::Value, book: &mut MapBook) -> bool;
-    fn remove(&self, key: &Key, book: &mut MapBook) -> bool;
+    fn insert(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
+        acknowledged(self.map().insert(key.spelled.borrow(), value), book).is_some_and(|replaced| replaced.is_some())
+    }
+
+    fn update(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
+        self.insert(key, value, book)
+    }
+
+    fn read_modify_write(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
+        let seen = self.map().get(key.spelled.borrow()).is_some();
+        self.insert(key, value, book);
+        seen
+    }
+
+    fn remove(&self, key: &Key<Self::Spelling>, book: &mut MapBook) -> bool {
+        let removed = self.map().remove(key.spelled.borrow()).is_some();
+        book.acknowledged += u64::from(removed);
+        removed
+    }
 }
 
 /// Counters: `insert` sets to 1, `update` adds one. So an update that comes to 1 has found nothing there.
@@ -51,9 +76,18 @@ pub(super) struct Counters(pub Arc<CounterMap>);
 
 impl Loaded for Counters {
     type Value = i64;
+    type Spelling = [u8; KEY_BYTES];
 
     fn map(&self) -> &HostedMap<i64> {
         &self.0
+    }
+
+    fn spell(number: u64) -> [u8; KEY_BYTES] {
+        KeyStream::spell(number)
+    }
+
+    fn number(key: &Box<[u8]>) -> Option<u64> {
+        KeyStream::number(key)
     }
 
     fn value(&self, _: u64, _: u64) -> i64 {
@@ -64,7 +98,7 @@ impl Loaded for Counters {
         true
     }
 
-    fn insert(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+    fn insert(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
         acknowledged(self.0.insert(&key.spelled, value), book).is_some_and(|replaced| {
             book.net += i128::from(value) - i128::from(replaced.unwrap_or(0));
             if replaced.is_none() {
@@ -74,7 +108,7 @@ impl Loaded for Counters {
         })
     }
 
-    fn update(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+    fn update(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
         acknowledged(self.0.add(&key.spelled, value), book).is_some_and(|sum| {
             book.net += i128::from(value);
             book.increments.add(key.number, sum - value);
@@ -83,7 +117,7 @@ impl Loaded for Counters {
     }
 
     /// Adds one in two steps: what others add between them is lost, and the check says so.
-    fn read_modify_write(&self, key: &Key, value: i64, book: &mut MapBook) -> bool {
+    fn read_modify_write(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
         let seen = self.0.get(&key.spelled);
         let old = seen.unwrap_or(0);
         acknowledged(self.0.insert(&key.spelled, old + value), book).is_some_and(|_| {
@@ -93,7 +127,7 @@ impl Loaded for Counters {
         })
     }
 
-    fn remove(&self, key: &Key, book: &mut MapBook) -> bool {
+    fn remove(&self, key: &Key<[u8; KEY_BYTES]>, book: &mut MapBook) -> bool {
         let removed = self.0.remove(&key.spelled);
         if let Some(value) = removed {
             book.acknowledged += 1;
@@ -109,9 +143,18 @@ pub(super) struct Bytes(pub Arc<BytesMap>, pub Lengths);
 
 impl Loaded for Bytes {
     type Value = Arc<[u8]>;
+    type Spelling = [u8; KEY_BYTES];
 
     fn map(&self) -> &HostedMap<Arc<[u8]>> {
         &self.0
+    }
+
+    fn spell(number: u64) -> [u8; KEY_BYTES] {
+        KeyStream::spell(number)
+    }
+
+    fn number(key: &Box<[u8]>) -> Option<u64> {
+        KeyStream::number(key)
     }
 
     fn value(&self, key: u64, version: u64) -> Arc<[u8]> {
@@ -121,25 +164,34 @@ impl Loaded for Bytes {
     fn is_whole(&self, key: u64, value: &Arc<[u8]>) -> bool {
         is_whole(value, key, self.1)
     }
+}
 
-    fn insert(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
-        acknowledged(self.0.insert(&key.spelled, value), book).is_some_and(|replaced| replaced.is_some())
+/// Numbers that can be told to be those of their key.
+#[derive(Clone)]
+pub(super) struct Words(pub Arc<WordMap>);
+
+impl Loaded for Words {
+    type Value = u64;
+    type Spelling = u64;
+
+    fn map(&self) -> &HostedMap<u64> {
+        &self.0
     }
 
-    fn update(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
-        self.insert(key, value, book)
+    fn spell(number: u64) -> u64 {
+        number
     }
 
-    fn read_modify_write(&self, key: &Key, value: Arc<[u8]>, book: &mut MapBook) -> bool {
-        let seen = self.0.get(&key.spelled).is_some();
-        self.insert(key, value, book);
-        seen
+    fn number(key: &u64) -> Option<u64> {
+        Some(*key)
     }
 
-    fn remove(&self, key: &Key, book: &mut MapBook) -> bool {
-        let removed = self.0.remove(&key.spelled).is_some();
-        book.acknowledged += u64::from(removed);
-        removed
+    fn value(&self, key: u64, version: u64) -> u64 {
+        word(key, version)
+    }
+
+    fn is_whole(&self, key: u64, value: &u64) -> bool {
+        is_word_of(*value, key)
     }
 }
 
@@ -170,10 +222,10 @@ pub(super) struct MapLoad<M> {
 }
 
 /// An operation on a map about to be done.
-pub(super) struct MapAsk<V> {
+pub(super) struct MapAsk<S, V> {
     place: usize,
     op: MapOp,
-    key: Key,
+    key: Key<S>,
     value: Option<V>,
     /// Where a scan begins, and how long it is.
     from: Option<Cursor>,
@@ -181,7 +233,7 @@ pub(super) struct MapAsk<V> {
 }
 
 impl<M: Loaded> Driver for MapLoad<M> {
-    type Op = MapAsk<M::Value>;
+    type Op = MapAsk<M::Spelling, M::Value>;
 
     #[inline]
     fn draw(&mut self, index: u64) -> Self::Op {
@@ -200,7 +252,7 @@ impl<M: Loaded> Driver for MapLoad<M> {
         // Made here, so that the making is not timed.
         let puts = matches!(op, MapOp::Insert | MapOp::InsertNew | MapOp::Update | MapOp::ReadModifyWrite);
         let value = puts.then(|| self.map.value(number, self.extra.at(index)));
-        MapAsk { place, op, key: Key::new(number), value, from, limit }
+        MapAsk { place, op, key: M::key(number), value, from, limit }
     }
 
     #[inline]
@@ -226,8 +278,8 @@ impl<M: Loaded> Driver for MapLoad<M> {
 }
 
 impl<M: Loaded> MapLoad<M> {
-    fn get(&mut self, key: &Key) -> bool {
-        let value = self.map.map().get(&key.spelled);
+    fn get(&mut self, key: &Key<M::Spelling>) -> bool {
+        let value = self.map.map().get(key.spelled.borrow());
         if let Some(value) = &value {
             self.look_at(key.number, value);
         }
@@ -246,7 +298,7 @@ impl<M: Loaded> MapLoad<M> {
         let (entries, next) = self.map.map().scan(from, limit as usize);
         for (key, value) in &entries {
             // Every key of a run's own map is a number; that of a hosted one may be anything.
-            if let Some(number) = KeyStream::number(key) {
+            if let Some(number) = M::number(key) {
                 self.look_at(number, value);
                 each(number);
             }
@@ -313,11 +365,11 @@ pub(super) struct Fill<M> {
 }
 
 impl<M: Loaded> Driver for Fill<M> {
-    type Op = (Key, M::Value);
+    type Op = (Key<M::Spelling>, M::Value);
 
     fn draw(&mut self, index: u64) -> Self::Op {
         let number = self.first + index;
-        (Key::new(number), self.map.value(number, 0))
+        (M::key(number), self.map.value(number, 0))
     }
 
     fn perform(&mut self, (key, value): Self::Op, _: Option<Moment>, _: &Gate) -> Option<Performed> {

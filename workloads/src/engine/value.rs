@@ -33,6 +33,23 @@ pub(super) fn is_whole(value: &[u8], key: u64, lengths: Lengths) -> bool {
         && value[HEAD..].chunks(8).all(|word| word == &pattern.at(0).to_le_bytes()[..word.len()])
 }
 
+/// The word of a key at a version: 32 bits of each.
+pub(super) fn word(key: u64, version: u64) -> u64 {
+    mark(key) | version >> 32
+}
+
+/// True if [`word`] made that for this key at some version.
+pub(super) fn is_word_of(word: u64, key: u64) -> bool {
+    word & MARK == mark(key)
+}
+
+/// The half of a word that the key decides.
+const MARK: u64 = !(u32::MAX as u64);
+
+fn mark(key: u64) -> u64 {
+    Stream::new(key, 0).at(0) & MARK
+}
+
 fn length(pattern: Stream, lengths: Lengths) -> usize {
     (lengths.from + pattern.below(1, lengths.to - lengths.from + 1)) as usize
 }
@@ -63,6 +80,14 @@ mod tests {
             assert!(!is_whole(&torn, 7, LENGTHS), "byte {at} may be anything");
         }
         assert!(!is_whole(&value[..value.len() - 1], 7, LENGTHS) && !is_whole(&[], 7, LENGTHS));
+    }
+
+    #[test]
+    fn a_word_is_known_again_under_its_key_and_no_other() {
+        let versions = (0..100).map(|version| Stream::new(1, 2).at(version));
+        let words: Vec<u64> = versions.map(|version| word(7, version)).collect();
+        assert!(words.iter().all(|&word| is_word_of(word, 7) && !is_word_of(word, 8)));
+        assert!(words.windows(2).all(|pair| pair[0] != pair[1]), "versions differ: {words:?}");
     }
 
     #[test]

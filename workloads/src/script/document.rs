@@ -171,6 +171,24 @@ impl<'w, 't> Section<'w, 't> {
         self.walk.substituted(node)
     }
 
+    /// Takes a key whose value is this word, variables put in; false, and nothing taken, for any other value.
+    pub fn take_word(&mut self, key: &'static str, word: &str) -> bool {
+        let entry = self.entries.iter().position(|(known, _)| known.get_ref() == key);
+        let Some((at, text)) = entry.and_then(|at| Some((at, self.entries[at].1.get_ref().as_str()?))) else {
+            return false;
+        };
+        let variable = text.strip_prefix("${vars.").and_then(|rest| rest.strip_suffix('}'));
+        let is_word = match variable {
+            Some(name) => self.walk.vars.get(name).and_then(DeValue::as_str) == Some(word),
+            None => text == word,
+        };
+        if is_word {
+            self.asked.push(key);
+            self.entries.remove(at);
+        }
+        is_word
+    }
+
     /// Everything in the table under keys of the user's own choice, in the order of the file.
     pub fn take_all(&mut self) -> Vec<(Spanned<String>, Node<'t>)> {
         std::mem::take(&mut self.entries)

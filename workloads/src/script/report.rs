@@ -75,7 +75,7 @@ pub(super) fn read_checks(
             section.fault("`lost_updates` needs a map of counters with `keys` that the run makes itself");
         }
         if checks.values && !own().any(|kind| matches!(kind, TargetKind::Map(map) if map.value != MapValue::Counter)) {
-            section.fault("`values` needs a map of bytes that the run makes itself: one with a `value`");
+            section.fault("`values` needs a map of bytes or words that the run makes itself: one with a `value`");
         }
         if phases.iter().all(Option::is_some) {
             check_driven(&section, &checks, targets, phases);

@@ -84,6 +84,8 @@ pub enum MapValue {
     Counter,
     /// So many bytes, which `update` replaces: any length in this range alike.
     Bytes(u64, u64),
+    /// A number of 64 bits under such a number, which `update` replaces.
+    Word,
 }
 
 /// How keys are drawn.
@@ -363,8 +365,11 @@ fn read_map(section: &mut Section<'_, '_>, walk: &Walk<'_>, hosted: bool) -> Opt
     Some(MapTarget { backend: backend?, value: value?, keys: keys?, entries_max: entries_max? })
 }
 
-/// `value = "100B"`, or any length in a range: `value = { from = "64B", to = "4KiB" }`.
+/// `value = "100B"`, any length in a range: `value = { from = "64B", to = "4KiB" }`, or `value = "word"`.
 fn read_value(section: &mut Section<'_, '_>) -> Option<MapValue> {
+    if section.take_word("value", "word") {
+        return Some(MapValue::Word);
+    }
     if !section.is_table("value") {
         return section.size("value", 1, limits::VALUE_BYTES_MAX).map(|bytes| MapValue::Bytes(bytes, bytes));
     }
