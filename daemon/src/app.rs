@@ -151,6 +151,7 @@ impl App {
         self.runs.read(reading);
         self.traffic.read(reading);
         reading.total(&families::SERIES_REJECTED, &[], self.history.lock().rejected());
+        self.sampler.read(reading);
         reading.total(&families::SELF_TIME, &[], self.sampler.self_nanos());
         for (name, limit) in self.config.limits.named() {
             reading.level(&families::LIMIT, &[name], limit as f64);

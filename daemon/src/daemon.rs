@@ -133,6 +133,7 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
     ];
 
     let (closing, tracker) = (CancellationToken::new(), TaskTracker::new());
+    tracker.spawn_on(sampler::watch(Arc::clone(&app), closing.clone()), runtime.handle());
     let bound = Bound { socket: claim.listener().map_err(StartError::Threads)?, control, token, metrics };
     let guarded = runtime.enter();
     let (listeners, metrics) = open_doors(&app, bound, &closing, &tracker).map_err(StartError::Threads)?;
@@ -252,6 +253,11 @@ fn open_state(config: &Config) -> Result<(JournalFile, Vec<Change>), StartError>
 }
 
 impl Daemon {
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
     /// The control socket.
     pub fn socket(&self) -> &Path {
         &self.app.config.control.socket

@@ -52,9 +52,9 @@ impl Exporter {
         let began = now();
         let mut page = Page::default();
         for resource in app.host.registry.all() {
-            let mut reading = Reading::default();
-            resource.read(&mut reading);
-            page.add(Some(resource.address()), reading);
+            if let Some(reading) = app.sampler.read_one(&*resource) {
+                page.add(Some(resource.address()), reading);
+            }
         }
         let mut host = Reading::default();
         app.read(&mut host);

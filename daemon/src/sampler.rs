@@ -3,24 +3,34 @@
 //! Every look makes a frame for the stream, if anybody is attached; every fourth feeds history and the windows that
 //! quantiles are taken over. The frame is put into words once and handed out by reference; a client that is slow
 //! finds only the newest.
+//!
+//! Nobody sees anything while the sampler is blind, so it is watched. A resource that panics when it is read is left out
+//! of that look, and the others are not; a sampler that panics all the same begins again; and one that stands still, as
+//! behind a lock that is never given back, is said to, with what it reads: in the log, by `readyz` and `healthz`. It is
+//! not replaced then, as another would stand still behind the same lock.
 
 use crate::app::App;
 use crate::history::Key;
 use crate::wire;
 use axum::body::Bytes;
 use rheostat_api as api;
-use rheostat_runtime::observe::{Measure, Moment, Reading, Resource, Sample, Snapshot, now};
+use rheostat_runtime::observe::{Address, Measure, Moment, Reading, Resource, Sample, Snapshot, families, now};
 use rheostat_runtime::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_millis(250);
 const LOOKS_PER_SECOND: u64 = 4;
 /// Seconds that quantiles cover.
 const WINDOW: usize = 5;
+/// Seconds without a look before the sampler is said to stand still.
+const STANDSTILL: u32 = 5;
 
 /// One look, in words.
 #[derive(Debug, Default)]
@@ -37,6 +47,15 @@ pub(crate) struct Sampler {
     windows: Mutex<Windows>,
     self_nanos: AtomicU64,
     stopped: AtomicBool,
+    /// Looks begun.
+    beats: AtomicU64,
+    /// When the last began, in milliseconds since 1970.
+    beat_ms: AtomicU64,
+    /// The resource being read.
+    reading: Mutex<Option<Address>>,
+    panics: AtomicU64,
+    /// What keeps it from looking, once that has lasted.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Histograms as they stood at the last seconds, oldest first.
@@ -81,6 +100,11 @@ impl Default for Sampler {
             windows: Mutex::default(),
             self_nanos: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            beats: AtomicU64::new(0),
+            beat_ms: AtomicU64::new(wire::now_ms()),
+            reading: Mutex::default(),
+            panics: AtomicU64::new(0),
+            trouble: Mutex::default(),
         }
     }
 }
@@ -119,17 +143,78 @@ impl Sampler {
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
+
+    /// Says how looking goes.
+    pub(crate) fn read(&self, reading: &mut Reading) {
+        reading.level(&families::LOOK_TIMESTAMP, &[], self.beat_ms.load(Relaxed) as f64 * 1e-3);
+        reading.total(&families::LOOK_PANICS, &[], self.panics.load(Relaxed));
+    }
+
+    /// What keeps it from looking; `None` while it looks.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Reads a resource; `None` if that panicked.
+    pub(crate) fn read_one(&self, resource: &dyn Resource) -> Option<Reading> {
+        let mut reading = Reading::default();
+        let read = catch_unwind(AssertUnwindSafe(|| resource.read(&mut reading)));
+        read.map_err(|_| self.panicked(&format!("{} panicked when it was read", resource.address()))).ok()?;
+        Some(reading)
+    }
+
+    /// Says so at the first time and then ever more rarely: a resource that panics does so four times a second.
+    fn panicked(&self, what: &str) {
+        let panics = self.panics.fetch_add(1, Relaxed) + 1;
+        if panics.is_power_of_two() {
+            tracing::error!(panics, "{what}; it is left out of what clients and Prometheus see");
+        }
+    }
 }
 
 /// Looks until stopped. Runs on a thread of its own: reading may take locks, and tokio's threads wait for nobody.
 pub(crate) fn run(app: &App) {
+    while catch_unwind(AssertUnwindSafe(|| look_on(app))).is_err() {
+        app.sampler.panicked("a look panicked");
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// Sees to it that looking goes on, and says when it does not. Counts its own turns rather than time: if the process was
+/// stopped for a minute, nobody stood still.
+pub(crate) async fn watch(app: Arc<App>, closing: CancellationToken) {
+    let sampler = &app.sampler;
+    let mut turns = tokio::time::interval(Duration::from_secs(1));
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut beats, mut still) = (0, 0);
+    while closing.run_until_cancelled(turns.tick()).await.is_some() {
+        let before = std::mem::replace(&mut beats, sampler.beats.load(Relaxed));
+        still = if beats == before { still + 1 } else { 0 };
+        if still == 0 && sampler.trouble.lock().take().is_some() {
+            tracing::warn!("the sampler looks again");
+        }
+        if still == STANDSTILL {
+            let reading = sampler.reading.lock().as_ref().map_or("nothing".to_owned(), Address::to_string);
+            let trouble = format!(
+                "nothing has been sampled for {STANDSTILL} s: the sampler stands still reading {reading}, so streams, \
+                 history and effects stand still too"
+            );
+            tracing::error!("{trouble}");
+            *sampler.trouble.lock() = Some(trouble);
+        }
+    }
+}
+
+fn look_on(app: &App) {
     let sampler = &app.sampler;
     let mut next = now();
-    for look in 1u64.. {
+    for look in sampler.beats.load(Relaxed) + 1.. {
         if sampler.stopped.load(Relaxed) {
             return;
         }
         let began = now();
+        sampler.beats.store(look, Relaxed);
+        sampler.beat_ms.store(wire::now_ms(), Relaxed);
         take_look(app, look);
         sampler.charge(began);
         next = Moment(next.0 + PERIOD.as_nanos() as u64);
@@ -150,7 +235,8 @@ fn take_look(app: &App, look: u64) {
     if !watched && !second {
         return;
     }
-    let readings: Vec<_> = app.host.registry.all().into_iter().map(read).collect();
+    let resources = app.host.registry.all().into_iter();
+    let readings: Vec<_> = resources.filter_map(|resource| read(sampler, resource)).collect();
     if watched {
         let snapshot = api::Snapshot {
             seq: look,
@@ -175,8 +261,108 @@ fn take_look(app: &App, look: u64) {
     }
 }
 
-fn read(resource: Arc<dyn Resource>) -> (Arc<dyn Resource>, Reading) {
-    let mut reading = Reading::default();
-    resource.read(&mut reading);
-    (resource, reading)
+fn read(sampler: &Sampler, resource: Arc<dyn Resource>) -> Option<(Arc<dyn Resource>, Reading)> {
+    *sampler.reading.lock() = Some(resource.address().clone());
+    let reading = sampler.read_one(&*resource);
+    *sampler.reading.lock() = None;
+    reading.map(|reading| (resource, reading))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Origin, Overrides};
+    use crate::daemon::{Daemon, start};
+    use rheostat_api::{Client, Endpoint};
+    use rheostat_runtime::observe::{Address, Knob, Reading, Resource, TurnError, Turned, Value, families};
+    use rheostat_runtime::sync::Mutex;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    /// A resource that does when it is read what a test wants it to.
+    struct Odd {
+        address: Address,
+        read: Box<dyn Fn() + Send + Sync>,
+    }
+
+    impl Resource for Odd {
+        fn address(&self) -> &Address {
+            &self.address
+        }
+
+        fn read(&self, _: &mut Reading) {
+            (self.read)();
+        }
+
+        fn knobs(&self) -> Vec<Knob> {
+            Vec::new()
+        }
+
+        fn turn(&self, knob: &str, _: &Value) -> Result<Turned, TurnError> {
+            Err(TurnError::UnknownKnob { resource: self.address.to_string(), knob: knob.to_owned(), has: Vec::new() })
+        }
+    }
+
+    /// A daemon with one map and one odd resource.
+    fn host(folder: &Path, read: impl Fn() + Send + Sync + 'static) -> Daemon {
+        let overrides = Overrides {
+            socket: Some(folder.join("control.sock")),
+            metrics: Some("off".into()),
+            state_dir: Some(folder.join("state")),
+            ..Overrides::default()
+        };
+        let config = Config::parse(Origin::Demo, "[map.sound]\n", folder, &overrides).unwrap();
+        let daemon = start(config).unwrap();
+        let odd = Odd { address: "map.odd".parse().unwrap(), read: Box::new(read) };
+        daemon.app().host.registry.add(Arc::new(odd)).unwrap();
+        daemon
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(25), "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn a_resource_that_panics_when_read_blinds_nobody_to_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = host(folder.path(), || panic!("as the test wants it"));
+        let app = daemon.app();
+        let frames = app.sampler.attach();
+        let panics = || {
+            let mut reading = Reading::default();
+            app.sampler.read(&mut reading);
+            reading.total_of(&families::LOOK_PANICS).unwrap()
+        };
+        until("a panic, and a frame after it", || panics() > 1 && frames.has_changed().unwrap());
+        let line = frames.borrow().line.clone();
+        let frame: rheostat_api::Snapshot = serde_json::from_slice(&line).unwrap();
+        let shown: Vec<_> = frame.resources.iter().map(|resource| resource.address.as_str()).collect();
+        assert!(shown.contains(&"map.sound") && !shown.contains(&"map.odd"), "{shown:?}");
+        assert_eq!(app.sampler.trouble(), None, "it looks");
+        assert!(String::from_utf8_lossy(&app.exporter.render(app)).contains("map=\"sound\""), "and so does Prometheus");
+        daemon.stop();
+    }
+
+    #[test]
+    fn a_sampler_that_stands_still_is_told_of_until_it_looks_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Arc::new(Mutex::new(()));
+        let lock = held.lock();
+        let blocked = Arc::clone(&held);
+        let daemon = host(folder.path(), move || drop(blocked.lock()));
+        let client = Client::new(Endpoint::Unix(folder.path().join("control.sock"))).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let ready = || runtime.block_on(client.ready()).map_err(|error| error.to_string());
+        assert_eq!(ready(), Ok(()), "it has not stood still for long");
+        until("somebody to notice", || daemon.app().sampler.trouble().is_some());
+        let refused = ready().unwrap_err();
+        assert!(refused.contains("stands still reading map.odd"), "{refused}");
+        drop(lock);
+        until("it to look again", || ready().is_ok());
+        daemon.stop();
+    }
 }

@@ -86,6 +86,32 @@ names! {
     MAP_LOCK_CONTENTIONS = "rheostat_map_lock_contentions_total";
     /// How long they waited.
     MAP_LOCK_WAIT = "rheostat_map_lock_wait_seconds";
+    /// How contention of the backend in force is seen.
+    MAP_CONTENTION_SEEN = "rheostat_map_contention_seen";
+    /// Compare-exchanges lost to others.
+    MAP_CAS_FAILURES = "rheostat_map_cas_failures_total";
+    /// Operations that were timed, on backends that do not show contention.
+    MAP_SAMPLED_OPS = "rheostat_map_sampled_ops_total";
+    /// Those of them that took long.
+    MAP_SAMPLED_STALLS = "rheostat_map_sampled_stalls_total";
+    /// How long those took.
+    MAP_SAMPLED_STALL = "rheostat_map_sampled_stall_seconds";
+    /// Reads begun again.
+    MAP_SEQLOCK_RETRIES = "rheostat_map_seqlock_retries_total";
+    /// Reads that took the lock.
+    MAP_SEQLOCK_FALLBACKS = "rheostat_map_seqlock_fallbacks_total";
+    /// Operations that moved a part of a table.
+    MAP_HELPS = "rheostat_map_helps_total";
+    /// Tables left for another.
+    MAP_RESIZES = "rheostat_map_resizes_total";
+    /// The share of a table that has moved.
+    MAP_GROWTH = "rheostat_map_growth_ratio";
+    /// Entries over slots.
+    MAP_LOAD = "rheostat_map_load_ratio";
+    /// Steps of a miss.
+    MAP_PROBE_MEAN = "rheostat_map_probe_mean_steps";
+    /// Steps of the longest.
+    MAP_PROBE_MAX = "rheostat_map_probe_max_steps";
     /// Operations by shard.
     MAP_SHARD_OPS = "rheostat_map_shard_ops";
     /// Acquisitions that had to wait, by shard.
@@ -132,6 +158,12 @@ names! {
     ALLOCATOR_PURGED = "rheostat_allocator_purged_bytes_total";
     /// Times the system was asked.
     ALLOCATOR_MMAPS = "rheostat_allocator_mmap_calls_total";
+    /// Bytes retired.
+    RECLAIM_RETIRED_BYTES = "rheostat_reclaim_retired_bytes_total";
+    /// Bytes of them that were freed.
+    RECLAIM_FREED_BYTES = "rheostat_reclaim_freed_bytes_total";
+    /// For how long the oldest guard has held a grace period up.
+    RECLAIM_OLDEST_PIN = "rheostat_reclaim_oldest_pin_seconds";
     /// Threads of a scheduler.
     SCHEDULER_THREADS = "rheostat_scheduler_threads";
     /// Parallel regions run.

@@ -265,12 +265,53 @@ fn map(s: f64) -> Resource {
             strip(MAP_SHARD_OPS, 1_900_000.0, s),
             strip(MAP_SHARD_CONTENTIONS, 1200.0, s),
             sample(MAP_SHARD_SKEW, &[], 5.7),
+            sample(MAP_CONTENTION_SEEN, &[("by", "hook")], 1.0),
             sample(MAP_BACKEND, &[("backend", "sharded")], 1.0),
             sample(MAP_HANDOVER_PHASE, &[("phase", "moving")], 1.0),
             sample(MAP_HANDOVER_KEYS, &[], 41_203.0),
             sample(MAP_HANDOVER_MOVED, &[], 18_003.0),
         ],
     )
+}
+
+/// A map that grows on `flat`, one on `papaya`, and where the former's garbage is: beside what a snapshot shows.
+pub fn contended(step: u64) -> Vec<Resource> {
+    let s = step as f64 / STEPS_PER_S;
+    let flat = vec![
+        sample(MAP_OPS, &[("op", "get"), ("outcome", "hit")], 900_000.0 * s),
+        sample(MAP_ENTRIES, &[], 812_000.0),
+        sample(MAP_CONTENTION_SEEN, &[("by", "hook")], 1.0),
+        sample(MAP_LOCK_CONTENTIONS, &[], 310.0 * s),
+        spread(MAP_LOCK_WAIT, 200e-9, 1.9e-6),
+        sample(MAP_SEQLOCK_RETRIES, &[], 40.0 * s),
+        sample(MAP_SEQLOCK_FALLBACKS, &[], 0.0),
+        sample(MAP_HELPS, &[], 1500.0 * s),
+        sample(MAP_RESIZES, &[], 15.0),
+        sample(MAP_GROWTH, &[], 0.44),
+        sample(MAP_LOAD, &[], 0.71),
+        sample(MAP_PROBE_MEAN, &[], 1.23),
+        sample(MAP_PROBE_MAX, &[], 3.0),
+        sample(MAP_BACKEND, &[("backend", "flat")], 1.0),
+    ];
+    let papaya = vec![
+        sample(MAP_OPS, &[("op", "get"), ("outcome", "hit")], 640_000.0 * s),
+        sample(MAP_ENTRIES, &[], 5_000.0),
+        sample(MAP_CONTENTION_SEEN, &[("by", "sample")], 1.0),
+        sample(MAP_SAMPLED_OPS, &[], 10_000.0 * s),
+        sample(MAP_SAMPLED_STALLS, &[], 2.0 * s),
+        spread(MAP_SAMPLED_STALL, 31e-6, 2.1e-3),
+        sample(MAP_BACKEND, &[("backend", "papaya")], 1.0),
+    ];
+    let retired = vec![
+        sample(RECLAIM_RETIRED_BYTES, &[], 9_000_000.0 * s + 1_572_864.0),
+        sample(RECLAIM_FREED_BYTES, &[], 9_000_000.0 * s),
+        sample(RECLAIM_OLDEST_PIN, &[], 1.25),
+    ];
+    vec![
+        resource("domain.process", "domain", vec![], retired),
+        resource("map.index", "map", vec![], flat),
+        resource("map.sessions", "map", vec![], papaya),
+    ]
 }
 
 fn pool(s: f64) -> Resource {

@@ -30,8 +30,9 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn everything_declared_of_what_is_hosted_is_exposed() {
-    // Each backend counts what it can: locks by one, lost compare-exchanges by the other.
-    let place = Place::new(&format!("{SMALL}\n[map.lists]\nbackend = \"fixed\""));
+    // Each backend counts what it can: waits for shards, lost compare-exchanges, what reads of cache lines meet.
+    let maps = "[map.lists]\nbackend = \"fixed\"\n[map.lines]\nbackend = \"flat\"";
+    let place = Place::new(&format!("{SMALL}\n{maps}"));
     let daemon = place.start(&[]);
     let address = daemon.address("metrics on http://");
     let counted = |text: &str| {

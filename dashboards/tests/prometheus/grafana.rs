@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The time shown: longer than any host here has lived.
 const SHOWN: Duration = Duration::from_secs(120);
 /// Quantiles of what need not have happened even under load: NaN is an answer.
-const MAY_BE_UNRECORDED: [&Family; 2] = [&families::MAP_LOCK_WAIT, &families::SCHEDULER_REGION_TIME];
+const MAY_BE_UNRECORDED: [&Family; 3] =
+    [&families::MAP_LOCK_WAIT, &families::MAP_SAMPLED_STALL, &families::SCHEDULER_REGION_TIME];
 /// Absent where the kernel does not report pressure.
 const PRESSURE: [&Family; 2] = [&families::PRESSURE_WAITING, &families::PRESSURE_STALLED];
 

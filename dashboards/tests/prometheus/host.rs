@@ -74,14 +74,15 @@ impl Host {
     pub fn work(&self) {
         self.runtime.block_on(async {
             let resources = self.client.resources().await.expect("resources");
-            let fixed = KnobValue::Choice("fixed".into());
+            let backend = |word: &str| KnobValue::Choice(word.into());
             let turns = [
-                ("stage", "workers", KnobValue::Integer(3)),
-                ("scheduler", "threads", KnobValue::Integer(3)),
-                ("map", "backend", fixed),
+                ("stage", 0, "workers", KnobValue::Integer(3)),
+                ("scheduler", 0, "threads", KnobValue::Integer(3)),
+                ("map", 0, "backend", backend("fixed")),
+                ("map", 1, "backend", backend("flat")),
             ];
-            for (kind, knob, to) in turns {
-                let resource = resources.iter().find(|resource| resource.kind == kind).expect(kind);
+            for (kind, which, knob, to) in turns {
+                let resource = resources.iter().filter(|resource| resource.kind == kind).nth(which).expect(kind);
                 let turned = self.client.turn(&resource.address, knob, to.clone()).await;
                 turned.unwrap_or_else(|error| panic!("{}.{knob}={to}: {error}", resource.address));
             }

@@ -93,6 +93,23 @@ fn maps() {
     golden!("maps", after("4"));
 }
 
+/// A backend that counts its contention and one that is sampled, among three maps.
+#[test]
+fn maps_say_how_contention_is_seen() {
+    for (keys, name) in [("4", "maps_counted"), ("4j", "maps_sampled")] {
+        let mut app = App::new("unix:/run/rheostat/control.sock".into(), moment(0));
+        for step in 0..40 {
+            let mut snapshot = sketch::snapshot(step);
+            snapshot.resources.splice(0..0, sketch::contended(step));
+            app.update(Msg::Tick(moment(step * 250)));
+            app.update(Msg::Snapshot(Box::new(snapshot)));
+        }
+        press(&mut app, keys);
+        insta::assert_snapshot!(format!("{name}_80x24"), frame(&app, &plain(), 80, 24));
+        insta::assert_snapshot!(format!("{name}_160x50"), frame(&app, &plain(), 160, 50));
+    }
+}
+
 #[test]
 fn pools() {
     golden!("pools", after("5"));

@@ -1,8 +1,7 @@
 //! Maps: how they are used, how full they are, where they contend.
 
-use super::pipelines::quantile;
 use super::table::Column;
-use super::{FULL, Scene, chart, heat, table};
+use super::{FULL, Scene, chart, contention, heat, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, UNKNOWN, or_unknown};
@@ -46,23 +45,9 @@ static COLUMNS: &[Column<Resource>] = &[
         cell: |scene, row, _| scene.line(Tone::Plain, or_unknown(row.value(MAP_ENTRIES), units::grouped)),
     },
     Column { head: "BACKEND", width: 15, right: false, from: 60, cell: |scene, row, _| backend(scene, row) },
-    Column {
-        head: "LOCK WAITS",
-        width: 10,
-        right: true,
-        from: 70,
-        cell: |scene, row, _| {
-            let rate = scene.look().rate(&row.address, MAP_LOCK_CONTENTIONS);
-            scene.line(Tone::Plain, or_unknown(rate, units::rate))
-        },
-    },
-    Column {
-        head: "WAIT99",
-        width: 6,
-        right: true,
-        from: 76,
-        cell: |scene, row, _| quantile(scene, row.quantiles(MAP_LOCK_WAIT), |spread| spread.p99),
-    },
+    Column { head: "WAITS", width: 10, right: true, from: 70, cell: |scene, row, _| contention::waits(scene, row) },
+    Column { head: "WAIT99", width: 6, right: true, from: 76, cell: |scene, row, _| contention::wait99(scene, row) },
+    Column { head: "SEEN BY", width: 7, right: false, from: FULL, cell: |scene, row, _| contention::seen(scene, row) },
     Column {
         head: "TREND",
         width: 0,
@@ -79,6 +64,7 @@ const UNDER_WAY: [&str; 3] = ["opening", "moving", "going_back"];
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
     let mut left = table::draw(scene, COLUMNS, &scene.app.listed(), scene.app.selected(), area, buf);
     heat::draw(scene, scene.app.subject(), &mut left, buf);
+    contention::draw(scene, scene.app.subject(), &mut left, buf);
     chart::draw_below(scene, scene.app.subject(), left, buf);
 }
 

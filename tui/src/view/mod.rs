@@ -5,6 +5,7 @@ mod allocator;
 mod bars;
 mod changes;
 mod chart;
+mod contention;
 mod detail;
 mod frame;
 mod heat;

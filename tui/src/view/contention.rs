@@ -1,0 +1,135 @@
+//! Where a map makes threads wait, and how that is known: counted where it happens, or from operations that were timed.
+
+use super::maps::in_force;
+use super::pipelines::quantile;
+use super::{MEDIUM, Scene, cut_top, put};
+use crate::family::*;
+use crate::theme::Tone;
+use crate::units::{self, or_unknown};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use rheostat_api::Resource;
+
+/// A heading and the row above it.
+const HEADING_ROWS: u16 = 2;
+/// Room for the words left of what is known.
+const WORDS_WIDTH: u16 = 16;
+/// Kind of the resource that keeps what maps of our own have retired.
+const DOMAIN: &str = "domain";
+
+/// Whether the backend in force does not show its contention, so that operations are timed now and then.
+fn is_sampled(row: &Resource) -> bool {
+    in_force(row, MAP_CONTENTION_SEEN, "by") == "sample"
+}
+
+/// How waits are seen, in a word.
+pub fn seen(scene: &Scene, row: &Resource) -> Line<'static> {
+    let by = in_force(row, MAP_CONTENTION_SEEN, "by");
+    scene.line(Tone::Quiet, if by == "sample" { "1 in 64".to_owned() } else { by })
+}
+
+/// Waits a second: counted, or, with a sign, estimated.
+pub fn waits(scene: &Scene, row: &Resource) -> Line<'static> {
+    let text = if is_sampled(row) {
+        stalls(scene, row).map(|rate| format!("~{}", units::rate(rate)))
+    } else {
+        scene.look().rate(&row.address, MAP_LOCK_CONTENTIONS).map(units::rate)
+    };
+    scene.line(Tone::Plain, text.unwrap_or_else(|| units::UNKNOWN.to_owned()))
+}
+
+/// How long the longest hundredth of them took.
+pub fn wait99(scene: &Scene, row: &Resource) -> Line<'static> {
+    let family = if is_sampled(row) { MAP_SAMPLED_STALL } else { MAP_LOCK_WAIT };
+    quantile(scene, row.quantiles(family), |spread| spread.p99)
+}
+
+/// Stalls of all operations, as many in them as in the sample.
+fn stalls(scene: &Scene, row: &Resource) -> Option<f64> {
+    let rate = |family| scene.look().rate(&row.address, family);
+    let (stalls, timed) = (rate(MAP_SAMPLED_STALLS)?, rate(MAP_SAMPLED_OPS)?);
+    if timed == 0.0 { Some(0.0) } else { Some(stalls / timed * scene.look().throughput(row)?) }
+}
+
+/// Draws what is known of a map's contention beside the strips of its shards, as far as there is room.
+pub fn draw(scene: &Scene, map: Option<&Resource>, area: &mut Rect, buf: &mut Buffer) {
+    let Some(map) = map.filter(|map| map.value(MAP_CONTENTION_SEEN).is_some()) else { return };
+    let rows = [("waits", waits_of(scene, map)), ("table", table_of(scene, map)), ("garbage", garbage_of(scene, map))];
+    let rows: Vec<_> = rows.into_iter().filter(|(_, parts)| !parts.is_empty()).collect();
+    if area.width < MEDIUM || area.height < HEADING_ROWS + rows.len() as u16 {
+        return;
+    }
+    cut_top(area, 1);
+    let how = if is_sampled(map) { "one operation in 64 is timed" } else { "counted where it happens" };
+    scene.heading(&format!("{}  contention, {how}", map.address), cut_top(area, 1), buf);
+    for (name, parts) in rows {
+        let row = cut_top(area, 1);
+        put(scene.line(Tone::Quiet, format!(" {name:<14}")), row, buf);
+        let columns = Rect { x: row.x + WORDS_WIDTH, width: row.width - WORDS_WIDTH, ..row };
+        put(scene.line(Tone::Plain, fitting(&parts, columns.width)), columns, buf);
+    }
+}
+
+/// The parts as far as they fit, none of them cut.
+fn fitting(parts: &[String], width: u16) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let gap = if text.is_empty() { "" } else { "   " };
+        if text.chars().count() + gap.len() + part.chars().count() > usize::from(width) {
+            break;
+        }
+        text = text + gap + part;
+    }
+    text
+}
+
+fn waits_of(scene: &Scene, map: &Resource) -> Vec<String> {
+    let mut parts = Vec::new();
+    if is_sampled(map) {
+        let stalls = stalls(scene, map).map_or(units::UNKNOWN.to_owned(), |rate| format!("~{}", units::rate(rate)));
+        parts.push(format!("stalls over 16us {stalls}"));
+    }
+    for (words, family) in [
+        ("lock waits", MAP_LOCK_CONTENTIONS),
+        ("reads begun again", MAP_SEQLOCK_RETRIES),
+        ("reads that locked", MAP_SEQLOCK_FALLBACKS),
+        ("lost exchanges", MAP_CAS_FAILURES),
+    ] {
+        // Totals of a backend that was left stay, but do not grow.
+        if map.value(family).is_some_and(|total| total > 0.0) {
+            let rate = scene.look().rate(&map.address, family);
+            parts.push(format!("{words} {}", or_unknown(rate, units::rate)));
+        }
+    }
+    if parts.is_empty() {
+        parts.push("none so far".to_owned());
+    }
+    parts
+}
+
+fn table_of(scene: &Scene, map: &Resource) -> Vec<String> {
+    let Some(load) = map.value(MAP_LOAD) else { return Vec::new() };
+    let mut parts = vec![format!("load {}", units::percent(load))];
+    if let Some(moved) = map.value(MAP_GROWTH).filter(|moved| *moved > 0.0) {
+        parts.push(format!("{} {} moved", scene.theme.signs.to, units::percent(moved)));
+    }
+    if let Some((mean, longest)) = map.value(MAP_PROBE_MEAN).zip(map.value(MAP_PROBE_MAX)) {
+        parts.push(format!("misses look at {mean:.2}, at most {longest:.0}"));
+    }
+    if let Some(resizes) = map.value(MAP_RESIZES).filter(|resizes| *resizes > 0.0) {
+        let helps = scene.look().rate(&map.address, MAP_HELPS);
+        parts.push(format!("resized {resizes:.0}x, helps {}", or_unknown(helps, units::rate)));
+    }
+    parts
+}
+
+/// What maps with tables of our own have retired, all of them together: it is kept for the process as a whole.
+fn garbage_of(scene: &Scene, map: &Resource) -> Vec<String> {
+    let domain = scene.look().resources().iter().find(|resource| resource.kind == DOMAIN);
+    let Some(domain) = domain.filter(|_| map.value(MAP_LOAD).is_some()) else { return Vec::new() };
+    let backlog = domain.value(RECLAIM_RETIRED_BYTES).zip(domain.value(RECLAIM_FREED_BYTES));
+    let backlog = or_unknown(backlog.map(|(retired, freed)| (retired - freed).max(0.0)), units::memory);
+    let pin = or_unknown(domain.value(RECLAIM_OLDEST_PIN), units::latency);
+    vec![format!("{backlog} retired and not yet freed"), format!("oldest guard {pin}"), domain.address.clone()]
+}
