@@ -159,6 +159,24 @@ fn an_update_is_not_lost_to_a_removal_and_a_new_entry() {
 }
 
 #[test]
+fn a_put_that_comes_too_late_to_replace_goes_to_the_end() {
+    model(|map| {
+        _ = map.put_absent(1, Live::new(0));
+        _ = map.put_absent(2, Live::new(0));
+        let other = map.clone();
+        let other = thread::spawn(move || other.put(1, Live::new(5), Live::get));
+        // The put has a node ready that leads to where the successor of this one is, and may find this one gone.
+        let taken = map.take(&1, Live::get);
+        let expected = match other.join().unwrap() {
+            None => (Some(0), vec![(1, 5), (2, 0)]),
+            Some(0) => (Some(5), vec![(2, 0)]),
+            Some(replaced) => panic!("replaced {replaced}, which was never there"),
+        };
+        assert_eq!((taken, entries(&map)), expected);
+    });
+}
+
+#[test]
 fn one_of_two_takes_it() {
     model(|map| {
         _ = map.put_absent(1, Live::new(7));

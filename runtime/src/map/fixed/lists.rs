@@ -309,7 +309,9 @@ fn find<'g, K: Send + 'static, V: Send + 'static>(
 fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: &Visit) -> Result<(), Box<Node<K, V>>> {
     // It may come from a replacement that failed and still lead to where that would have been: published so, it would close
     // a circle.
-    node.next.store(ptr::null_mut(), Ordering::Relaxed);
+    if cfg!(not(rt_mutant = "fixed_late_put_closes_circle")) {
+        node.next.store(ptr::null_mut(), Ordering::Relaxed);
+    }
     let node = Box::into_raw(node);
     match link.compare_exchange(ptr::null_mut(), node, Ordering::Release, Ordering::Relaxed) {
         Ok(_) => Ok(()),
