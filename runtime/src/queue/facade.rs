@@ -61,7 +61,7 @@ use super::grace::{self, Guard};
 use super::{CAPACITY_MAX, CapacityError, Closed, Kind, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
-use crate::sync::{Backoff, CachePadded, MODELLED, Mutex, MutexGuard};
+use crate::sync::{Backoff, CachePadded, MODELLED, Mutex, MutexGuard, Step};
 
 /// Eras that may wait to be drained at once, the newest not counted.
 pub const ERAS_MAX: usize = 8;
@@ -213,6 +213,7 @@ impl<T> Queue<T> {
     fn push_pinned(&self, item: T) -> Result<(), PushError<T>> {
         let guard = grace::pin(); // I1
         let era = self.newest(&guard);
+        Step::QueueChosen.reached();
         match self.push_to(era, item) {
             Ok(()) => Ok(()),
             Err(refused) => self.push_further(era, refused, &guard),
@@ -609,13 +610,17 @@ impl<T> Queue<T> {
         );
         let next = Era::new(backend, true);
         newest.next.store(next, Release); // O1
+        Step::QueueLinked.reached();
         self.ends.newest.store(next, Release); // O1
+        Step::QueueRedirected.reached();
         if closable {
             newest.backend.close();
         } else if !cfg!(rt_mutant = "queue_no_grace") {
             grace::synchronize().expect("asked above"); // I3
         }
+        Step::QueueClosed.reached();
         newest.sealed.store(true, Release); // O2
+        Step::QueueSealed.reached();
         if !cfg!(rt_mutant = "queue_turn_wakes_nobody") {
             self.item_bell.ring_all(); // O4
             self.room_bell.ring_all();
@@ -690,7 +695,9 @@ impl<T> Queue<T> {
             return false;
         }
         let (era, next) = (ptr::from_ref(era).cast_mut(), era.next.load(Acquire));
+        Step::QueueDrained.reached();
         if self.ends.oldest.compare_exchange(era, next, Release, Relaxed).is_ok() {
+            Step::QueueLeft.reached();
             // SAFETY: `next` is not null, for `era` is sealed, and we are pinned.
             unsafe { (*next).behind.store(false, Relaxed) };
             // SAFETY: ours to retire, by the CAS, and found by nobody who pins from now on (I5). It may be freed after

@@ -15,11 +15,16 @@ pub mod barrier;
 mod cell;
 mod event;
 mod lock;
+mod step;
 
 pub use backoff::{Backoff, MODELLED};
 pub use cell::UnsafeCell;
 pub use event::{Entry, Event, Flag, Parking, Place};
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use step::Step;
+#[cfg(all(debug_assertions, not(any(rt_loom, rt_shuttle))))]
+pub use step::watch;
 
 pub use crossbeam_utils::CachePadded;
 

@@ -13,7 +13,7 @@ use super::counts::{Count, Counts};
 use super::table::Table;
 use super::words::{Plain, are_same};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{CachePadded, Mutex};
+use crate::sync::{CachePadded, Mutex, Step};
 use std::mem;
 use std::ops::Range;
 
@@ -99,6 +99,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
     pub(super) fn help(&self, next: &Table<K, V>, position: &impl Fn(&K) -> u64, counts: &Counts) -> Help {
         let Some(stripe) = self.growth.claim(self.stripes()) else { return Help::NothingLeft };
         let mut claim = Claim { growth: &self.growth, stripe, done: false };
+        Step::FlatClaimed.reached();
         let buckets = stripe * STRIPE..self.buckets().min((stripe + 1) * STRIPE);
         counts.add(Count::Helped, 1);
         counts.add(Count::MovedBuckets, buckets.len() as u64);
@@ -108,6 +109,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
             self.spread(buckets, next, position);
         }
         claim.done = true;
+        Step::FlatMoved.reached();
         // AcqRel: who counts the last stripe has all others' marks before it when it publishes the next table.
         let moved = self.growth.moved.fetch_add(1, Ordering::AcqRel) + 1;
         if moved == self.stripes() { Help::Finished } else { Help::Helped }
@@ -148,6 +150,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
                 for ((key, value), &home) in entries.iter().zip(&homes) {
                     next.bucket(home).put(key, value, &next.spares);
                 }
+                Step::FlatCopied.reached();
                 locked.mark_moved();
             }
         }
@@ -172,6 +175,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
                     next.bucket(first / run).put(key, value, &next.spares);
                 }
             }
+            Step::FlatCopied.reached();
             locked.iter_mut().for_each(Locked::mark_moved);
         }
     }

@@ -7,7 +7,7 @@ use super::table::{ENTRIES_PER_BUCKET, Table};
 use super::words::Plain;
 use crate::reclaim::{self, Guard};
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use crate::sync::{Backoff, MODELLED};
+use crate::sync::{Backoff, MODELLED, Step};
 
 /// Tries of a read before it takes the lock.
 const TRIES: usize = if MODELLED { 2 } else { 64 };
@@ -145,6 +145,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
             drop(unsafe { Box::from_raw(table.cast::<Table<K, V>>()) });
         }
         let bytes = table.bytes();
+        Step::FlatFinished.reached();
         let left = self.current.swap(table.next_owned(), Ordering::AcqRel); // O5
         debug_assert!(std::ptr::eq(left, table), "the table that is left is the current one");
         self.counts.add(Count::Outgrown, 1);
