@@ -16,7 +16,8 @@
 //! key if it is in `from` (a copy into `to`, then the removal from `from`), and then applies to `to`. Halting: a write
 //! locks and looks again likewise, but applies where the key is, and a new key goes to `from`. A read locks nothing:
 //! it looks in `from`, then in `to`; a miss counts only if the plan is the same still, or else it begins again. The
-//! migrator walks `from` without the stripes and moves key by key, each under its stripe, until a walk finds nothing.
+//! migrator walks `from` part by part without the stripes and moves key by key, each under its stripe, until a walk over
+//! the part meets nothing. It says how many parts are done, and with the keys of those nobody looks in `from` any more.
 //!
 //! Writers: the plan pointer by the one who hands over. Tables by any operation, and by the migrator under the stripe.
 //! I1  Under its stripe a key is in one table, or in both with equal values (a move that panicked between its steps, or
@@ -26,6 +27,8 @@
 //! I3  A value in `to` is only ever changed, or removed, when the key is not in `from`.
 //! I4  Halting writers put new keys into `from`, which is the `to` of the Moving that follows, so that I2 holds for it;
 //!     writers of the Moving before move keys the same way as Halting readers look, `from` to `to`.
+//! I5  A part of `from` that the migrator has told to be swept has no key and, until the plan after Moving, gets none: a
+//!     walk over it met nothing, a walk shows what is there throughout, and by I2 nothing comes.
 //!
 //! Why no update is lost: a write acts under the stripe (or in Settled, on the only table) in the table that I1 names,
 //! by one atomic operation of that table. Unlocked writers of Settled are gone before any key moves: the grace period
@@ -42,7 +45,9 @@
 //! that would have found it; so it was nowhere at some time in between. For Halting the same, as it moves no key back:
 //! a key removed from `to` and put into `from` in between was nowhere in between. If the plan has changed, keys may
 //! have gone where the reader did not look: it begins again. A hit under an old plan needs no second look: it was found in
-//! a table that had it, and I1 makes it current.
+//! a table that had it, and I1 makes it current. Once most keys have moved, a read looks in `to`, then in `from`, and in `to`
+//! once more: a hit in the first look is current by I1 too (equal, if the key is in both), and the other two looks are as
+//! above. Where I5 says that `from` has nothing, a look in `to` alone is worth both; the plan is looked at again as ever.
 //! O1  The plan is swapped in by AcqRel and loaded by Acquire, which carries the new table. Freed after `synchronize`.
 //! O2  The second look's load cannot be early: a reader that missed a moved key has read what the mover's removal wrote,
 //!     which the structure publishes by Release and reads by Acquire; the mover had loaded the plan before; so coherence
@@ -50,6 +55,8 @@
 //! O3  The second look under the stripe: who has the stripe from a writer that followed a newer plan sees that plan or a
 //!     later one, by coherence, as the other had loaded it before it unlocked. So under one stripe plans only go forward.
 //!
+//! O4  How far the sweep is: Release store, Acquire load. The walk that met nothing had read what each mover's removal wrote,
+//!     so who skips `from` finds in `to` what was put there before that.
 //! Progress: reads are as free as the structures' own (lock-free where those are), but for a second try per change of
 //! plan. Writes wait, during a hand-over only, for others of their stripe: each for one key. The one who hands over waits
 //! for grace periods, so an operation that sleeps holds it up, never the other operations.
@@ -58,13 +65,13 @@
 //! map it is in: under a stripe that would wait for itself. A key or value whose `Clone` panics every time
 //! cannot be moved: the hand-over goes back, and if that fails too stays between the two, correct, and tries on.
 
+use super::pace::Pace;
 use super::structure::{Structure, hash_at};
-use super::switch::{Grace, Plan, Stripes, Switch, carry};
-use crate::sync::Arc;
+use super::switch::{Grace, Plan, Stripes, Swept, Switch, carry};
 use crate::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use crate::sync::thread;
+use crate::sync::{Arc, Step, thread};
 use std::cell::Cell;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -174,13 +181,20 @@ impl Course {
         self.abandoned.store(true, Relaxed);
     }
 
+    /// True at the one move that makes it half of the keys there were.
+    fn count_move(&self) -> bool {
+        self.moves.fetch_add(1, Relaxed);
+        let moved = self.moved.fetch_add(1, Relaxed) + 1;
+        moved == self.total.load(Relaxed).div_ceil(2)
+    }
+
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Release);
     }
 }
 
-/// How a walk over `from` ended.
-struct Swept {
+/// How a sweep over `from` ended.
+struct Sweep {
     moved: usize,
     failed: usize,
 }
@@ -207,10 +221,15 @@ where
         };
         self.install(Plan::Opening(source.clone(), stripes.clone()));
         course.enter(Phase::Moving);
-        let moving =
-            |from: &Arc<S>, to: &Arc<S>| Plan::Moving { from: from.clone(), to: to.clone(), stripes: stripes.clone() };
-        self.install(moving(&source, &target));
-        if self.drain(&source, &target, stripes, course, true) {
+        let moving = |from: &Arc<S>, to: &Arc<S>, swept: &Arc<Swept>| Plan::Moving {
+            from: from.clone(),
+            to: to.clone(),
+            stripes: stripes.clone(),
+            swept: swept.clone(),
+        };
+        let swept = Arc::default();
+        self.install(moving(&source, &target, &swept));
+        if drain(&*source, &*target, stripes, &swept, course, true) {
             self.install(Plan::Settled(target));
             course.enter(Phase::Done);
         } else if !course.abandoned.load(Relaxed) {
@@ -218,8 +237,9 @@ where
             course.moved.store(0, Relaxed);
             course.total.store(target.len(), Relaxed);
             self.install(Plan::Halting { from: source.clone(), to: target.clone(), stripes: stripes.clone() });
-            self.install(moving(&target, &source));
-            if self.drain(&target, &source, stripes, course, false) {
+            let swept = Arc::default();
+            self.install(moving(&target, &source, &swept));
+            if drain(&*target, &*source, stripes, &swept, course, false) {
                 self.install(Plan::Settled(source));
             }
             course.enter(Phase::Undone);
@@ -232,26 +252,31 @@ where
     pub fn hand_over(&self, make: impl FnOnce(usize) -> S, course: &Course) {
         self.hand_over_through(make, course, &Arc::new(Stripes::new()));
     }
+}
 
-    /// Moves every key of `from`. False when it was told to stop, or when it may stop and nothing moves any more.
-    fn drain(&self, from: &S, to: &S, stripes: &Stripes, course: &Course, may_stop: bool) -> bool {
-        let stop = || course.abandoned.load(Relaxed) || may_stop && course.cancelled.load(Relaxed);
-        let mut rest = Duration::from_millis(1);
-        loop {
-            let swept = sweep(from, to, stripes, course, &stop);
-            if stop() {
-                return false;
+/// Moves every key of `from`. False when it was told to stop, or when it may stop and nothing moves any more.
+fn drain<K, V, S>(from: &S, to: &S, stripes: &Stripes, swept: &Swept, course: &Course, may_stop: bool) -> bool
+where
+    K: Hash + Ord + Clone,
+    V: Clone,
+    S: Structure<K, V>,
+{
+    let stop = || course.abandoned.load(Relaxed) || may_stop && course.cancelled.load(Relaxed);
+    let mut rest = Duration::from_millis(1);
+    loop {
+        let sweep = sweep(from, to, stripes, swept, course, &stop);
+        if stop() {
+            return false;
+        }
+        match sweep {
+            Sweep { failed: 0, .. } => return true,
+            Sweep { moved: 0, .. } if may_stop => return false,
+            // Nothing but panics, each of which somebody may print: asked again less and less often.
+            Sweep { moved: 0, .. } => {
+                sleep(rest);
+                rest = (2 * rest).min(REST_MAX);
             }
-            match swept {
-                Swept { moved: 0, failed: 0 } => return true,
-                Swept { moved: 0, .. } if may_stop => return false,
-                // Nothing but panics, each of which somebody may print: asked again less and less often.
-                Swept { moved: 0, .. } => {
-                    sleep(rest);
-                    rest = (2 * rest).min(REST_MAX);
-                }
-                _ => thread::yield_now(),
-            }
+            _ => thread::yield_now(),
         }
     }
 }
@@ -265,19 +290,29 @@ fn sleep(_: Duration) {
     thread::yield_now();
 }
 
-/// Walks `from` once and moves what it meets.
-fn sweep<K, V, S>(from: &S, to: &S, stripes: &Stripes, course: &Course, stop: &impl Fn() -> bool) -> Swept
+/// Walks what is not swept of `from`, part by part, and moves what it meets; each part until a walk meets nothing, or a move
+/// has failed.
+fn sweep<K, V, S>(
+    from: &S,
+    to: &S,
+    stripes: &Stripes,
+    swept: &Swept,
+    course: &Course,
+    stop: &impl Fn() -> bool,
+) -> Sweep
 where
     K: Hash + Ord + Clone,
     V: Clone,
     S: Structure<K, V>,
 {
-    let (moved, failed) = (Cell::new(0), Cell::new(0));
+    let (met, moved, failed) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let pace = Pace::begin();
     let fail = || {
         failed.set(failed.get() + 1);
         course.failures.fetch_add(1, Relaxed);
     };
     let move_one = |hash: u64, key: &K| {
+        met.set(met.get() + 1);
         if stop() {
             return;
         }
@@ -288,12 +323,14 @@ where
         match step {
             Ok(true) => {
                 moved.set(moved.get() + 1);
-                course.moved.fetch_add(1, Relaxed);
-                course.moves.fetch_add(1, Relaxed);
+                if course.count_move() {
+                    swept.tell_most_moved();
+                }
             }
             Ok(false) => {} // A writer was here first.
             Err(_) => fail(),
         }
+        pace.keep();
     };
     // Outside of moves too keys run code of their own: `Clone`, `Drop`, and `Hash` where a structure asks where one stands.
     let attempt = |work: &mut dyn FnMut()| {
@@ -302,17 +339,28 @@ where
         }
     };
     let mut keys = Vec::new();
-    for stripe in 0..from.stripes() {
-        if from.walks_freely() {
-            attempt(&mut || from.walk(stripe, |position, key, _| move_one(hash_at(position), key)));
-        } else {
-            // The walk holds a lock that a writer who holds the key's stripe may wait for: gather first, move then.
-            attempt(&mut || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone()))));
-            attempt(&mut || keys.drain(..).for_each(|(hash, key)| move_one(hash, &key)));
+    for stripe in swept.stripes()..from.stripes() {
+        loop {
+            met.set(0);
+            let failed_before = failed.get();
+            if from.walks_freely() {
+                attempt(&mut || from.walk(stripe, |position, key, _| move_one(hash_at(position), key)));
+            } else {
+                // The walk holds a lock that a writer who holds the key's stripe may wait for: gather first, move then.
+                attempt(&mut || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone()))));
+                attempt(&mut || keys.drain(..).for_each(|(hash, key)| move_one(hash, &key)));
+            }
+            if stop() {
+                return Sweep { moved: moved.get(), failed: failed.get() };
+            }
+            if met.get() == 0 || failed.get() > failed_before {
+                break;
+            }
         }
-        if stop() {
-            break;
+        if failed.get() == 0 {
+            Step::MapSwept.reached();
+            swept.advance(stripe + 1);
         }
     }
-    Swept { moved: moved.get(), failed: failed.get() }
+    Sweep { moved: moved.get(), failed: failed.get() }
 }

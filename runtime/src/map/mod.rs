@@ -34,6 +34,7 @@
 mod fixed;
 mod flat;
 pub mod handover;
+mod pace;
 pub mod structure;
 pub mod switch;
 

@@ -2,8 +2,11 @@
 //! is under way. `handover` has the protocol and the argument for it.
 
 use super::structure::{Revision, Structure, hash_at, position};
-use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
-use crate::sync::{Arc, CachePadded, MODELLED, Mutex, MutexGuard};
+use crate::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
+};
+use crate::sync::{Arc, MODELLED, Mutex, MutexGuard, Step};
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -21,13 +24,14 @@ pub trait Grace: Send + Sync {
     fn synchronize(&self);
 }
 
-/// Locks by position: one while an operation changes a key of its part. More locks make a wait rarer and cost a cache
-/// line each, for the length of a hand-over.
-const STRIPES: usize = if MODELLED { 1 } else { 256 };
+/// Locks by hash: one while an operation changes a key of its part. A byte each, for the length of a hand-over, and so many
+/// because of threads that lose their core with one in hand: until they have it back, all wait who come to that lock, so
+/// hardly anybody should.
+const STRIPES: usize = if MODELLED { 1 } else { 1 << 16 };
 
 /// What serialises the writers of a key while it may be in either of two tables.
 pub(super) struct Stripes {
-    locks: Box<[CachePadded<Mutex<()>>]>,
+    locks: Box<[Mutex<()>]>,
     /// Acquisitions that had to wait.
     waits: AtomicU64,
     #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -37,7 +41,7 @@ pub(super) struct Stripes {
 impl Stripes {
     pub(super) fn new() -> Self {
         Self {
-            locks: (0..STRIPES).map(|_| CachePadded::new(Mutex::new(()))).collect(),
+            locks: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             waits: AtomicU64::new(0),
             #[cfg(not(any(rt_loom, rt_shuttle)))]
             stalls: crate::observe::Spread::new(),
@@ -45,7 +49,9 @@ impl Stripes {
     }
 
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, ()> {
-        let lock = &self.locks[(position(hash) >> 56) as usize % STRIPES];
+        // By bits that have no part in the order of walks: a migrator that goes by positions would else take one lock
+        // thousands of times in a row, and who waits for that would see little of it.
+        let lock = &self.locks[hash as usize % STRIPES];
         lock.try_lock().unwrap_or_else(|| self.wait(lock))
     }
 
@@ -74,14 +80,42 @@ impl Stripes {
     }
 }
 
-/// Where keys are, and what an operation has to do. Immutable; one takes the place of another.
+/// How far a walk over `from` is.
+#[derive(Default)]
+pub(super) struct Swept {
+    /// So many stripes of it, from the first on, hold no key any more (I5).
+    stripes: AtomicUsize,
+    /// Whether most keys have moved: then reads that may look in either table look in `to` first. A hint.
+    most: AtomicBool,
+}
+
+impl Swept {
+    pub(super) fn stripes(&self) -> usize {
+        self.stripes.load(Acquire) // O4
+    }
+
+    /// One more stripe is empty.
+    pub(super) fn advance(&self, stripes: usize) {
+        self.stripes.store(stripes, Release); // O4
+    }
+
+    pub(super) fn tell_most_moved(&self) {
+        self.most.store(true, Relaxed);
+    }
+
+    fn has_passed<K, V>(&self, from: &impl Structure<K, V>, hash: u64) -> bool {
+        from.stripe_of(position(hash)) < self.stripes()
+    }
+}
+
+/// Where keys are, and what an operation has to do. Immutable but for how far a move is; one takes the place of another.
 pub(super) enum Plan<S> {
     /// In one table.
     Settled(Arc<S>),
     /// In one table, and writers hold the stripe of their key, so that a hand-over can begin.
     Opening(Arc<S>, Arc<Stripes>),
     /// In `from` or `to`; writers move their key before they change it.
-    Moving { from: Arc<S>, to: Arc<S>, stripes: Arc<Stripes> },
+    Moving { from: Arc<S>, to: Arc<S>, stripes: Arc<Stripes>, swept: Arc<Swept> },
     /// In `from` or `to`; writers leave their key where it is and put new ones into `from`.
     Halting { from: Arc<S>, to: Arc<S>, stripes: Arc<Stripes> },
 }
@@ -158,6 +192,7 @@ where
     /// Puts a plan in force, waits for every operation that may follow the one before, and frees that.
     pub(super) fn install(&self, plan: Plan<S>) {
         let before = self.plan.swap(Box::into_raw(Box::new(plan)), AcqRel);
+        Step::MapPlanned.reached();
         if !cfg!(rt_mutant = "handover_no_synchronize") {
             self.grace.synchronize();
         }
@@ -183,10 +218,8 @@ where
             let found = match plan {
                 Plan::Settled(table) => table.view(hash, key, &mut show),
                 Plan::Opening(table, _) => table.view(hash, key, &mut show),
-                Plan::Moving { from, to, .. } | Plan::Halting { from, to, .. } => {
-                    let (first, then) = if cfg!(rt_mutant = "handover_new_then_old") { (to, from) } else { (from, to) };
-                    first.view(hash, key, &mut show).or_else(|| then.view(hash, key, &mut show))
-                }
+                Plan::Moving { from, to, swept, .. } => look_in_both(&**from, &**to, Some(swept), hash, key, &mut show),
+                Plan::Halting { from, to, .. } => look_in_both(&**from, &**to, None, hash, key, &mut show),
             };
             if found.is_some() || self.is_still(plan) {
                 return found.flatten();
@@ -225,13 +258,16 @@ where
             return None;
         };
         let stripe = stripes.lock(hash);
+        Step::MapLocked.reached();
         if !cfg!(rt_mutant = "handover_no_recheck") && !self.is_still(plan) {
             return None;
         }
         let table = match plan {
             Plan::Settled(table) | Plan::Opening(table, _) => table,
-            Plan::Moving { from, to, .. } => {
-                carry(&**from, &**to, hash, key);
+            Plan::Moving { from, to, swept, .. } => {
+                if !swept.has_passed(&**from, hash) {
+                    carry(&**from, &**to, hash, key);
+                }
                 to
             }
             Plan::Halting { from, to, .. } => {
@@ -349,6 +385,32 @@ where
     }
 }
 
+/// Shows the value of a key that may be in either table.
+#[cold]
+fn look_in_both<K, V, S, Q, R>(
+    from: &S,
+    to: &S,
+    swept: Option<&Swept>,
+    hash: u64,
+    key: &Q,
+    mut show: impl FnMut(&V) -> R,
+) -> Option<R>
+where
+    K: Borrow<Q>,
+    Q: Hash + Ord + ?Sized,
+    S: Structure<K, V>,
+{
+    if swept.is_some_and(|swept| swept.has_passed(from, hash)) {
+        return to.view(hash, key, show);
+    }
+    let there = if swept.is_some_and(|swept| swept.most.load(Relaxed)) { to.view(hash, key, &mut show) } else { None };
+    if cfg!(rt_mutant = "handover_new_then_old") {
+        return there.or_else(|| to.view(hash, key, &mut show)).or_else(|| from.view(hash, key, &mut show));
+    }
+    // After a miss in `to` too this order has to be kept: the key may have moved meanwhile.
+    there.or_else(|| from.view(hash, key, &mut show)).or_else(|| to.view(hash, key, &mut show))
+}
+
 /// Moves a key to the table that it goes to, if it has not been. Under its stripe. A panic of its `Clone` leaves it where
 /// it was; one in between leaves it in both, equal, and the next call completes the move. True when there was one to do.
 pub(super) fn carry<K, V, S, Q>(from: &S, to: &S, hash: u64, key: &Q) -> bool
@@ -366,7 +428,9 @@ where
     }
     // Refused when a move was broken off before: the copy that is there is equal.
     _ = to.put_absent(hash, known, value);
+    Step::MapCopied.reached();
     from.take(hash, key, |_| ());
+    Step::MapMoved.reached();
     true
 }
 
