@@ -345,7 +345,7 @@ impl Ord for Mined {
 
 /// A hand-over whose migrator panics, and what must be true after it.
 fn mined_hand_over(from: Backend, to: Backend, call: Call, at: usize, again: bool) {
-    const ENTRIES: u32 = 12;
+    const ENTRIES: u32 = 120;
     let what = format!("{from} to {to}, {call:?} number {at}{}", if again { " and all after" } else { "" });
     let mine = Arc::new(Mine { call, left: AtomicUsize::new(at), again, armed: AtomicBool::new(false) });
     let key = |number| Mined { number, mine: mine.clone(), is_key: true };
@@ -376,13 +376,17 @@ fn mined_hand_over(from: Backend, to: Backend, call: Call, at: usize, again: boo
 fn a_panic_at_any_call_of_the_migrator_leaves_the_map_whole() {
     let _alone = alone();
     hush();
-    for (from, to) in pairs() {
-        for call in [Call::CloneKey, Call::CloneValue, Call::Hash] {
-            (1..=40).step_by(3).for_each(|at| mined_hand_over(from, to, call, at, false));
+    // Each N on every backend, from which and to which the map moves.
+    for (from, at) in Backend::ALL.into_iter().flat_map(|from| (1..=200).map(move |at| (from, at))) {
+        let to = Backend::ALL[(from as usize + at) % Backend::ALL.len()];
+        for call in [Call::CloneKey, Call::CloneValue, Call::Hash, Call::Drop] {
+            // Where memory is freed by others' rules, a `Drop` that panics ends the process.
+            let is_promised = |backend| call != Call::Drop || !matches!(backend, Backend::Papaya | Backend::LockFree);
+            if is_promised(from) && is_promised(to) {
+                mined_hand_over(from, to, call, at, false);
+            }
         }
     }
-    // Where memory is freed by others' rules, a `Drop` that panics ends the process.
-    (1..=40).for_each(|at| mined_hand_over(Backend::Sharded, Backend::Sharded, Call::Drop, at, false));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! steps for each doubling of its table and makes a new one; with few entries that is of the same size, and so on for
 //! ever, in the midst of the operation. Seeds are random, so nobody who chooses keys can bring it about; a `Hash` that
 //! returns a constant can, from some twenty keys on.
+//! Nor to drop the entry that is on its way in when the `Eq` of a key panics: it is leaked.
 //! What waits for growth cannot be seen from outside, so stalls are sampled.
 //! Progress: lock-free to read and write; a table that grows while it is being grown makes writers wait.
 
