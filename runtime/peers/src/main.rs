@@ -13,7 +13,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-const USAGE: &str = "usage: rheostat-peers queues|maps|handover [--quick] [--seed N] [--entries N]
+const USAGE: &str = "usage: rheostat-peers queues|maps|handover [--quick] [--seed N] [--entries N] [--threads N]
+                      [--repetitions N] [--only NAME,NAME..]
 
   queues     our queues beside rtrb, crossbeam's, kanal and concurrent-queue (and moodycamel's)
   maps       our map on every backend beside std's, dashmap, papaya, scc and flurry (and libcuckoo's, oneTBB's, libcds's)
@@ -21,6 +22,9 @@ const USAGE: &str = "usage: rheostat-peers queues|maps|handover [--quick] [--see
   --quick    few repetitions of little work: shows that everything runs, proves nothing
   --seed N   instead of a random one
   --entries N  maps of that size only, of those that there are; of any size for handover
+  --threads N  maps under so many threads only, of the numbers that there are
+  --repetitions N  undisturbed ones of each contender; otherwise 9
+  --only NAME,NAME..  contenders whose names begin with one of these; stars of ours left out
 
 In brackets: with `--features cpp`, after runtime/peers/fetch-cpp.";
 
@@ -31,31 +35,43 @@ struct Options {
     seed: u64,
     /// The only size of maps that is wanted.
     entries: Option<usize>,
+    /// The only number of threads on a map that is wanted.
+    threads: Option<usize>,
+    repetitions: Option<usize>,
+    /// What the contenders' names are to begin with, separated by commas. A program has one command line, which may stay.
+    only: Option<&'static str>,
 }
 
 impl Options {
     /// Undisturbed repetitions of each contender.
     fn repetitions(self) -> usize {
-        if self.quick { 2 } else { 9 }
+        self.repetitions.unwrap_or(if self.quick { 2 } else { 9 })
+    }
+
+    /// Whether a contender is to take part.
+    fn wants(self, name: &str) -> bool {
+        let name = name.trim_start_matches('*');
+        self.only.is_none_or(|only| only.split(',').any(|begin| name.starts_with(begin)))
     }
 }
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let case = arguments.next().unwrap_or_default();
-    let mut options = Options { quick: false, seed: fastrand::u64(..), entries: None };
+    let seed = fastrand::u64(..);
+    let mut options = Options { quick: false, seed, entries: None, threads: None, repetitions: None, only: None };
     while let Some(argument) = arguments.next() {
-        match (argument.as_str(), &mut arguments) {
-            ("--quick", _) => options.quick = true,
-            ("--seed", rest) => match rest.next().and_then(|seed| seed.parse().ok()) {
-                Some(seed) => options.seed = seed,
-                None => return misused(),
-            },
-            ("--entries", rest) => match rest.next().and_then(|entries| entries.parse().ok()) {
-                Some(entries) => options.entries = Some(entries),
-                None => return misused(),
-            },
-            _ => return misused(),
+        let understood = match argument.as_str() {
+            "--quick" => Some(options.quick = true),
+            "--seed" => number(&mut arguments).map(|seed| options.seed = seed),
+            "--entries" => number(&mut arguments).map(|entries| options.entries = Some(entries)),
+            "--threads" => number(&mut arguments).map(|threads| options.threads = Some(threads)),
+            "--repetitions" => number(&mut arguments).map(|repetitions| options.repetitions = Some(repetitions)),
+            "--only" => arguments.next().map(|only| options.only = Some(only.leak())),
+            _ => None,
+        };
+        if understood.is_none() {
+            return misused();
         }
     }
     let run = match case.as_str() {
@@ -67,6 +83,10 @@ fn main() -> ExitCode {
     measure::describe_run(options);
     run(options);
     ExitCode::SUCCESS
+}
+
+fn number<N: std::str::FromStr>(arguments: &mut impl Iterator<Item = String>) -> Option<N> {
+    arguments.next()?.parse().ok()
 }
 
 fn misused() -> ExitCode {

@@ -42,6 +42,7 @@ static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism()
 /// has had its tries. All contenders of a repetition see the same seed.
 pub fn repeat(options: Options, mut contenders: Vec<Contender<'_>>) -> Vec<Row> {
     let wanted = options.repetitions();
+    contenders.retain(|contender| options.wants(&contender.name));
     let mut rows: Vec<Row> = contenders
         .iter()
         .map(|contender| Row { name: contender.name.clone(), figures: Vec::new(), remark: contender.remark.clone() })

@@ -148,7 +148,7 @@ pub fn run(options: Options) {
     let sizes = if options.quick { &QUICK_SIZES[..] } else { &SIZES[..] };
     for &(entries, operations) in sizes.iter().filter(|size| options.entries.is_none_or(|only| only == size.0)) {
         let memory = Rc::<RefCell<_>>::default();
-        for threads in THREADS {
+        for threads in THREADS.into_iter().filter(|threads| options.threads.is_none_or(|only| only == *threads)) {
             let work = Work { entries, threads, operations, memory: memory.clone() };
             let mut contenders = ours::contenders(&work);
             contenders.extend(rust::contenders(&work));
