@@ -62,7 +62,10 @@ fn main() -> ExitCode {
     let mut options = Options { quick: false, seed, entries: None, threads: None, repetitions: None, only: None };
     while let Some(argument) = arguments.next() {
         let understood = match argument.as_str() {
-            "--quick" => Some(options.quick = true),
+            "--quick" => {
+                options.quick = true;
+                Some(())
+            }
             "--seed" => number(&mut arguments).map(|seed| options.seed = seed),
             "--entries" => number(&mut arguments).map(|entries| options.entries = Some(entries)),
             "--threads" => number(&mut arguments).map(|threads| options.threads = Some(threads)),
