@@ -1,13 +1,13 @@
 //! Builds what a configuration says and hosts it.
 
 use crate::allocator;
-use crate::config::{self, Level, Op, Resources, Values};
+use crate::config::{self, Op, Resources, Values};
 use rheostat_runtime::alloc::HostedAllocator;
 use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
-use rheostat_runtime::pool::{self, Pool, PoolLimits};
+use rheostat_runtime::pool::{Pool, PoolLimits, PoolSetupError};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
 use rheostat_runtime::reclaim::HostedDomain;
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
@@ -46,6 +46,9 @@ pub enum HostError {
         /// What failed, and what to do.
         error: HostedQueueError,
     },
+    /// A pool.
+    #[error(transparent)]
+    Pool(#[from] PoolSetupError),
     /// A scheduler.
     #[error("scheduler.{name}: {error}")]
     Scheduler {
@@ -92,11 +95,7 @@ impl Host {
         }
         let mut pools = BTreeMap::new();
         for config in &resources.pools {
-            let level = match config.level {
-                Level::Mutex => pool::Level::Mutex,
-                Level::ThreadCached => pool::Level::ThreadCached,
-            };
-            let pool = Pool::new(&config.name, level, PoolLimits { bytes_max: config.bytes_max })?;
+            let pool = Pool::new(&config.name, config.level, PoolLimits { bytes_max: config.bytes_max })?;
             registry.add(pool.clone())?;
             pools.insert(pool.address().clone(), pool);
         }

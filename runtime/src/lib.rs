@@ -20,7 +20,6 @@ pub mod observe;
 pub mod alloc;
 pub mod queue;
 pub mod map;
-#[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod pool;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub mod scheduler;

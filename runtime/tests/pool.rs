@@ -1,9 +1,9 @@
-//! Pools at every level.
+//! Pools at every level: what each of them promises, whatever the threads do.
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_runtime::observe::families::{
-    POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_SLABS,
+    POOL_ALLOCS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_SLABS,
 };
 use rheostat_runtime::observe::{Measure, Reading, Resource};
 use rheostat_runtime::pool::{Block, Level, Pool, PoolError, PoolLimits};
@@ -14,11 +14,23 @@ use std::thread;
 
 const MIB: usize = 1 << 20;
 
+fn pool(level: Level, bytes_max: usize) -> Arc<Pool> {
+    Pool::new("tested", level, PoolLimits { bytes_max }).unwrap()
+}
+
 /// Runs a check on a fresh pool of every level.
 fn at_every_level(bytes_max: usize, check: impl Fn(&Arc<Pool>)) {
-    for level in Level::ALL {
-        check(&Pool::new("tested", level, PoolLimits { bytes_max }).unwrap());
-    }
+    Level::ALL.into_iter().for_each(|level| check(&pool(level, bytes_max)));
+}
+
+/// Runs a check on a fresh pool of every level that serves more than one thread.
+fn at_every_shared_level(bytes_max: usize, check: impl Fn(&Arc<Pool>)) {
+    Level::ALL.into_iter().filter(|&level| level != Level::Unlocked).for_each(|level| check(&pool(level, bytes_max)));
+}
+
+/// Whether the pool has blocks of that length.
+fn serves(pool: &Pool, len: usize) -> bool {
+    pool.level() != Level::Fixed || len <= 65_536
 }
 
 fn read(pool: &Pool) -> Reading {
@@ -51,8 +63,13 @@ impl InUse {
 
 #[test]
 fn a_block_has_the_length_asked_for_and_zeroes_when_asked() {
-    at_every_level(64 * MIB, |pool| {
+    at_every_level(16 * MIB, |pool| {
         for len in [0, 1, 15, 16, 17, 100, 1000, 4096, 65_536, 65_537, MIB] {
+            if !serves(pool, len) {
+                let refused = pool.alloc(len).unwrap_err();
+                assert!(matches!(refused, PoolError::TooLong { max: 65_536, .. }), "{refused}");
+                continue;
+            }
             let mut block = pool.alloc(len).unwrap();
             assert_eq!(block.len(), len);
             assert!(block.capacity() >= len);
@@ -68,13 +85,23 @@ fn a_block_has_the_length_asked_for_and_zeroes_when_asked() {
 fn blocks_are_aligned_as_promised() {
     at_every_level(64 * MIB, |pool| {
         let mut kept = Vec::new();
-        for len in (1..5000).chain([65_536, 65_537]) {
+        for len in (1..5000).chain([65_536, 65_537]).filter(|&len| serves(pool, len)) {
             let block = pool.alloc_aligned(len).unwrap();
             assert_eq!(block.as_ptr() as usize % 64, 0, "alloc_aligned({len})");
             kept.push(block);
             if len >= 512 {
                 assert_eq!(pool.alloc(len).unwrap().as_ptr() as usize % 64, 0, "alloc({len})");
             }
+        }
+        for alignment in (0..=12).map(|bits| 1 << bits) {
+            for len in [1, 100, 4097, 20_000] {
+                let block = pool.alloc_aligned_to(len, alignment).unwrap();
+                assert_eq!(block.as_ptr() as usize % alignment, 0, "{len} bytes at {alignment}");
+                kept.push(block);
+            }
+        }
+        for alignment in [0, 3, 8192] {
+            assert!(matches!(pool.alloc_aligned_to(64, alignment), Err(PoolError::Alignment { max: 4096, .. })));
         }
     });
 }
@@ -101,16 +128,123 @@ fn a_full_pool_refuses_with_numbers_and_goes_on_after_a_free() {
 }
 
 #[test]
-fn large_blocks_return_to_the_system() {
-    at_every_level(8 * MIB, |pool| {
+fn a_few_large_blocks_are_kept_for_the_next() {
+    at_every_level(16 * MIB, |pool| {
+        if !serves(pool, MIB) {
+            return;
+        }
         for _ in 0..20 {
-            let blocks: Vec<Block> = (0..8).map(|_| pool.alloc(MIB).unwrap()).collect();
-            assert_eq!(read(pool).level_of(&POOL_LIVE), Some((8 * MIB) as f64));
+            let blocks: Vec<Block> = (0..16).map(|_| pool.alloc(MIB).unwrap()).collect();
+            assert_eq!(read(pool).level_of(&POOL_LIVE), Some((16 * MIB) as f64));
             assert!(pool.alloc(65_537).is_err());
             drop(blocks);
-            assert_eq!(pool.held_bytes(), 0);
+            assert_eq!(pool.held_bytes(), 2 * MIB, "an eighth of the limit");
+            // What is kept is not in the way of another length.
+            drop(pool.alloc(15 * MIB).unwrap());
         }
+        drop(pool.alloc(MIB).unwrap());
+        assert!(pool.trim() > 0);
+        assert_eq!(pool.held_bytes(), 0);
     });
+}
+
+#[test]
+fn chunks_without_blocks_go_back_to_the_system() {
+    at_every_level(64 * MIB, |pool| {
+        if pool.level() == Level::Fixed {
+            return;
+        }
+        let of_len = |len: usize| (0..4 * MIB / len).map(|_| pool.alloc(len).unwrap()).collect();
+        let mut all: Vec<Vec<Block>> = [16, 64, 1000, 5000, 65_536].into_iter().map(of_len).collect();
+        all.iter_mut().flatten().for_each(|block| {
+            let pattern = block.len() as u8;
+            block.fill(pattern);
+        });
+        let peak = pool.held_bytes();
+        assert!(peak >= 20 * MIB - 5 * 65_536, "{peak}");
+        let kept: Vec<Block> = all.iter_mut().map(|blocks| blocks.swap_remove(blocks.len() / 2)).collect();
+        drop(all);
+        let peak = pool.held_bytes();
+        let released = pool.trim();
+        let held = pool.held_bytes();
+        assert_eq!(peak - held, released);
+        assert!(held <= 5 * 65_536, "a chunk for each block in use, not {held} bytes");
+        assert!(kept.iter().all(|block| block.iter().all(|&byte| byte == block.len() as u8)));
+        // What is given out anew is as good as before.
+        let again: Vec<Block> = (0..4 * MIB / 64).map(|_| pool.alloc(64).unwrap()).collect();
+        let starts: std::collections::BTreeSet<usize> = again.iter().map(|block| block.as_ptr() as usize).collect();
+        assert_eq!(starts.len(), again.len());
+    });
+}
+
+#[test]
+fn what_idles_goes_back_by_itself() {
+    at_every_level(64 * MIB, |pool| {
+        if pool.level() == Level::Fixed {
+            return;
+        }
+        let blocks: Vec<Block> = (0..32 * MIB / 1024).map(|_| pool.alloc(1024).unwrap()).collect();
+        drop(blocks);
+        // Some traffic, for it is frees that look.
+        (0..20_000).for_each(|_| drop(pool.alloc(1024).unwrap()));
+        assert!(pool.held_bytes() <= 2 * MIB, "{}: {} bytes idle", pool.level(), pool.held_bytes());
+    });
+}
+
+#[test]
+fn idle_chunks_of_one_class_serve_another_at_the_limit() {
+    at_every_level(4 * MIB, |pool| {
+        if pool.level() == Level::Fixed {
+            return;
+        }
+        drop((0..4 * MIB / 512).map(|_| pool.alloc(512).unwrap()).collect::<Vec<Block>>());
+        let blocks: Vec<Block> = (0..4 * MIB / 2048).map(|_| pool.alloc(2048).unwrap()).collect();
+        assert_eq!(blocks.len(), 2048);
+    });
+}
+
+#[test]
+fn a_fixed_pool_has_everything_from_the_start() {
+    let pool = pool(Level::Fixed, 4 * MIB);
+    for _ in 0..3 {
+        let mut blocks: Vec<Block> = Vec::new();
+        let refused = loop {
+            match pool.alloc(65_536) {
+                Ok(block) => blocks.push(block),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(blocks.len(), 64);
+        assert!(matches!(refused, PoolError::Exhausted { bytes: 65_536, held, max, .. } if held == max), "{refused}");
+        assert_eq!(pool.trim(), 0);
+    }
+}
+
+#[test]
+fn an_unlocked_pool_serves_its_owner_and_takes_back_from_all() {
+    let pool = pool(Level::Unlocked, 16 * MIB);
+    let blocks: Vec<Block> = (0..1000).map(|_| pool.alloc(100).unwrap()).collect();
+    let other = pool.clone();
+    thread::spawn(move || {
+        let refused = other.alloc(100).unwrap_err();
+        assert_eq!(refused, PoolError::NotOwner { pool: "pool.tested".into() });
+        drop(blocks);
+        assert!(other.alloc(100).is_err(), "freeing does not make it the owner");
+    })
+    .join()
+    .unwrap();
+    assert_eq!(read(&pool).level_of(&POOL_LIVE), Some(0.0));
+    let held = pool.held_bytes();
+    let again: Vec<Block> = (0..1000).map(|_| pool.alloc(100).unwrap()).collect();
+    assert_eq!(pool.held_bytes(), held, "what another thread gave back is used again");
+    drop(again);
+    // An owner that ends leaves the pool to the next.
+    let heir = Pool::new("heir", Level::Unlocked, PoolLimits::default()).unwrap();
+    for _ in 0..3 {
+        let heir = heir.clone();
+        thread::spawn(move || drop(heir.alloc(100).unwrap())).join().unwrap();
+    }
+    drop(heir.alloc(100).unwrap());
 }
 
 #[test]
@@ -132,10 +266,13 @@ fn what_idles_in_other_threads_caches_is_found_at_the_limit() {
     holder.join().unwrap();
 }
 
+/// How many threads come and go.
+const SHORT_LIVED: u64 = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
+
 #[test]
-fn a_thread_leaves_its_cache_behind() {
-    let pool = Pool::new("tested", Level::ThreadCached, PoolLimits::default()).unwrap();
-    for _ in 0..200 {
+fn short_lived_threads_leave_no_cache_behind() {
+    let pool = pool(Level::ThreadCached, 16 * MIB);
+    for _ in 0..SHORT_LIVED {
         let pool = pool.clone();
         thread::spawn(move || {
             // Too few for a magazine to overflow: what is flushed is flushed at the end.
@@ -146,28 +283,61 @@ fn a_thread_leaves_its_cache_behind() {
         .unwrap();
     }
     let reading = read(&pool);
-    assert_eq!(reading.level_of(&POOL_SLABS), Some(65_536.0), "one slab serves one thread after another");
-    assert_eq!(reading.total_of(&POOL_CACHE_FLUSHES), Some(200), "each thread flushed at its end");
-    assert_eq!(reading.total_of(&POOL_CACHE_FILLS), Some(200));
+    assert_eq!(reading.level_of(&POOL_SLABS), Some(16_384.0), "what one thread carved serves all");
+    // Those that had a row: other tests of this process have threads too.
+    let flushes = reading.total_of(&POOL_CACHE_FLUSHES).unwrap();
+    assert!((1..=SHORT_LIVED).contains(&flushes), "{flushes} flushes of {SHORT_LIVED} threads that ended");
+    assert_eq!(reading.total_of(&POOL_ALLOCS), Some(4 * SHORT_LIVED));
+    assert_eq!(reading.total_of(&POOL_FREES), Some(4 * SHORT_LIVED));
+    assert_eq!(pool.trim(), 16_384);
 }
 
 #[test]
 fn blocks_outlive_their_pool() {
-    at_every_level(64 * MIB, |pool| {
-        let blocks: Vec<Block> = [10, 10_000, 100_000].into_iter().map(|len| pool.alloc(len).unwrap()).collect();
-        let level = pool.level();
-        let short_lived = Pool::new("short", level, PoolLimits::default()).unwrap();
-        let mut orphan = short_lived.alloc(5000).unwrap();
-        drop(short_lived);
-        orphan.fill(9);
-        thread::spawn(move || assert!(orphan.iter().all(|&byte| byte == 9))).join().unwrap();
-        drop(blocks);
+    for level in Level::ALL {
+        for _ in 0..50 {
+            let short_lived = pool(level, 2 * MIB);
+            let lengths = [10, 5000, 100_000].into_iter().filter(|&len| serves(&short_lived, len));
+            let mut orphans: Vec<Block> = lengths.map(|len| short_lived.alloc(len).unwrap()).collect();
+            orphans.iter_mut().for_each(|orphan| orphan.fill(9));
+            let homebound = orphans.pop();
+            // One block comes home while the pool ends, on either side of it; the others after.
+            thread::scope(|scope| {
+                scope.spawn(|| drop(homebound));
+                drop(short_lived);
+            });
+            let check = move || assert!(orphans.iter().all(|orphan| orphan.iter().all(|&byte| byte == 9)));
+            thread::spawn(check).join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_panic_between_allocate_and_free_loses_nothing() {
+    at_every_shared_level(16 * MIB, |pool| {
+        for round in 0..20 {
+            let pool = pool.clone();
+            let panicked = thread::spawn(move || {
+                let _kept: Vec<Block> = (0..100).map(|len| pool.alloc(len * 10).unwrap()).collect();
+                assert!(round < 0, "on purpose");
+            });
+            assert!(panicked.join().is_err());
+        }
+        let reading = read(pool);
+        assert_eq!((reading.total_of(&POOL_ALLOCS), reading.total_of(&POOL_FREES)), (Some(2000), Some(2000)));
+        if pool.level() != Level::Fixed {
+            assert!(pool.trim() > 0);
+            assert_eq!(pool.held_bytes(), 0);
+        }
     });
 }
 
 #[test]
 fn only_classes_in_use_are_read() {
-    at_every_level(64 * MIB, |pool| {
+    at_every_level(16 * MIB, |pool| {
+        if !serves(pool, 100_000) {
+            return;
+        }
         assert_eq!(read(pool).total_of(&POOL_ALLOCS), None);
         let kept = (pool.alloc(60).unwrap(), pool.alloc(100_000).unwrap());
         drop(pool.alloc(61).unwrap());
@@ -186,7 +356,7 @@ fn only_classes_in_use_are_read() {
         );
         assert_eq!(
             of(POOL_LIVE.name),
-            [("60", "Level(60.0)".into()), ("64", "Level(0.0)".into()), ("large", "Level(100000.0)".into())]
+            [("60", "Level(60.0)".into()), ("64", "Level(0.0)".into()), ("large", "Level(102400.0)".into())]
         );
         let in_force = reading.samples.iter().find(|sample| sample.labels == [pool.level().as_str()]).unwrap();
         assert!(in_force.family == &POOL_LEVEL && matches!(in_force.measure, Measure::Level(1.0)));
@@ -200,7 +370,7 @@ fn only_classes_in_use_are_read() {
 fn threads_that_free_each_others_blocks_share_nothing_else() {
     const THREADS: usize = 4;
     const STEPS: usize = if cfg!(debug_assertions) { 6_000 } else { 30_000 };
-    at_every_level(256 * MIB, |pool| {
+    at_every_shared_level(96 * MIB, |pool| {
         let in_use = InUse::default();
         let (senders, receivers): (Vec<Sender<Block>>, Vec<Receiver<Block>>) = (0..THREADS).map(|_| channel()).unzip();
         let all_sent = Barrier::new(THREADS);
@@ -216,7 +386,7 @@ fn threads_that_free_each_others_blocks_share_nothing_else() {
                         in_use.leave(&block);
                     };
                     for step in 0..STEPS {
-                        let longest = 1 << random.u32(0..17);
+                        let longest = 1 << random.u32(0..if pool.level() == Level::Fixed { 13 } else { 17 });
                         let len = 1 + random.usize(0..longest);
                         let mut block = if random.bool() { pool.alloc(len) } else { pool.alloc_zeroed(len) }.unwrap();
                         in_use.enter(&block);
@@ -244,11 +414,11 @@ fn threads_that_free_each_others_blocks_share_nothing_else() {
     });
 }
 
-/// More threads than there are racks, so that some share the one that caches nothing.
+/// More threads than there are rows, so that some have none.
 #[test]
 fn threads_past_the_table_are_served_too() {
     let threads = rheostat_runtime::observe::THREAD_ROWS + 20;
-    at_every_level(64 * MIB, |pool| {
+    at_every_shared_level(64 * MIB, |pool| {
         let barrier = Barrier::new(threads);
         thread::scope(|scope| {
             for _ in 0..threads {

@@ -282,10 +282,7 @@ impl Check<'_> {
             name: name.to_owned(),
         });
         let mut pools = self.named(Kind::Pool, pools, |check, name, raw| Pool {
-            level: match raw.level.map(Spanned::into_inner) {
-                Some(RawLevel::Mutex) => Level::Mutex,
-                Some(RawLevel::ThreadCached) | None => Level::ThreadCached,
-            },
+            level: raw.level.map_or_else(Level::default, |level| level.into_inner().0),
             bytes_max: check.number(
                 &format!("pool.{name}.bytes_max"),
                 raw.bytes_max,
@@ -306,11 +303,7 @@ impl Check<'_> {
         // A pipeline that names no pool gets this one, and the pool need not be written down for it.
         let unnamed = pipelines.values().any(|pipeline| pipeline.pool.is_none());
         if unnamed && pools.iter().all(|pool| pool.name != POOL) {
-            pools.push(Pool {
-                name: POOL.into(),
-                level: Level::ThreadCached,
-                bytes_max: PoolLimits::default().bytes_max,
-            });
+            pools.push(Pool { name: POOL.into(), level: Level::default(), bytes_max: PoolLimits::default().bytes_max });
         }
         let known = Known {
             maps: maps.iter().map(|map| map.name.clone()).collect(),

@@ -13,6 +13,7 @@ mod reader;
 pub use fault::{Fault, Faults};
 
 use rheostat_runtime::map::Backend;
+use rheostat_runtime::pool::Level;
 use rheostat_runtime::{pipeline, queue};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -239,15 +240,6 @@ pub struct Pool {
     pub level: Level,
     /// Bytes it may hold from the system.
     pub bytes_max: usize,
-}
-
-/// The concurrency level of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// One lock per size class.
-    Mutex,
-    /// A cache per thread before the lock.
-    ThreadCached,
 }
 
 /// A scheduler.

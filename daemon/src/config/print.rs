@@ -1,7 +1,7 @@
 //! A configuration as the TOML that would say it, with every default written out.
 
 use super::raw::*;
-use super::{Allocator, Config, EagerCommit, Level, Op, Source, Values};
+use super::{Allocator, Config, EagerCommit, Op, Source, Values};
 use serde_spanned::Spanned;
 use std::fmt;
 use std::path::Path;
@@ -80,11 +80,7 @@ fn written(config: &Config) -> RawConfig {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })
         }),
         pool: named(&resources.pools, |pool| {
-            let level = match pool.level {
-                Level::Mutex => RawLevel::Mutex,
-                Level::ThreadCached => RawLevel::ThreadCached,
-            };
-            (&pool.name, RawPool { level: said(level), bytes_max: number(pool.bytes_max) })
+            (&pool.name, RawPool { level: said(RawLevel(pool.level)), bytes_max: number(pool.bytes_max) })
         }),
         scheduler: named(&resources.schedulers, |scheduler| {
             (&scheduler.name, RawScheduler { threads: number(scheduler.threads) })

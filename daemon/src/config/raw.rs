@@ -1,7 +1,7 @@
 //! What was written: every setting optional, each value with the place it stands at.
 
 use rheostat_runtime::map::{Backend, BackendError};
-use rheostat_runtime::queue;
+use rheostat_runtime::{pool, queue};
 use serde::{Deserialize, Serialize};
 use serde_spanned::Spanned;
 use std::collections::BTreeMap;
@@ -204,11 +204,23 @@ pub(super) enum RawValues {
     Words,
 }
 
+/// Spelled as the runtime spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawLevel {
-    Mutex,
-    ThreadCached,
+#[serde(try_from = "String", into = "String")]
+pub(super) struct RawLevel(pub pool::Level);
+
+impl TryFrom<String> for RawLevel {
+    type Error = pool::LevelError;
+
+    fn try_from(word: String) -> Result<Self, pool::LevelError> {
+        word.parse().map(Self)
+    }
+}
+
+impl From<RawLevel> for String {
+    fn from(RawLevel(level): RawLevel) -> String {
+        level.to_string()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -6,8 +6,11 @@
 //! | 1..=8 | 18 to 32 | 2 | 2 or more |
 //! | 9..=16 | 36 to 64 | 4 | 4 or more |
 //! | .. | | doubles with each octave | the step, or more |
-//! | 89..=96 | 36 864 to 65 536 | 4 096 | 4 096 within a slab, so 64 |
+//! | 89..=96 | 36 864 to 65 536 | 4 096 | 4 096 |
+//!
+//! Chunks begin on pages, and more, so a block is aligned to the greatest power of two in its size, up to 65 536.
 
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 use crate::sync::OnceLock;
 
 const STEPS: usize = 8;
@@ -16,10 +19,10 @@ const GREATEST_BITS: u32 = 16;
 
 /// Number of size classes.
 pub(super) const CLASSES: usize = (GREATEST_BITS - SMALLEST_BITS) as usize * STEPS + 1;
-/// Blocks longer than this come straight from the system.
+/// The longest blocks of a class; longer ones are large.
 pub(super) const GREATEST: usize = 1 << GREATEST_BITS;
-/// What slabs and large blocks are aligned to: a cache line.
-pub(super) const ALIGNMENT: usize = 64;
+/// The coarsest alignment that can be asked for: a page, to which large blocks are aligned too.
+pub(super) const ALIGNMENT_MAX: usize = 4096;
 
 /// A size class, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub(super) struct SizeClass(u8);
 
 impl SizeClass {
     /// The least class whose blocks hold `len` bytes; `None` when only a large block does.
+    #[inline(always)]
     pub(super) fn of(len: usize) -> Option<Self> {
         if len > GREATEST {
             return None;
@@ -40,25 +44,37 @@ impl SizeClass {
         Some(Self(((octave - SMALLEST_BITS) as usize * STEPS + step + 1) as u8))
     }
 
-    /// The least class whose blocks hold `len` bytes and all start on a cache line.
-    pub(super) fn aligned_of(len: usize) -> Option<Self> {
-        let multiple = len.max(1).checked_next_multiple_of(ALIGNMENT)?;
+    /// The least class whose blocks hold `len` bytes and all start at a multiple of `alignment`, a power of two up to
+    /// [`ALIGNMENT_MAX`]; `None` when only a large block does.
+    pub(super) fn aligned_of(len: usize, alignment: usize) -> Option<Self> {
+        let multiple = len.max(1).checked_next_multiple_of(alignment)?;
         let mut class = Self::of(multiple)?;
-        while !class.bytes().is_multiple_of(ALIGNMENT) {
+        while !class.bytes().is_multiple_of(alignment) {
             class.0 += 1;
         }
         Some(class)
+    }
+
+    /// The class of that index.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub(super) fn at(index: usize) -> Self {
+        assert!(index < CLASSES, "class {index} of {CLASSES}");
+        Self(index as u8)
     }
 
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..CLASSES as u8).map(Self)
     }
 
+    #[inline(always)]
     pub(super) fn index(self) -> usize {
         usize::from(self.0)
     }
 
     /// Bytes of a block.
+    #[inline]
     pub(super) fn bytes(self) -> usize {
         match self.index().checked_sub(1) {
             None => 1 << SMALLEST_BITS,
@@ -92,12 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn aligned_classes_are_multiples_of_a_line() {
-        for len in 0..=GREATEST {
-            let bytes = SizeClass::aligned_of(len).unwrap().bytes();
-            assert!(bytes >= len && bytes.is_multiple_of(ALIGNMENT), "{len} in {bytes}");
+    fn aligned_classes_are_multiples_of_the_alignment() {
+        for alignment in (0..=12).map(|bits| 1 << bits) {
+            for len in 0..=GREATEST {
+                let bytes = SizeClass::aligned_of(len, alignment).unwrap().bytes();
+                assert!(bytes >= len && bytes.is_multiple_of(alignment), "{len} in {bytes} at {alignment}");
+            }
+            assert_eq!(SizeClass::aligned_of(usize::MAX, alignment), None);
         }
-        assert_eq!(SizeClass::aligned_of(usize::MAX), None);
-        assert_eq!(SizeClass::aligned_of(65).unwrap().label(), "128");
+        assert_eq!(SizeClass::aligned_of(65, 64).unwrap().label(), "128");
     }
 }

@@ -1,0 +1,320 @@
+//! The part of a pool that blocks know: what is free, the memory, and how long that lives.
+//!
+//! A block has a plain pointer to it and counts nothing. The pool's end counts instead: it closes the stock, waits until
+//! nobody is inside a gate, and then knows how many blocks are out. Each of them counts itself home, and the last takes
+//! the memory along.
+//!
+//! Writers: `out` who closes adds, once; each block freed after takes one off. `past_frees` threads that have no row, and
+//! who closes sets its top bit.
+//! I1  From close on nobody allocates: it is the pool that closes, when nobody has it any more.
+//! I2  A block that is freed inside a gate before close has been counted in its row when the gates have been waited for;
+//!     one freed after is told that the pool is closed and counted in `out`. A thread without a row learns by its own
+//!     add to `past_frees` on which side of the close it was.
+//! I3  So `out` comes to zero once: at close if no block is left, else with the last one. Whoever finds it zero ends the
+//!     core's own count of itself, `itself`, taken at close.
+//! I4  A thread that frees touches the core inside its gate, or holds a count of it that it took while its block was out.
+//! O1  Adds to `out` are AcqRel: who ends the core has heard from every free. `past_frees` likewise.
+
+use super::error::{LevelRefused, LevelTurned, PoolError};
+use super::ground::{Ground, NoMemory};
+use super::large::Large;
+use super::level::Level;
+use super::number::CHUNK_BYTES;
+use super::row::{Counts, Event};
+use super::size_class::{CLASSES, GREATEST, SizeClass};
+use super::stock::{Control, Home, Refused, Stock};
+use super::tenancy;
+use crate::observe::{THREAD_ROWS, row};
+use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, Weak};
+use std::ptr::NonNull;
+
+/// The index under which large blocks are counted.
+pub(super) const LARGE: usize = CLASSES;
+
+/// Bytes that one magazine of a class may hold, but for classes whose single block is more.
+const MAGAZINE_BYTES: usize = 16 << 10;
+const MAGAZINE_BLOCKS_MAX: usize = 64;
+/// Idle bytes of a class that nobody minds.
+const IDLE_BYTES: usize = 1 << 20;
+const PAST_CLOSED: u64 = 1 << 63;
+
+/// The core.
+#[derive(Debug)]
+pub struct Core {
+    name: Box<str>,
+    this: Weak<Core>,
+    pub(super) stock: Stock,
+    pub(super) ground: Ground,
+    pub(super) large: Large,
+    /// By class: looks in a row that found too much idle.
+    surplus: [AtomicU32; CLASSES],
+    past_frees: AtomicU64,
+    out: AtomicI64,
+}
+
+/// Blocks that move between a thread's magazine and the depot at a time.
+fn magazine_blocks(class: SizeClass) -> u32 {
+    (MAGAZINE_BYTES / class.bytes()).clamp(1, MAGAZINE_BLOCKS_MAX) as u32
+}
+
+impl Core {
+    /// A core without blocks; `None` when the system refuses.
+    pub fn new(name: &str, level: Level, bytes_max: usize, huge_pages: bool) -> Option<Arc<Self>> {
+        let ground = Ground::new(bytes_max, huge_pages)?;
+        let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class))).collect();
+        let stock = Stock::new(level, THREAD_ROWS, CLASSES + 1, shelves)?;
+        if level == Level::Fixed {
+            ground.fix().ok()?;
+            // Rows are memory too.
+            (0..THREAD_ROWS).try_for_each(|index| stock.ensure_row(index).map(drop))?;
+        }
+        Some(Arc::new_cyclic(|this| Self {
+            name: name.into(),
+            this: this.clone(),
+            stock,
+            ground,
+            large: Large::default(),
+            surplus: std::array::from_fn(|_| AtomicU32::new(0)),
+            past_frees: AtomicU64::new(0),
+            out: AtomicI64::new(0),
+        }))
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("pool.{}", self.name)
+    }
+
+    /// A block of a class for `len` bytes.
+    #[inline(always)]
+    pub(super) fn alloc(&self, class: SizeClass, len: usize) -> Result<(NonNull<u8>, usize), PoolError> {
+        let index = row();
+        match self.stock.take_quick(index, class.index(), len) {
+            Some(block) => Ok((block, index)),
+            None => self.alloc_slow(index, class, len).map(|block| (block, index)),
+        }
+    }
+
+    #[cold]
+    fn alloc_slow(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, PoolError> {
+        self.promise(index);
+        let refused = match self.take(index, class, len) {
+            Ok(block) => return Ok(block),
+            Err(Refused::NoGrowth(_)) => match self.take_at_limit(index, class, len) {
+                Ok(block) => return Ok(block),
+                Err(refused) => refused,
+            },
+            Err(refused) => refused,
+        };
+        self.stock.count(index, class.index(), Event::Refusal, 1);
+        Err(match refused {
+            Refused::NotOwner => PoolError::NotOwner { pool: self.address() },
+            Refused::NoGrowth(why) => self.refusal(why, class.bytes()),
+        })
+    }
+
+    fn take(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, Refused<NoMemory>> {
+        self.stock.take(index, class.index(), len, |most| self.ground.carve(class, most))
+    }
+
+    /// At the limit, blocks that idle elsewhere are worth a search: in magazines of other threads first, then as chunks of
+    /// other classes. A change of level that is under way is waited for, as it may have them in hand.
+    fn take_at_limit(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, Refused<NoMemory>> {
+        let control = self.stock.control();
+        control.sweep(class.index());
+        drop(control);
+        match self.take(index, class, len) {
+            Err(Refused::NoGrowth(_)) if self.trim(0) > 0 => self.take(index, class, len),
+            taken => taken,
+        }
+    }
+
+    /// Has the calling thread vacate its row at its end, if it has one and has not promised so yet.
+    fn promise(&self, index: usize) {
+        if let Some(row) = self.stock.ensure_row(index)
+            && !row.is_tenanted()
+            && let Some(this) = self.this.upgrade()
+            && tenancy::promise(&this, index)
+        {
+            row.promised();
+        }
+    }
+
+    fn refusal(&self, why: NoMemory, bytes: usize) -> PoolError {
+        let (pool, max) = (self.address(), self.ground.bytes_max());
+        match why {
+            NoMemory::Limit { held } => PoolError::Exhausted { pool, bytes, held, max },
+            NoMemory::System { bytes } => PoolError::System { pool, bytes },
+        }
+    }
+
+    /// A large block for `len` bytes, and whether it may hold what an earlier holder wrote.
+    #[cold]
+    pub(super) fn alloc_large(&self, len: usize) -> Result<(NonNull<u8>, usize, bool), PoolError> {
+        let index = row();
+        let refuse = |refusal| {
+            self.stock.count(index, LARGE, Event::Refusal, 1);
+            Err(refusal)
+        };
+        if self.stock.level() == Some(Level::Fixed) {
+            return refuse(PoolError::TooLong { pool: self.address(), bytes: len, max: GREATEST });
+        }
+        let taken = match self.large.take(len, &self.ground) {
+            Err(NoMemory::Limit { .. }) if self.trim(0) > 0 => self.large.take(len, &self.ground),
+            taken => taken,
+        };
+        match taken {
+            Ok((start, used)) => {
+                self.stock.count_alloc(index, LARGE, len);
+                Ok((start, index, used))
+            }
+            Err(why) => refuse(self.refusal(why, len)),
+        }
+    }
+
+    /// Takes a block back from whatever thread. `from` is the row it was allocated through.
+    ///
+    /// # Safety
+    /// The block came from this core, has not come back since, and nobody uses it any more.
+    #[inline(always)]
+    pub(super) unsafe fn free(this: NonNull<Self>, class: usize, len: usize, from: usize, block: NonNull<u8>) {
+        let index = row();
+        // SAFETY: the block is out, so the core is there (I3).
+        if class == LARGE || !unsafe { this.as_ref() }.stock.put_quick(index, class, len, from, block) {
+            // SAFETY: by the caller, and the block is still out.
+            unsafe { Self::free_slow(this, index, class, len, from, block) };
+        }
+    }
+
+    /// # Safety
+    /// As for `free`.
+    #[cold]
+    unsafe fn free_slow(this: NonNull<Self>, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) {
+        // SAFETY: the block is out, so the core is there (I3), and is counted for as long as it is (I4).
+        let core = unsafe { this.as_ref() }.this.upgrade().expect("a core lives as long as its blocks");
+        if class == LARGE {
+            return core.free_large(index, len, block);
+        }
+        core.promise(index);
+        match core.stock.put(index, class, len, from, block) {
+            Home::Kept => {}
+            Home::Look => core.look(class),
+            Home::Past => {
+                core.stock.put_past(class, block);
+                core.stock.count_free(index, class, len);
+                core.count_past();
+            }
+            Home::Closed => core.count_home(1),
+        }
+    }
+
+    fn free_large(&self, index: usize, len: usize, block: NonNull<u8>) {
+        assert!(self.large.put(block, &self.ground), "a large block of {} came home twice", self.address());
+        // Large blocks are counted as those of threads without a row are: no gate says when they are done.
+        self.stock.count_free(index, LARGE, len);
+        self.count_past();
+    }
+
+    /// A free outside of gates is done.
+    fn count_past(&self) {
+        if self.past_frees.fetch_add(1, Ordering::AcqRel) & PAST_CLOSED != 0 {
+            self.count_home(1);
+        }
+    }
+
+    /// Takes frees off what is out; the last ends the core's count of itself (I3).
+    fn count_home(&self, blocks: i64) {
+        if self.out.fetch_sub(blocks, Ordering::AcqRel) == blocks {
+            // SAFETY: `close` left a count behind, and `out` comes to zero once (I3).
+            unsafe { Arc::decrement_strong_count(Weak::as_ptr(&self.this)) };
+        }
+    }
+
+    /// The pool's end (I1). The memory goes with the last block.
+    pub(super) fn close(self: &Arc<Self>) {
+        self.stock.control().close();
+        let past = self.past_frees.fetch_or(PAST_CLOSED, Ordering::AcqRel);
+        let of_rows = |class| self.stock.counts(class).allocs as i64 - self.stock.frees_of_rows(class) as i64;
+        let out: i64 = (0..CLASSES).map(of_rows).sum::<i64>() + self.stock.counts(LARGE).allocs as i64 - past as i64;
+        std::mem::forget(self.clone());
+        self.count_home(-out);
+    }
+
+    /// A thread's end.
+    pub(super) fn vacate(&self, row: usize) {
+        self.stock.control().vacate(row);
+    }
+
+    /// Gives chunks that idle back to the system if a class has had more idle than in use, and more than a MiB, at two
+    /// looks in a row: one might be the moment before everything is used again.
+    #[cold]
+    fn look(&self, class: usize) {
+        let bytes = self.stock.shelf(class).geometry.bytes();
+        let live = self.counts(class).live() as usize * bytes;
+        let idle = self.ground.extent(class).carved.saturating_sub(live);
+        if idle < live + IDLE_BYTES {
+            self.surplus[class].store(0, Ordering::Relaxed);
+        } else if self.surplus[class].fetch_add(1, Ordering::Relaxed) > 0 {
+            self.surplus[class].store(0, Ordering::Relaxed);
+            self.trim_class(&self.stock.control(), class, live / 2 + IDLE_BYTES / 2);
+        }
+    }
+
+    fn trim_class(&self, control: &Control<'_>, class: usize, keep: usize) -> usize {
+        let shelf = self.stock.shelf(class);
+        let _growth = shelf.growth.lock();
+        let Some(idle) = control.take_idle(class) else { return 0 };
+        let (rest, released) = self.ground.sift(class, idle, shelf, keep);
+        shelf.share(rest, &mut 0);
+        released
+    }
+
+    /// Gives what idles back to the system, but for `keep` bytes of each class; says how many bytes that is.
+    pub(super) fn trim(&self, keep: usize) -> usize {
+        if self.stock.level() == Some(Level::Fixed) {
+            return 0;
+        }
+        let control = self.stock.control();
+        control.sweep_all();
+        let classes: usize = (0..CLASSES).map(|class| self.trim_class(&control, class, keep)).sum();
+        classes + self.large.release_kept(&self.ground)
+    }
+
+    /// Turns to another level. Blocks in use stay as they are; free ones are handed over.
+    pub(super) fn turn(&self, to: Level) -> Result<LevelTurned, LevelRefused> {
+        let pool = || self.address();
+        if to == Level::Fixed {
+            // What idles is not worth refusing for.
+            self.trim(0);
+        }
+        let control = self.stock.control();
+        let from = self.stock.level().expect("a pool that is turned is not closed");
+        if from == to {
+            return Ok(LevelTurned { from, moved: 0 });
+        }
+        if to == Level::Unlocked && self.stock.tenants() > 1 {
+            return Err(LevelRefused::Shared { pool: pool(), threads: self.stock.tenants() });
+        }
+        if to == Level::Fixed {
+            let (max, (large, _)) = (self.ground.bytes_max(), self.large.bytes());
+            let chunks = self.ground.chunks_in_use() * CHUNK_BYTES;
+            if chunks + large > max {
+                return Err(LevelRefused::Smaller { pool: pool(), held: chunks + large, max });
+            }
+            self.ground.fix().map_err(|why| match why {
+                NoMemory::Limit { held } => LevelRefused::Smaller { pool: pool(), held, max },
+                NoMemory::System { bytes } => LevelRefused::System { pool: pool(), bytes },
+            })?;
+        }
+        let moved = control.turn(to);
+        if from == Level::Fixed {
+            self.ground.unfix();
+        }
+        Ok(LevelTurned { from, moved })
+    }
+
+    /// A class's counts.
+    pub(super) fn counts(&self, class: usize) -> Counts {
+        self.stock.counts(class)
+    }
+}

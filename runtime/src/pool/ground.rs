@@ -1,0 +1,318 @@
+//! The memory of a pool, in chunks that are given to size classes and taken back from them.
+//!
+//! Constraints. Chunks are 64 KiB, and lie side by side in one region of reserved addresses, so that blocks have numbers
+//! (`number`). A chunk belongs to one class at a time; its blocks are carved in order, as they are needed, and memory
+//! that was never carved is never touched. Beside the chunks lie the links of their blocks, 4 bytes for each: 4096 to the
+//! chunk in one array for classes below 256 bytes, 256 in another for all others.
+//!
+//! I1  A place in a chunk is carved once for each time that the chunk is given to a class.
+//! I2  `held` counts the bytes carved and those of large blocks, kept ones too, and never exceeds the limit: it is raised
+//!     before anything is carved, and lowered when a chunk or a region goes back.
+//! I3  Chunks that were committed once stay so, and their links with them (I2 of `number`): a chunk that goes back to the
+//!     system reads as zero.
+//! I4  Every byte of a committed chunk is initialised: the system gives zeroes, and blocks are only ever written to.
+//! Progress: blocking. Everything here is growth, or the way back.
+//!
+//! Not promised: that the tail of a chunk, which is too short for a block, is of use.
+
+use super::chain::{Chain, List};
+use super::number::{BlockId, CHUNK_BYTES, CHUNKS_MAX, Geometry, Links};
+use super::region::Region;
+use super::size_class::{CLASSES, SizeClass};
+use super::stock::{Run, Shelf};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+/// Chunks that are committed at a time, at least.
+const COMMIT_CHUNKS: usize = 16;
+/// The most at a time.
+const COMMIT_CHUNKS_MAX: usize = 1024;
+const DENSE_BITS: u32 = 12;
+const SPARSE_BITS: u32 = 8;
+const LINK_BYTES: usize = size_of::<u32>();
+
+/// Why there is no memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoMemory {
+    /// The limit, with what is held.
+    Limit {
+        /// Bytes held.
+        held: usize,
+    },
+    /// The system.
+    System {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+}
+
+/// What a pool's memory comes to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// Bytes carved for the class.
+    pub carved: usize,
+    /// Bytes of the chunks it has.
+    pub chunks: usize,
+}
+
+/// The memory.
+#[derive(Debug)]
+pub struct Ground {
+    region: Region,
+    dense: Region,
+    sparse: Region,
+    held: AtomicUsize,
+    bytes_max: usize,
+    plots: Mutex<Plots>,
+}
+
+#[derive(Debug)]
+struct Plots {
+    /// By class: the chunk that is being carved.
+    cutting: [Cutting; CLASSES],
+    chunks: Vec<Chunk>,
+    /// Chunks that were given back.
+    returned: Vec<u32>,
+    /// Chunks given out at least once.
+    reached: usize,
+    committed: usize,
+    /// Chunks that may be used.
+    usable: usize,
+    /// No system call for more; set at level `fixed`.
+    fixed: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cutting {
+    chunk: u32,
+    next: u32,
+    uncut: u32,
+    extent: Extent,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Chunk {
+    carved: u32,
+    idle: u32,
+}
+
+impl Ground {
+    /// Reserves addresses for a pool of `bytes_max`; `None` when the system refuses.
+    pub fn new(bytes_max: usize, huge_pages: bool) -> Option<Self> {
+        // The longest blocks leave almost half of a chunk, and every class may have one that it has just begun.
+        let usable = (bytes_max / (CHUNK_BYTES / 2)).saturating_add(2 * CLASSES).min(CHUNKS_MAX);
+        let usable = usable.next_multiple_of(COMMIT_CHUNKS).min(CHUNKS_MAX);
+        let region = Region::reserve(usable * CHUNK_BYTES)?;
+        if huge_pages {
+            region.prefer_huge_pages();
+        }
+        let plots = Plots {
+            cutting: [Cutting::default(); CLASSES],
+            chunks: Vec::new(),
+            returned: Vec::new(),
+            reached: 0,
+            committed: 0,
+            usable,
+            fixed: false,
+        };
+        Some(Self {
+            region,
+            dense: Region::reserve((usable << DENSE_BITS) * LINK_BYTES)?,
+            sparse: Region::reserve((usable << SPARSE_BITS) * LINK_BYTES)?,
+            held: AtomicUsize::new(0),
+            bytes_max,
+            plots: Mutex::new(plots),
+        })
+    }
+
+    /// The shelf of a class on this ground. It may be used as long as the ground is there.
+    pub fn shelf(&self, class: SizeClass, magazine_blocks: u32) -> Shelf {
+        let geometry = Geometry::new(self.region.start(), class.bytes());
+        let (links, bits) =
+            if geometry.places() > 1 << SPARSE_BITS { (&self.dense, DENSE_BITS) } else { (&self.sparse, SPARSE_BITS) };
+        // SAFETY: links are committed with their chunks, before any of their blocks is carved (I3).
+        let links = unsafe { Links::new(links.start().cast::<AtomicU32>(), bits) };
+        Shelf::new(geometry, links, magazine_blocks, 0)
+    }
+
+    /// Bytes held from the system.
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// The limit.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// What a class has.
+    pub fn extent(&self, class: usize) -> Extent {
+        self.plots.lock().cutting[class].extent
+    }
+
+    /// Chunks that classes have.
+    pub fn chunks_in_use(&self) -> usize {
+        let plots = self.plots.lock();
+        plots.reached - plots.returned.len()
+    }
+
+    /// Raises `held` by up to `most` times `bytes`, as often as the limit allows, and says how often.
+    pub fn hold(&self, bytes: usize, most: usize) -> Result<usize, NoMemory> {
+        let room = |held: usize| ((self.bytes_max - held) / bytes).min(most);
+        self.held
+            .fetch_update(Relaxed, Relaxed, |held| Some(room(held)).filter(|&n| n > 0).map(|n| held + n * bytes))
+            .map(room)
+            .map_err(|held| NoMemory::Limit { held })
+    }
+
+    /// Lowers it again.
+    pub fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Carves up to `most` blocks of a class.
+    pub fn carve(&self, class: SizeClass, most: u32) -> Result<Run, NoMemory> {
+        let mut plots = self.plots.lock();
+        let (index, bytes) = (class.index(), class.bytes());
+        let uncut = match plots.cutting[index].uncut {
+            0 => (CHUNK_BYTES / bytes) as u32,
+            uncut => uncut,
+        };
+        let len = self.hold(bytes, most.min(uncut) as usize)? as u32;
+        if plots.cutting[index].uncut == 0 {
+            let chunk = self.chunk(&mut plots).inspect_err(|_| self.let_go(len as usize * bytes))?;
+            let cutting = &mut plots.cutting[index];
+            (cutting.chunk, cutting.next, cutting.uncut) = (chunk, 0, uncut);
+            cutting.extent.chunks += CHUNK_BYTES;
+        }
+        let cutting = &mut plots.cutting[index];
+        let run = Run { first: BlockId::new(cutting.chunk, cutting.next), len };
+        cutting.next += len;
+        cutting.uncut -= len;
+        cutting.extent.carved += len as usize * bytes;
+        plots.chunks[run.first.chunk() as usize].carved += len;
+        Ok(run)
+    }
+
+    /// A chunk that no class has.
+    fn chunk(&self, plots: &mut Plots) -> Result<u32, NoMemory> {
+        if let Some(chunk) = plots.returned.pop() {
+            return Ok(chunk);
+        }
+        if plots.reached == plots.usable {
+            return Err(NoMemory::Limit { held: self.held() });
+        }
+        if plots.reached == plots.committed {
+            let step = (plots.committed / 4).clamp(COMMIT_CHUNKS, COMMIT_CHUNKS_MAX).next_multiple_of(COMMIT_CHUNKS);
+            self.commit(plots, step.min(plots.usable - plots.committed))?;
+        }
+        plots.reached += 1;
+        Ok(plots.reached as u32 - 1)
+    }
+
+    fn commit(&self, plots: &mut Plots, chunks: usize) -> Result<(), NoMemory> {
+        let from = plots.committed;
+        let committed = plots.chunks.try_reserve(chunks).is_ok()
+            && plots.returned.try_reserve(plots.chunks.len() + chunks).is_ok()
+            && [
+                (&self.region, CHUNK_BYTES),
+                (&self.dense, LINK_BYTES << DENSE_BITS),
+                (&self.sparse, LINK_BYTES << SPARSE_BITS),
+            ]
+            .into_iter()
+            .all(|(region, bytes)| region.commit(from * bytes, chunks * bytes));
+        if !committed {
+            return Err(NoMemory::System { bytes: chunks * CHUNK_BYTES });
+        }
+        plots.committed += chunks;
+        let len = plots.committed;
+        plots.chunks.resize(len, Chunk::default());
+        Ok(())
+    }
+
+    /// Has all memory that the limit allows there and touched, and no more asked for from now on. Refused when classes
+    /// have more chunks than that already: then it says how many bytes those are.
+    pub fn fix(&self) -> Result<(), NoMemory> {
+        let mut plots = self.plots.lock();
+        let usable = self.bytes_max / CHUNK_BYTES;
+        if plots.reached > usable {
+            return Err(NoMemory::Limit { held: plots.reached * CHUNK_BYTES });
+        }
+        if plots.committed < usable {
+            let chunks = usable - plots.committed;
+            // In whole steps, for the links of one chunk are less than a page.
+            let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
+            self.commit(&mut plots, chunks.next_multiple_of(COMMIT_CHUNKS).min(most))?;
+        }
+        let populated = self.region.populate(0, usable * CHUNK_BYTES)
+            && self.dense.populate(0, usable * (LINK_BYTES << DENSE_BITS))
+            && self.sparse.populate(0, (usable * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
+        if !populated {
+            return Err(NoMemory::System { bytes: usable * CHUNK_BYTES });
+        }
+        (plots.usable, plots.fixed) = (usable, true);
+        Ok(())
+    }
+
+    /// Lets it grow again, and shrink.
+    pub fn unfix(&self) {
+        let mut plots = self.plots.lock();
+        (plots.usable, plots.fixed) = (self.region.bytes() / CHUNK_BYTES, false);
+    }
+
+    /// Looks through idle blocks of a class for chunks whose blocks are all among them, and gives those back to the
+    /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back.
+    pub fn sift(&self, class: usize, idle: Chain, shelf: &Shelf, keep: usize) -> (List, usize) {
+        let mut rest = List::default();
+        rest.append(idle, &shelf.links);
+        let mut plots = self.plots.lock();
+        if plots.fixed {
+            return (rest, 0);
+        }
+        let bytes = shelf.geometry.bytes();
+        let mut blocks = std::mem::take(&mut rest);
+        while let Some(id) = blocks.pop(&shelf.links) {
+            plots.chunks[id.chunk() as usize].idle += 1;
+            rest.push(id, &shelf.links);
+        }
+        let (mut kept, mut released, mut gone) = (0, 0, Vec::new());
+        blocks = std::mem::take(&mut rest);
+        while let Some(id) = blocks.pop(&shelf.links) {
+            let chunk = &mut plots.chunks[id.chunk() as usize];
+            let whole = chunk.carved as usize * bytes;
+            if chunk.idle == GOING {
+                continue;
+            }
+            if chunk.idle > 0 && chunk.idle == chunk.carved && kept >= keep && gone.try_reserve(1).is_ok() {
+                (chunk.idle, released) = (GOING, released + whole);
+                gone.push(id.chunk());
+                continue;
+            }
+            if chunk.idle == chunk.carved {
+                kept += whole;
+            }
+            chunk.idle = 0;
+            rest.push(id, &shelf.links);
+        }
+        gone.sort_unstable();
+        for run in gone.chunk_by(|one, next| one + 1 == *next) {
+            self.region.release(run[0] as usize * CHUNK_BYTES, run.len() * CHUNK_BYTES);
+        }
+        for &chunk in &gone {
+            plots.chunks[chunk as usize] = Chunk::default();
+            plots.returned.push(chunk);
+            let cutting = &mut plots.cutting[class];
+            cutting.extent.chunks -= CHUNK_BYTES;
+            if cutting.chunk == chunk {
+                cutting.uncut = 0;
+            }
+        }
+        plots.cutting[class].extent.carved -= released;
+        drop(plots);
+        self.let_go(released);
+        (rest, released)
+    }
+}
+
+/// In place of a chunk's idle blocks: it is on its way back.
+const GOING: u32 = u32::MAX;

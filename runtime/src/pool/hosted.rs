@@ -1,0 +1,231 @@
+//! The pool that threads allocate from and a host turns: `pool.NAME`.
+
+use super::block::Block;
+use super::core::{Core, LARGE};
+use super::error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError};
+use super::level::{Level, LevelError};
+use super::row::Event;
+use super::size_class::{ALIGNMENT_MAX, SizeClass};
+use crate::observe::families::{
+    POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_LOCK_CONTENTIONS,
+    POOL_SLABS,
+};
+use crate::observe::{Address, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now};
+use crate::sync::Arc;
+use std::fmt;
+
+const LINE_BYTES: usize = 64;
+const LEVEL: &str = "level";
+const LEVEL_HELP: &str = "Concurrency level. Blocks in use stay valid; free ones are handed over.";
+const LEVELS: [&str; Level::ALL.len()] = {
+    let mut words = [""; Level::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Level::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
+
+/// A pool of blocks, at the address `pool.NAME`; its knob is `level`.
+///
+/// ```
+/// use rheostat_runtime::pool::{Level, Pool, PoolLimits};
+///
+/// let pool = Pool::new("batches", Level::ThreadCached, PoolLimits::default()).unwrap();
+/// let mut block = pool.alloc(1000).unwrap();
+/// block.fill(7);
+/// pool.turn_level(Level::LockFree).unwrap();
+/// assert_eq!((block.len(), block.capacity(), block[999]), (1000, 1024, 7));
+/// ```
+pub struct Pool {
+    address: Address,
+    core: Arc<Core>,
+}
+
+impl Pool {
+    /// A pool at a level. At `fixed` it takes all its memory now, otherwise as blocks are needed.
+    ///
+    /// # Errors
+    /// When `name` breaks the rule for names, or the system refuses the addresses, or the memory of a fixed pool.
+    pub fn new(name: &str, level: Level, limits: PoolLimits) -> Result<Arc<Pool>, PoolSetupError> {
+        let address = Address::new(Kind::Pool, name)?;
+        let bytes = limits.bytes_max;
+        let refused = || PoolSetupError::System { pool: name.to_owned(), bytes };
+        let core = Core::new(name, level, bytes, false).ok_or_else(refused)?;
+        Ok(Arc::new(Pool { address, core }))
+    }
+
+    /// The level in force.
+    pub fn level(&self) -> Level {
+        self.core.stock.level().expect("a pool is closed when nobody has it any more")
+    }
+
+    /// Turns to another level. Other threads allocate and free meanwhile; blocks in use stay valid and are freed by the
+    /// level that is then in force. Takes as long as the slowest operation under way, some microseconds, and time in
+    /// proportion to the free blocks in magazines.
+    ///
+    /// # Errors
+    /// To `unlocked` when more than one living thread has used the pool; to `fixed` when more is given out than the
+    /// limit, or the system has not the memory. The pool then runs on as it was.
+    pub fn turn_level(&self, to: Level) -> Result<LevelTurned, LevelRefused> {
+        self.core.turn(to)
+    }
+
+    /// Bytes held from the system now: carved for blocks, in use or free, and large blocks.
+    pub fn held_bytes(&self) -> usize {
+        self.core.ground.held()
+    }
+
+    /// Gives what idles back to the system: magazines are emptied, chunks without blocks in use released, as are large
+    /// blocks that were kept. Says how many bytes that is. A fixed pool keeps everything.
+    pub fn trim(&self) -> usize {
+        self.core.trim(0)
+    }
+
+    /// A block of `len` bytes. They may hold what an earlier holder wrote.
+    ///
+    /// # Errors
+    /// When the pool is at its limit or the system out of memory; at `unlocked`, to all threads but the first that
+    /// allocated; at `fixed`, for more than 64 KiB.
+    #[inline]
+    pub fn alloc(&self, len: usize) -> Result<Block, PoolError> {
+        match SizeClass::of(len) {
+            Some(class) => self.alloc_class(class, len),
+            None => self.alloc_large(len, false),
+        }
+    }
+
+    /// A block of `len` bytes, all zero.
+    ///
+    /// # Errors
+    /// As for [`alloc`](Self::alloc).
+    pub fn alloc_zeroed(&self, len: usize) -> Result<Block, PoolError> {
+        match SizeClass::of(len) {
+            Some(class) => self.alloc_class(class, len).map(|mut block| {
+                block.fill(0);
+                block
+            }),
+            None => self.alloc_large(len, true),
+        }
+    }
+
+    /// A block of `len` bytes that starts on a cache line (64 bytes).
+    ///
+    /// # Errors
+    /// As for [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_aligned(&self, len: usize) -> Result<Block, PoolError> {
+        self.alloc_aligned_to(len, LINE_BYTES)
+    }
+
+    /// A block of `len` bytes that starts at a multiple of `alignment`, a power of two up to 4096.
+    ///
+    /// # Errors
+    /// As for [`alloc`](Self::alloc), and for any other alignment.
+    #[inline]
+    pub fn alloc_aligned_to(&self, len: usize, alignment: usize) -> Result<Block, PoolError> {
+        if !alignment.is_power_of_two() || alignment > ALIGNMENT_MAX {
+            return Err(PoolError::Alignment { pool: self.core.address(), alignment, max: ALIGNMENT_MAX });
+        }
+        match SizeClass::aligned_of(len, alignment) {
+            Some(class) => self.alloc_class(class, len),
+            None => self.alloc_large(len, false),
+        }
+    }
+
+    #[inline(always)]
+    fn alloc_class(&self, class: SizeClass, len: usize) -> Result<Block, PoolError> {
+        let (start, row) = self.core.alloc(class, len)?;
+        // SAFETY: just allocated so.
+        Ok(unsafe { Block::new(&self.core, start, class.index(), row, len) })
+    }
+
+    fn alloc_large(&self, len: usize, zeroed: bool) -> Result<Block, PoolError> {
+        let (start, row, used) = self.core.alloc_large(len)?;
+        // SAFETY: just allocated so.
+        let mut block = unsafe { Block::new(&self.core, start, LARGE, row, len) };
+        if zeroed && used {
+            block.fill(0);
+        }
+        Ok(block)
+    }
+
+    /// Says what is known of one class, if it was ever used.
+    fn read_class(&self, reading: &mut Reading, class: SizeClass) {
+        let counts = self.core.counts(class.index());
+        if counts.allocs == 0 {
+            return;
+        }
+        let labels = &[class.label()];
+        let extent = self.core.ground.extent(class.index());
+        reading.total(&POOL_ALLOCS, labels, counts.allocs);
+        reading.total(&POOL_FREES, labels, counts.frees);
+        reading.level(&POOL_LIVE, labels, (counts.live() * class.bytes() as u64) as f64);
+        reading.level(&POOL_SLABS, labels, extent.carved as f64);
+        reading.total(&POOL_CACHE_FILLS, labels, counts.of(Event::Fill));
+        reading.total(&POOL_CACHE_FLUSHES, labels, counts.of(Event::Flush));
+        reading.total(&POOL_LOCK_CONTENTIONS, labels, counts.of(Event::LockWait));
+    }
+
+    /// Large blocks have no cache, no chunk, and no lock that is worth counting.
+    fn read_large(&self, reading: &mut Reading) {
+        let counts = self.core.counts(LARGE);
+        if counts.allocs == 0 {
+            return;
+        }
+        let labels = &["large"];
+        let (live, kept) = self.core.large.bytes();
+        reading.total(&POOL_ALLOCS, labels, counts.allocs);
+        reading.total(&POOL_FREES, labels, counts.frees);
+        reading.level(&POOL_LIVE, labels, live as f64);
+        reading.level(&POOL_SLABS, labels, (live + kept) as f64);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.core.close();
+    }
+}
+
+impl Resource for Pool {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn read(&self, reading: &mut Reading) {
+        SizeClass::all().for_each(|class| self.read_class(reading, class));
+        self.read_large(reading);
+        let in_force = self.level();
+        for level in Level::ALL {
+            reading.level(&POOL_LEVEL, &[level.as_str()], f64::from(u8::from(level == in_force)));
+        }
+    }
+
+    fn knobs(&self) -> Vec<Knob> {
+        let value = Value::Choice(self.level().as_str().to_owned());
+        vec![Knob { name: LEVEL, value, range: Range::Choice(&LEVELS), unit: "", help: LEVEL_HELP }]
+    }
+
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
+        if knob != LEVEL {
+            let (resource, knob) = (self.address.to_string(), knob.to_owned());
+            return Err(TurnError::UnknownKnob { resource, knob, has: vec![LEVEL.to_owned()] });
+        }
+        Range::Choice(&LEVELS).check(LEVEL, to)?;
+        let failed = |why: String| TurnError::Failed { knob: LEVEL.to_owned(), why };
+        let level: Level = to.to_string().parse().map_err(|unknown: LevelError| failed(unknown.to_string()))?;
+        let began = now();
+        let turned = self.turn_level(level).map_err(|refused| failed(refused.to_string()))?;
+        let from = Value::Choice(turned.from.as_str().to_owned());
+        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true })
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address.to_string();
+        f.debug_struct("Pool").field("address", &address).field("level", &self.level()).finish_non_exhaustive()
+    }
+}
