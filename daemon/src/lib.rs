@@ -19,6 +19,7 @@ mod demo;
 mod effects;
 mod exporter;
 mod folder;
+mod heap;
 mod history;
 mod host;
 mod journal;

@@ -27,7 +27,7 @@ fn bytes(n: usize) -> Vec<u8> {
 #[test]
 fn what_is_done_in_a_scope_is_counted_in_it_and_nowhere_else() {
     let _alone = alone();
-    let (outer, inner) = (Scope::new(Class::Runs), Scope::new(Class::Runs));
+    let (outer, inner) = (Scope::new(Class::Runs, "test"), Scope::new(Class::Runs, "test"));
     let handed_on = {
         let _outer = outer.enter();
         let mut kept = bytes(100);
@@ -51,7 +51,7 @@ fn zeroed_and_over_aligned_blocks_are_counted_too() {
     let _alone = alone();
     #[repr(align(4096))]
     struct Page(#[expect(dead_code)] [u8; 4096]);
-    let scope = Scope::new(Class::Runs);
+    let scope = Scope::new(Class::Runs, "test");
     {
         let _in = scope.enter();
         drop(black_box(vec![0u64; 16]));
@@ -64,7 +64,7 @@ fn zeroed_and_over_aligned_blocks_are_counted_too() {
 #[test]
 fn counts_of_threads_that_come_and_go_add_up() {
     let _alone = alone();
-    let scope = Scope::new(Class::Runs);
+    let scope = Scope::new(Class::Runs, "test");
     for _ in 0..40 {
         thread::scope(|threads| {
             for _ in 0..25 {
@@ -96,7 +96,7 @@ thread_local! { static LATE: RefCell<Option<Late>> = const { RefCell::new(None) 
 #[test]
 fn a_thread_that_is_torn_down_counts_somewhere() {
     let _alone = alone();
-    let scope = LATE_SCOPE.get_or_init(|| Scope::new(Class::Runs));
+    let scope = LATE_SCOPE.get_or_init(|| Scope::new(Class::Runs, "test"));
     let all = || totals().unwrap().iter().fold(Counts::default(), |sum, (_, counts)| sum + *counts);
     let before = all();
     for _ in 0..50 {
@@ -118,10 +118,10 @@ fn a_thread_that_is_torn_down_counts_somewhere() {
 fn scopes_past_the_limit_are_counted_as_other() {
     let _alone = alone();
     let class = |class| totals().unwrap().iter().find(|(known, _)| *known == class).unwrap().1;
-    let scopes: Vec<_> = (open_scopes()..SCOPES_MAX).map(|_| Scope::new(Class::Runs)).collect();
+    let scopes: Vec<_> = (open_scopes()..SCOPES_MAX).map(|_| Scope::new(Class::Runs, "test")).collect();
     assert!(scopes.iter().all(|scope| scope.counts() == Some(Counts::default())));
     let before = class(Class::Other);
-    let extra = Scope::new(Class::Runs);
+    let extra = Scope::new(Class::Runs, "test");
     {
         let _in = extra.enter();
         drop(bytes(123));
@@ -131,7 +131,7 @@ fn scopes_past_the_limit_are_counted_as_other() {
     drop(extra);
     drop(scopes);
     // A place that was used before starts at zero.
-    assert_eq!(Scope::new(Class::Runs).counts(), Some(Counts::default()));
+    assert_eq!(Scope::new(Class::Runs, "test").counts(), Some(Counts::default()));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn totals_never_fall_while_scopes_come_and_go() {
         for _ in 0..3 {
             threads.spawn(|| {
                 while !stop.load(Relaxed) {
-                    let scope = Scope::new(Class::Runs);
+                    let scope = Scope::new(Class::Runs, "test");
                     let _in = scope.enter();
                     (1..20).for_each(|n| drop(bytes(n)));
                 }

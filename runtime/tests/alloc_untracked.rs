@@ -4,7 +4,7 @@ use rheostat_runtime::alloc::{Class, Scope, is_tracked, totals};
 
 #[test]
 fn scopes_say_nothing_in_a_process_that_does_not_track() {
-    let scope = Scope::new(Class::Runs);
+    let scope = Scope::new(Class::Runs, "test");
     {
         let _in = scope.enter();
         drop(std::hint::black_box(vec![1u8; 100]));

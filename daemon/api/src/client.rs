@@ -254,6 +254,12 @@ impl Client {
         Ok(self.post::<Popped>("queues", queue, "pop", pop).await?.items)
     }
 
+    /// `GET /v1/heap/profile`: gzipped protobuf, as pprof reads it.
+    pub async fn heap_profile(&self) -> Result<Vec<u8>, ClientError> {
+        let response = self.send(self.http.get(self.url("heap/profile"))).await?;
+        Ok(response.bytes().await.map_err(|error| self.failed(&error))?.into())
+    }
+
     /// `GET /v1/stream`: a snapshot four times a second, until the daemon goes.
     pub async fn stream(&self) -> Result<impl Stream<Item = Result<Snapshot, ClientError>> + use<>, ClientError> {
         let request = self.http.get(self.url("stream")).header("accept", "application/x-ndjson");

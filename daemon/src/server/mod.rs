@@ -9,6 +9,7 @@ mod changes;
 mod door;
 mod guard;
 mod health;
+mod heap;
 mod history;
 mod maps;
 mod metrics;
@@ -64,6 +65,7 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(maps::batch))
         .routes(routes!(queues::push))
         .routes(routes!(queues::pop))
+        .routes(routes!(heap::profile))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::document));

@@ -1,7 +1,8 @@
 //! The API, through its client where it goes well and by hand where it does not.
 
 use crate::rheostatd::{Place, SMALL, ask, block_on, tcp, until};
-use rheostat_api::{ClientError, KnobValue, MapValue, Outcome};
+use rheostat_api::{ClientError, KnobValue, MapValue, Outcome, Resource};
+use std::io::Read;
 
 const STAGE: &str = "pipeline.words.count";
 
@@ -175,6 +176,7 @@ fn the_document_and_the_routes_are_one() {
         "post /v1/maps/{name}/batch",
         "post /v1/queues/{name}/push",
         "post /v1/queues/{name}/pop",
+        "get /v1/heap/profile",
         "get /v1/healthz",
         "get /v1/readyz",
         "get /v1/openapi.json",
@@ -244,4 +246,30 @@ fn history_fills_while_nobody_looks() {
     let service: Vec<_> =
         all.series.iter().filter(|series| series.family == "rheostat_stage_service_seconds").collect();
     assert_eq!(service.iter().map(|series| series.labels["quantile"].as_str()).collect::<Vec<_>>(), ["0.5", "0.99"]);
+}
+
+#[test]
+fn a_heap_profile_names_the_stages_that_allocate() {
+    let daemon = Place::new(SMALL).start(&[]);
+    let client = daemon.client();
+    let Err(ClientError::Refused(problem)) = block_on(client.heap_profile()) else { panic!("nothing was sampled yet") };
+    assert_eq!((problem.status, problem.kind.as_str()), (409, "urn:rheostat:no-heap-profile"));
+    block_on(client.turn("allocator.process", "sampling", KnobValue::Integer(1))).unwrap();
+    let mut workers = (1..=3).cycle();
+    until("samples of a stage", || {
+        // Workers that work already follow when they have allocated half a mebibyte, new ones at once.
+        let to = KnobValue::Integer(workers.next().unwrap());
+        block_on(client.turn("pipeline.words.split", "workers", to)).unwrap();
+        let zipped = block_on(client.heap_profile()).unwrap();
+        assert_eq!(zipped[..2], [0x1f, 0x8b], "gzip, as pprof's tools expect");
+        let mut profile = Vec::new();
+        flate2::read::GzDecoder::new(&*zipped).read_to_end(&mut profile).unwrap();
+        profile.windows(20).any(|bytes| bytes == b"pipeline.words.split")
+    });
+    let sampled = |resource: Resource| resource.value("rheostat_alloc_freed_elsewhere_bytes_total");
+    assert!(sampled(block_on(client.resource("pipeline.words.split")).unwrap()).is_some());
+    block_on(client.turn("allocator.process", "sampling", KnobValue::Integer(0))).unwrap();
+    let changes = block_on(client.changes(0)).unwrap();
+    let sampling = changes.iter().filter(|change| change.resource == "allocator.process");
+    assert_eq!(sampling.count(), 2, "who samples stands in the journal");
 }

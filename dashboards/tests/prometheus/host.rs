@@ -80,6 +80,7 @@ impl Host {
                 ("scheduler", 0, "threads", KnobValue::Integer(3)),
                 ("map", 0, "backend", backend("fixed")),
                 ("map", 1, "backend", backend("flat")),
+                ("allocator", 0, "sampling", KnobValue::Integer(65_536)),
             ];
             for (kind, which, knob, to) in turns {
                 let resource = resources.iter().filter(|resource| resource.kind == kind).nth(which).expect(kind);

@@ -86,7 +86,7 @@ fn among_others(allocator: &impl GlobalAlloc, pairs: u64) {
 pub fn run() {
     // The first allocation opts the process in.
     in_a_row(&TRACKED, 1);
-    let scope = Scope::new(Class::Runs);
+    let scope = Scope::new(Class::Runs, "test");
     for threads in [1, 2, 4] {
         let case = |name: &str| format!("{name}, {threads} threads, ns per pair of one thread");
         compare(
@@ -112,7 +112,7 @@ pub fn run() {
     }
     let scope = scope.counts().expect("the process tracks");
     println!("\n{} pairs were counted, {} bytes", scope.frees, scope.freed_bytes);
-    let entered = Scope::new(Class::Runs);
+    let entered = Scope::new(Class::Runs, "test");
     compare(
         "entering a scope and leaving it, ns",
         "ns",

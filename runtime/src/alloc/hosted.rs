@@ -1,10 +1,13 @@
 //! The process's allocator as a resource.
 
-use super::{Class, SCOPES_MAX, open_scopes, totals};
+use super::{Class, SCOPES_MAX, is_tracked, open_scopes, profile, totals};
 use crate::observe::families::*;
-use crate::observe::{Address, AddressError, Kind, Knob, Reading, Resource, TurnError, Turned, Value};
+use crate::observe::{Address, AddressError, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now};
 use crate::sync::Arc;
 use std::fmt;
+
+/// The greatest distance of samples: 1 GiB.
+const SAMPLING_MAX: i64 = 1 << 30;
 
 /// The process's allocator at the address `allocator.NAME`: what each class of scopes allocated, and what the allocator
 /// beneath says of itself. Hosting it costs those who allocate nothing; a reading walks the rows of all threads.
@@ -26,6 +29,16 @@ impl HostedAllocator {
     }
 }
 
+fn sampling() -> Knob {
+    Knob {
+        name: "sampling",
+        value: Value::Integer(profile::interval() as i64),
+        range: Range::Integer { min: 0, max: SAMPLING_MAX },
+        unit: "bytes",
+        help: "Bytes from one sample of the heap profile to the next, on average; 0 for off, 524288 for a profile.",
+    }
+}
+
 impl Resource for HostedAllocator {
     fn address(&self) -> &Address {
         &self.address
@@ -41,16 +54,31 @@ impl Resource for HostedAllocator {
         }
         reading.level(&ALLOCATOR_SCOPES, &[], open_scopes() as f64);
         reading.level(&ALLOCATOR_SCOPES_LIMIT, &[], SCOPES_MAX as f64);
+        reading.level(&ALLOCATOR_SAMPLING, &[], profile::interval() as f64);
+        let (samples, dropped) = profile::samples();
+        reading.level(&ALLOCATOR_SAMPLES, &[], samples as f64);
+        reading.total(&ALLOCATOR_SAMPLES_DROPPED, &[], dropped);
         (self.beneath)(reading);
     }
 
     fn knobs(&self) -> Vec<Knob> {
-        Vec::new()
+        // Whoever does not track has nothing to sample.
+        if is_tracked() { vec![sampling()] } else { Vec::new() }
     }
 
-    fn turn(&self, knob: &str, _to: &Value) -> Result<Turned, TurnError> {
-        let (resource, knob) = (self.address.to_string(), knob.to_owned());
-        Err(TurnError::UnknownKnob { resource, knob, has: Vec::new() })
+    fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
+        let began = now();
+        let known = sampling();
+        match to {
+            Value::Integer(bytes) if knob == known.name => {
+                profile::set_interval(*bytes as usize);
+                Ok(Turned { from: known.value, to: to.clone(), took: began.elapsed(), settled: true })
+            }
+            _ => {
+                let (resource, has) = (self.address.to_string(), vec![known.name.to_owned()]);
+                Err(TurnError::UnknownKnob { resource, knob: knob.to_owned(), has })
+            }
+        }
     }
 }
 

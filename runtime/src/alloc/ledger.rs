@@ -191,6 +191,11 @@ impl Row {
         &self.tallies[place]
     }
 
+    /// The place of one of this row's tallies.
+    pub fn place_of(&self, tally: *const Tally) -> usize {
+        (tally.addr() - self.tallies.as_ptr().addr()) / size_of::<Tally>()
+    }
+
     fn try_take(&self) -> bool {
         !self.taken.load(Ordering::Relaxed)
             && self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() // O1

@@ -7,13 +7,26 @@
 //!     allocated then is counted in the shared tally, because `SEAT` says so.
 
 use super::ledger::{Class, Counts, Ledger, OTHER, OUTSIDE, Row, SCOPES, Tally};
-use crate::sync::OnceLock;
-use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use super::profile::{self, Sampled};
+use crate::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use crate::sync::{Mutex, OnceLock};
 use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// Scopes that are told apart at a time; further ones are counted as one, under [`Class::Other`].
 pub const SCOPES_MAX: usize = SCOPES - OTHER - 1;
+
+/// Names of scopes that a process can tell apart in its life; a scope whose name is one too many is called `other`. They
+/// are kept to its end, 64 KiB at most: what was sampled in a scope may outlive it.
+pub const NAMES_MAX: usize = 512;
+/// The number of `other`.
+pub(super) const OTHER_NAME: u16 = OTHER as u16;
+const NAME_BYTES_MAX: usize = 128;
+
+/// By number; [`OUTSIDE`] and [`OTHER`] are named for good.
+static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+/// The name of the scope that has a place. Relaxed: written before a thread can be in that scope.
+static NAME_AT: [AtomicU16; SCOPES] = [const { AtomicU16::new(0) }; SCOPES];
 
 static LEDGER: OnceLock<Ledger> = OnceLock::new();
 /// Set by the first allocation that comes through [`Tracked`](super::Tracked).
@@ -117,6 +130,36 @@ pub fn open_scopes() -> usize {
     ledger().open_scopes()
 }
 
+/// The name of a number that was given to one.
+pub(super) fn name(number: u16) -> &'static str {
+    match usize::from(number) {
+        OUTSIDE => Class::Outside.as_str(),
+        OTHER => Class::Other.as_str(),
+        number => NAMES.lock()[number - OTHER - 1],
+    }
+}
+
+fn number_of(name: &str) -> u16 {
+    let mut names = NAMES.lock();
+    let known = names.iter().position(|known| *known == name);
+    let index = known.unwrap_or(names.len());
+    if index == names.len() {
+        if index >= NAMES_MAX - OTHER - 1 {
+            return OTHER_NAME;
+        }
+        names.push(name.chars().take(NAME_BYTES_MAX / 4).collect::<String>().leak());
+    }
+    (index + OTHER + 1) as u16
+}
+
+/// The number of the name of the scope that the calling thread is in.
+pub(super) fn current_name() -> u16 {
+    match SEAT.get() {
+        Seat::Taken(row) => NAME_AT[row.place_of(TALLY.get())].load(Relaxed),
+        Seat::Unasked | Seat::None => OUTSIDE as u16,
+    }
+}
+
 /// Work that allocations are charged to: a stage, the source of a pipeline, the workers of a run.
 ///
 /// Threads enter it; what they allocate and free while they are in it is counted in it. A scope that is one too many
@@ -128,7 +171,7 @@ pub fn open_scopes() -> usize {
 /// #[global_allocator]
 /// static GLOBAL: Tracked<std::alloc::System> = Tracked::new(std::alloc::System);
 ///
-/// let parsing = Scope::new(Class::Other);
+/// let parsing = Scope::new(Class::Other, "parsing");
 /// let parsed = {
 ///     let _in = parsing.enter();
 ///     vec![0u8; 1000]
@@ -143,9 +186,13 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope in which nothing was done yet. Takes a lock; for when work is set up, not for when it is done.
-    pub fn new(class: Class) -> Self {
-        Self { place: ledger().open(class) }
+    /// A scope in which nothing was done yet. Its name is what heap profiles call it: the address of the resource, if it
+    /// is one's. Takes a lock; for when work is set up, not for when it is done.
+    pub fn new(class: Class, name: &str) -> Self {
+        let place = ledger().open(class);
+        let number = if place == OTHER { OTHER_NAME } else { number_of(name) };
+        NAME_AT[place].store(number, Relaxed);
+        Self { place }
     }
 
     /// Charges what the calling thread does to this scope, until the guard is dropped; the scope it was in before then
@@ -161,6 +208,14 @@ impl Scope {
     /// What was done in it so far. `None` if it is not told apart, or the process does not track.
     pub fn counts(&self) -> Option<Counts> {
         (self.place != OTHER && is_tracked()).then(|| ledger().counts(self.place))
+    }
+}
+
+impl Scope {
+    /// What samples say of the scopes of its name; `None` if it is not told apart, or nobody has asked for samples yet.
+    pub fn sampled(&self) -> Option<Sampled> {
+        let name = NAME_AT[self.place].load(Relaxed);
+        if name == OTHER_NAME { None } else { profile::of_scope(name) }
     }
 }
 

@@ -59,6 +59,8 @@ families! {
     STAGE_ALLOC_BYTES = Counter Bytes "rheostat_alloc_attributed_bytes_total" [] "Bytes the stage's workers allocated.";
     STAGE_FREES = Counter Count "rheostat_alloc_attributed_frees_total" [] "Blocks the stage's workers freed, whoever had allocated them.";
     STAGE_FREED_BYTES = Counter Bytes "rheostat_alloc_attributed_freed_bytes_total" [] "Bytes the stage's workers freed, whoever had allocated them: less than it allocated is freed elsewhere, or kept.";
+    STAGE_SAMPLED_LIVE = Gauge Bytes "rheostat_alloc_live_bytes" [] "Bytes the stage's workers allocated that are not freed, estimated from samples since a heap profile was first taken; absent before.";
+    STAGE_FREED_ELSEWHERE = Counter Bytes "rheostat_alloc_freed_elsewhere_bytes_total" [] "Bytes the stage's workers allocated that were freed in another scope or outside of any, estimated from samples; absent before a heap profile was first taken.";
 }
 
 families! {
@@ -139,6 +141,9 @@ families! {
     ALLOCATOR_FREED_BYTES = Counter Bytes "rheostat_allocator_freed_bytes_total" ["class"] "Bytes freed, by the class of scope that freed them; allocated minus freed, over all classes, is what is live.";
     ALLOCATOR_SCOPES = Gauge Count "rheostat_allocator_scopes" [] "Scopes open now that are told apart.";
     ALLOCATOR_SCOPES_LIMIT = Gauge Count "rheostat_allocator_scopes_limit" [] "Scopes that are told apart at most; further ones are counted as other.";
+    ALLOCATOR_SAMPLING = Gauge Bytes "rheostat_allocator_sampling_interval_bytes" [] "Bytes from one sample of the heap profile to the next, on average; 0 while it is off.";
+    ALLOCATOR_SAMPLES = Gauge Count "rheostat_allocator_samples" [] "Samples of blocks that are not freed yet.";
+    ALLOCATOR_SAMPLES_DROPPED = Counter Count "rheostat_allocator_samples_dropped_total" [] "Blocks that should have been sampled when there was no room for another.";
     ALLOCATOR_OPTION = Gauge Count "rheostat_allocator_option" ["option"] "Options of mimalloc in force, by their names in the configuration: 0 or 1, 2 for auto, milliseconds, -1 for never.";
     ALLOCATOR_RESERVED = Gauge Bytes "rheostat_allocator_reserved_bytes" [] "Address space that mimalloc has reserved; absent with mimalloc 2.";
     ALLOCATOR_COMMITTED = Gauge Bytes "rheostat_allocator_committed_bytes" [] "Memory that mimalloc has committed: what it may use without asking again. What is resident of it is less.";

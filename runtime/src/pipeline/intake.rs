@@ -3,7 +3,7 @@
 use super::flow::Flow;
 use super::state_clock::{State, StateClock};
 use crate::alloc::{Class, Scope};
-use crate::observe::{Cells, now};
+use crate::observe::{Address, Cells, now};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Mutex, thread};
 use std::time::Duration;
@@ -37,20 +37,19 @@ pub(super) struct Intake {
     refusals: Mutex<Vec<String>>,
 }
 
-impl Default for Intake {
-    fn default() -> Self {
+impl Intake {
+    /// The source's end of the pipeline at this address.
+    pub fn new(pipeline: &Address) -> Self {
         Self {
             clock: StateClock::default(),
-            scope: Scope::new(Class::Pipelines),
+            scope: Scope::new(Class::Pipelines, &pipeline.to_string()),
             counters: Cells::new(),
             input_bytes: AtomicU64::new(0),
             rate: AtomicU64::new(0),
             refusals: Mutex::default(),
         }
     }
-}
 
-impl Intake {
     pub fn count(&self, what: Tally, n: u64) {
         self.counters.add(what as usize, n);
     }

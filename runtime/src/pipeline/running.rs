@@ -111,7 +111,8 @@ impl Assembly {
         let address = Address::new(Kind::Pipeline, name)?;
         // The source is a part too.
         let flow = Arc::new(Flow::new(stages + 1));
-        Ok(Self { address, limits, flow, intake: Arc::default(), is_paced: false, stages: Vec::new(), source: None })
+        let intake = Arc::new(Intake::new(&address));
+        Ok(Self { address, limits, flow, intake, is_paced: false, stages: Vec::new(), source: None })
     }
 
     /// Checks a stage's name and options, and makes the queue in front of it.

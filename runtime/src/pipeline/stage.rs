@@ -89,6 +89,7 @@ impl<I: Batch, O: Batch> Stage<I, O> {
         make_batch: Factory<O>,
     ) -> Arc<Self> {
         let limits = assembly.limits.clone();
+        let scope = Scope::new(Class::Pipelines, &address.to_string());
         Arc::new_cyclic(|this| Self {
             address,
             position: assembly.stages.len(),
@@ -104,7 +105,7 @@ impl<I: Batch, O: Batch> Stage<I, O> {
             counters: Cells::new(),
             queue_wait: Spread::new(),
             service: Spread::new(),
-            scope: Scope::new(Class::Pipelines),
+            scope,
             turning: Mutex::new(()),
             told: Mutex::new([0; State::ALL.len()]),
             limits,
@@ -381,6 +382,10 @@ impl<I: Batch, O: Batch> Resource for Stage<I, O> {
             reading.total(&STAGE_ALLOC_BYTES, &[], counts.allocated_bytes);
             reading.total(&STAGE_FREES, &[], counts.frees);
             reading.total(&STAGE_FREED_BYTES, &[], counts.freed_bytes);
+        }
+        if let Some(sampled) = self.scope.sampled() {
+            reading.level(&STAGE_SAMPLED_LIVE, &[], sampled.live_bytes as f64);
+            reading.total(&STAGE_FREED_ELSEWHERE, &[], sampled.freed_elsewhere_bytes);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and who answers it.
 
 mod answer;
+mod heap;
 mod knobs;
 mod lists;
 mod maps;
@@ -33,6 +34,7 @@ Examples:
   rheostat map add map.words apples 3              count three more
   rheostat queue push queue.jobs first second      hand items over
   rheostat queue pop queue.jobs -n 10 --wait 5s    and take them out
+  rheostat heap --for 10s -o heap.pb.gz            what allocates, for `go tool pprof`
   rheostat run workloads/scripts/wordcount.toml --input README.md
   rheostat run map-ycsb-b --sweep backend=sharded,lock_free
   rheostat stream --count 1 --json                 one whole snapshot
@@ -110,6 +112,8 @@ enum Command {
     /// Push to a hosted queue, and pop from it
     #[command(subcommand)]
     Queue(queues::Op),
+    /// Sample the heap: which lines of the program allocate what lives, in which stage; for pprof
+    Heap(heap::Heap),
     /// Run a workload, show how far it is, print what came of it; exits by its verdict
     #[command(
         after_help = "Without a daemon to run it, this command hosts one itself for as long as the run takes.\nCtrl-C cancels the run, prints what was measured so far, and exits 6."
@@ -168,6 +172,7 @@ async fn dispatch(cli: Cli, at: Whereabouts, answer: &mut Answer) -> Result<Exit
         Command::Stream { count } => status::stream(&at.client()?, count, answer).await,
         Command::Map(op) => maps::run(&at.client()?, &op, answer).await,
         Command::Queue(op) => queues::run(&at.client()?, &op, answer).await,
+        Command::Heap(heap) => heap::run(&at.client()?, &heap, answer).await,
         Command::Run(runs) => runs::run(&at, &runs, answer).await,
         Command::Submit(workload) => runs::submit(&at.client()?, &workload, answer).await,
         Command::Runs => lists::runs(&at.client()?, answer).await,

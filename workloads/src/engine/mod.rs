@@ -182,7 +182,7 @@ impl<'r> Runner<'r> {
             cut_short: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             timed_generators: BTreeSet::new(),
-            scope: Arc::new(Scope::new(Class::Runs)),
+            scope: Arc::new(Scope::new(Class::Runs, &format!("run.{}", workload.name))),
             items: 0,
             loaded: 0,
             bytes: 0,

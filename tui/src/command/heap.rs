@@ -1,0 +1,73 @@
+//! `rheostat heap`: a heap profile in a file.
+
+use super::answer::Answer;
+use crate::exit::{Exit, Failure};
+use crate::units;
+use clap::Args;
+use rheostat_api::{Client, KnobValue};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const ADDRESS: &str = "allocator.process";
+const KNOB: &str = "sampling";
+
+/// What to sample, for how long, and where to put it.
+#[derive(Debug, Args)]
+pub struct Heap {
+    /// Sample for this long where sampling is off, and turn it off again
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
+    lasting: Duration,
+    /// Bytes from one sample to the next, on average
+    #[arg(long, value_name = "BYTES", default_value_t = 512 << 10, value_parser = clap::value_parser!(i64).range(1..=1 << 30))]
+    every: i64,
+    /// The file
+    #[arg(short, long, value_name = "FILE", default_value = "heap.pb.gz")]
+    output: PathBuf,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    file: &'a Path,
+    bytes: usize,
+}
+
+/// Takes a profile and writes it.
+pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Exit, Failure> {
+    let allocator = client.resource(ADDRESS).await?;
+    let Some(knob) = allocator.knob(KNOB) else {
+        let failure = Failure::new(Exit::Error, "the daemon's allocator cannot be sampled");
+        return Err(failure.advise("its program has to wrap its global allocator in `Tracked`"));
+    };
+    let was_off = knob.value == KnobValue::Integer(0);
+    if was_off {
+        turn(client, heap.every).await?;
+        // Also where this command is ended before its time: who asked is gone, and nobody else wants it.
+        tokio::select! {
+            () = tokio::time::sleep(heap.lasting) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    let profile = client.heap_profile().await;
+    if was_off {
+        turn(client, 0).await?;
+    }
+    let profile = profile?;
+    std::fs::write(&heap.output, &profile).map_err(|error| {
+        Failure::new(Exit::Error, format!("{} cannot be written", heap.output.display())).because(error)
+    })?;
+    if answer.is_json() {
+        answer.object(&Written { file: &heap.output, bytes: profile.len() })?;
+    } else {
+        let size = units::memory(profile.len() as f64);
+        answer.line(format_args!("{}: {size}; `go tool pprof -http : FILE` shows it", heap.output.display()))?;
+    }
+    answer.flush()?;
+    Ok(Exit::Pass)
+}
+
+async fn turn(client: &Client, to: i64) -> Result<(), Failure> {
+    client.turn(ADDRESS, KNOB, KnobValue::Integer(to)).await?;
+    Ok(())
+}
