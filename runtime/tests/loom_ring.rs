@@ -138,6 +138,54 @@ fn a_run_out_races_a_single_pop() {
     });
 }
 
+/// Three who pop from one run: the first to look says how far it goes, the others must not look where none begins.
+#[test]
+fn a_run_is_popped_one_by_one() {
+    model(|| {
+        let ring = ring(4, usize::MAX - 1);
+        let consumers = [(); 2].map(|()| {
+            let ring = ring.clone();
+            thread::spawn(move || pop(&ring))
+        });
+        ring.push_bulk(&mut [1, 2, 4].map(Arc::new).into());
+        let own = pop(&ring);
+        assert_eq!(own + consumers.map(|consumer| consumer.join().unwrap()).iter().sum::<usize>(), 7);
+    });
+}
+
+/// Who has looked at the first run, and is late to say how far it goes, finds that others are past the second.
+#[test]
+fn what_is_known_of_runs_is_not_forgotten() {
+    model(|| {
+        let ring = ring(4, 0);
+        for run in [[1, 2], [4, 8]] {
+            ring.push_bulk(&mut run.map(Arc::new).into());
+        }
+        let another = ring.clone();
+        let another = thread::spawn(move || pop(&another));
+        let own = [(); 3].map(|()| pop(&ring)).iter().sum::<usize>();
+        assert_eq!(own + another.join().unwrap(), 15);
+    });
+}
+
+#[test]
+fn the_room_that_a_run_left_is_filled_one_by_one() {
+    model(|| {
+        let ring = ring(4, usize::MAX - 2);
+        ring.push_bulk(&mut [0; 4].map(Arc::new).into());
+        ring.pop_bulk(&mut Vec::new(), 3);
+        let producers = [(); 2].map(|()| {
+            let ring = ring.clone();
+            thread::spawn(move || assert!(ring.try_push(Arc::new(1)).is_ok(), "three of four slots are vacant"))
+        });
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        let mut out = Vec::new();
+        assert_eq!(ring.pop_bulk(&mut out, 4), 3);
+    });
+}
+
 /// One who reads `head` and `tail` of a ring that others use.
 #[test]
 fn a_length_is_never_more_than_was_pushed() {

@@ -22,6 +22,7 @@ mod hosted;
 mod kind;
 mod ring;
 pub mod segmented;
+mod slots;
 pub mod spsc;
 mod wait;
 

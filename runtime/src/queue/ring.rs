@@ -1,7 +1,7 @@
-//! Bounded MPMC ring, one sequence number per slot. Source: D. Vyukov, 1024cores.net; runs of slots, the live
-//! limit, closing and the blocking ends are ours.
+//! Bounded MPMC ring. Source: D. Vyukov's, 1024cores.net, with a sequence number for each slot; numbers for runs of slots
+//! instead (see `slots`), the live limit, closing and the blocking ends are ours.
 //!
-//! Price: one allocation of a power of two of slots, made at once, a word per slot beside the item.
+//! Price: two allocations of a power of two of slots, made at once, a word per slot beside the item.
 //!
 //! Positions count in tickets, four to a slot, and wrap; the two low bits of `tail` and `head` are flags:
 //!
@@ -9,13 +9,12 @@
 //! |---|---|---|---|
 //! | `tail` | ticket of the next push | `AWAITED`: consumers sleep | `CLOSED` |
 //! | `head` | ticket of the next pop | `AWAITED`: producers sleep | 0 |
-//! | `seq` of a slot | ticket it is for | 0 | `FULL`: holds that ticket's item |
 //!
 //! Writers: `tail` producers by CAS, or a sole one by stores, its flags by `close` and by sleepers; `head` consumers
-//! likewise, its flag by sleepers; `head_seen` any producer; `seq`, `value` the slot's current owner; `limit` whoever turns it;
+//! likewise, its flag by sleepers; `head_seen` any producer; a slot its current owner; `limit` whoever turns it;
 //! `closing` `close`.
-//! I1  Winning the CAS for a ticket, or for a run of them, makes you owner of their slots until you store `seq`.
-//! I2  A run is claimed only after every slot in it was seen ready for its ticket. Such a slot changes only through
+//! I1  Winning the CAS for a ticket, or for a run of them, makes you owner of their slots until you hand them over.
+//! I2  A run is claimed only after every slot in it was known to be ready for its ticket. Such a slot changes only through
 //!     the owner of that ticket, and the CAS shows that there was none: so an owner never waits.
 //! I3  `head` never passes `tail`: a consumer claims published tickets only.
 //! I4  `CLOSED` is never taken back, and no CAS on `tail` succeeds once it is set: the ticket beside it is final.
@@ -23,49 +22,44 @@
 //!     is let in saw `length < limit` at its CAS.
 //! I6  A sole handle (see `ends`) may have a bias on `tail` or `head`: then it claims single tickets by plain stores,
 //!     with both flags down. Whoever puts a flag up takes the bias away first, in one step with it, and none is granted
-//!     while one is up. So for everybody else the word moves as if by CAS, and I1 to I5 and O3 hold as they stand.
-//! O1  `seq` store Release pairs with `seq` load Acquire in the other role. It carries `value`, or the news that it was taken.
-//! O2  CAS on `tail` and `head` hands out tickets and publishes no data; data moves by O1. So that on `tail` is Relaxed.
-//!     That on `head` is Release, and pairs with the Acquire of who reads `head` and then `tail` to tell a length: a
-//!     consumer learned by O1 that its ticket was pushed, so who learns of the pop reads a `tail` past that ticket.
-//!     Without it the difference could be negative, which looks like a full ring. Changes of the flag go on with it.
+//!     while one is up. So for everybody else the word moves as if by CAS, and I1 to I5 and O2, O3 hold as they stand.
+//! O1  Data moves with the slots: see O1 and O2 there.
+//! O2  CAS on `tail` and `head` is Release, and pairs with the Acquire of the CAS that follows it, which then knows as much
+//!     of the slots (O3 there). That on `head` pairs as well with the Acquire of who reads `head` and then `tail` to tell a
+//!     length: a consumer learned by O1 that its ticket was pushed, so who learns of the pop reads a `tail` past that
+//!     ticket. Without it the difference could be negative, which looks like a full ring. Changes of the flags go on with it.
 //! O3  Sleeping consumers: announce (lock; `fetch_or` AWAITED on `tail` by the first), read `tail` and `head`, and
 //!     sleep only if they meet. A producer's CAS either comes after the flag in the order of `tail`, sees it, and
-//!     wakes after its `seq` store, taking the same lock: before the sleeper entered, which then sees the item, or
+//!     wakes after it has published, taking the same lock: before the sleeper entered, which then sees the item, or
 //!     after, and wakes it. Or the CAS comes before the flag: then the sleeper reads a `tail` at or past the
 //!     ticket, and does not sleep unless somebody claimed it. The order of one word is enough; no fence is needed.
 //!     Producers sleep on `head` in the same way, and tasks as threads do: a task sleeps when its poll returns.
 //! O4  `limit` is Relaxed: it guards no data. Who turns it takes the sleepers' lock after, so none misses it.
 //! O5  `closing` store Release before, and load Acquire after, `CLOSED` on `tail`: a hint that keeps pops on an
 //!     empty ring off the producers' line. Nothing is decided by it.
-//! Progress: blocking (a stalled owner holds its slot, and with it those behind it). "Full" and "empty" may lag
+//! Progress: blocking (a stalled owner holds its slots, and with them those behind). "Full" and "empty" may lag
 //! operations in flight, never operations that happened before.
 //! Not promised: fairness among sleepers; order between items of different producers.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use super::bias::{Bias, Mark};
+use super::slots::{FULL, Frontier, STRIDE, Slots, TICKET, VACANT, distance};
 use super::wait::{Wait, Waits, wait_async};
 use super::{CapacityError, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Backoff, CachePadded, Flag, UnsafeCell};
+use crate::sync::{Backoff, CachePadded, Flag};
 
 /// The most slots that a ring can have: 16 Mi.
 pub const CAPACITY_MAX: usize = 1 << 24;
 
 const CLOSED: usize = 1;
 const AWAITED: usize = 2;
-const STRIDE: usize = 4;
-const TICKET: usize = !(STRIDE - 1);
-const FULL: usize = 1;
 
-/// O1 as it is, and as mutants that show that a model is watching it.
-const PUBLISH: Ordering = if cfg!(rt_mutant = "ring_items_unpublished") { Relaxed } else { Release };
-const VACATE: Ordering = if cfg!(rt_mutant = "ring_room_unpublished") { Relaxed } else { Release };
-/// O2 of `head`, likewise.
+/// O2 as it is, and as mutants that show that a model is watching it.
+const CLAIM_PUSH: Ordering = if cfg!(rt_mutant = "ring_pushes_unordered") { Relaxed } else { Release };
 const CLAIM_POP: Ordering = if cfg!(rt_mutant = "ring_pops_unordered") { Relaxed } else { Release };
 
 /// Two tickets of one ring are compared as signed distances, so all slots must fit in half of what wraps.
@@ -110,55 +104,24 @@ struct Tail {
     mark: Mark,
     /// `head` when a producer last had to look: keeps pushes off the consumers' line.
     head_seen: AtomicUsize,
+    vacant: Frontier,
 }
 
 /// The consumers' line.
 struct Head {
     word: AtomicUsize,
     mark: Mark,
+    full: Frontier,
 }
 
 /// What both sides read and hardly anybody writes.
 struct Shape<T> {
-    slots: Box<[Slot<T>]>,
+    slots: Slots<T>,
     start: usize,
     limit: AtomicUsize,
     closing: AtomicBool,
     push_bias: Bias,
     pop_bias: Bias,
-}
-
-struct Slot<T> {
-    seq: AtomicUsize,
-    value: UnsafeCell<MaybeUninit<T>>,
-}
-
-impl<T> Slot<T> {
-    /// How far the slot is past `state`: 0 at it, negative before.
-    #[inline(always)]
-    fn past(&self, state: usize) -> isize {
-        self.seq.load(Acquire).wrapping_sub(state) as isize // O1
-    }
-
-    /// # Safety
-    /// The caller owns the slot for `ticket` as a producer.
-    #[inline(always)]
-    unsafe fn fill(&self, ticket: usize, item: T) {
-        // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen empty.
-        self.value.with_mut(|value| unsafe { (*value).write(item) });
-        self.seq.store(ticket.wrapping_add(FULL), PUBLISH); // O1: hands `value` to this ticket's consumer.
-    }
-
-    /// # Safety
-    /// The caller owns the slot for a ticket as a consumer; `next_lap` is the ticket that the slot is for next.
-    #[inline(always)]
-    unsafe fn take(&self, next_lap: usize) -> T {
-        // SAFETY: the slot is the caller's alone until `seq` is stored (I1), and was seen full (O1); after that store
-        // nobody reads this value again.
-        let item = self.value.with(|value| unsafe { (*value).assume_init_read() });
-        self.seq.store(next_lap, VACATE); // O1: hands the empty slot to the next lap's producer.
-        item
-    }
 }
 
 // SAFETY: items are handed from thread to thread through O1, each to one owner at a time (I1); no `&T` is ever shared.
@@ -213,20 +176,15 @@ impl<T> Ring<T> {
             return Err(CapacityError { requested: limit, max: allocation });
         }
         let start = start.wrapping_mul(STRIDE);
-        let mut slots: Box<[Slot<T>]> = (0..allocation)
-            .map(|_| Slot { seq: AtomicUsize::new(0), value: UnsafeCell::new(MaybeUninit::uninit()) })
-            .collect();
-        for lap_offset in 0..allocation {
-            let ticket = start.wrapping_add(lap_offset * STRIDE);
-            slots[(ticket / STRIDE) & (allocation - 1)].seq = AtomicUsize::new(ticket);
-        }
+        let (slots, vacant, full) = Slots::new(allocation, start);
         Ok(Self {
             tail: CachePadded::new(Tail {
                 word: AtomicUsize::new(start),
                 mark: Mark::new(),
                 head_seen: AtomicUsize::new(start),
+                vacant,
             }),
-            head: CachePadded::new(Head { word: AtomicUsize::new(start), mark: Mark::new() }),
+            head: CachePadded::new(Head { word: AtomicUsize::new(start), mark: Mark::new(), full }),
             shape: CachePadded::new(Shape {
                 slots,
                 start,
@@ -246,37 +204,70 @@ impl<T> Ring<T> {
     /// The ring is full or closed; the item comes back.
     #[inline]
     pub fn try_push(&self, item: T) -> Result<(), PushError<T>> {
+        match self.push_at_once(item) {
+            None => Ok(()),
+            Some(item) => self.push_further(item),
+        }
+    }
+
+    /// Pushes if that takes no closer look, and gives the item back if it does. No more than that is inlined, and its
+    /// callers make a `Result` of it only where they have to.
+    #[inline(always)]
+    fn push_at_once(&self, item: T) -> Option<T> {
+        let tail = self.tail.word.load(Acquire); // O2
+        if tail & CLOSED != 0 || !self.is_vacant_at(tail & TICKET) || self.claim_push(tail, STRIDE).is_err() {
+            return Some(item);
+        }
+        // SAFETY: the CAS made this ticket ours (I1).
+        unsafe { self.shape.slots.fill(tail & TICKET, item) };
+        self.published(tail);
+        None
+    }
+
+    /// Looks as closely as it takes.
+    #[cold]
+    fn push_further(&self, item: T) -> Result<(), PushError<T>> {
         let mut backoff = Backoff::new();
-        let mut tail = self.tail.word.load(Relaxed);
+        let mut tail = self.tail.word.load(Acquire); // O2
         loop {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed(item));
             }
             let ticket = tail & TICKET;
-            if !self.has_room_at(ticket) {
+            if self.room_at(ticket, 1) == 0 {
                 return Err(PushError::Full(item));
             }
-            let slot = self.slot(ticket);
-            let past = slot.past(ticket);
-            if past == 0 {
-                let next = tail.wrapping_add(STRIDE);
-                match self.tail.word.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
-                    Ok(_) => {
-                        // SAFETY: the CAS made this ticket ours (I1).
-                        unsafe { slot.fill(ticket, item) };
-                        self.published(tail);
-                        return Ok(());
-                    }
-                    Err(now) => tail = now,
+            if self.shape.slots.ready(&self.tail.vacant, ticket, 1, VACANT) == ticket {
+                if self.shape.slots.was_claimed(ticket, VACANT) {
+                    tail = self.tail.word.load(Acquire);
+                    continue;
                 }
-                backoff.spin();
-            } else if past < 0 {
                 // A consumer of the last lap has yet to leave.
                 return Err(PushError::Full(item));
-            } else {
-                tail = self.tail.word.load(Relaxed);
             }
+            match self.claim_push(tail, STRIDE) {
+                Ok(_) => {
+                    // SAFETY: the CAS made this ticket ours (I1).
+                    unsafe { self.shape.slots.fill(ticket, item) };
+                    self.published(tail);
+                    return Ok(());
+                }
+                Err(now) => tail = now,
+            }
+            backoff.spin();
         }
+    }
+
+    /// Moves `tail` on by a run of vacant slots, whose owner the caller is then (I1, I2).
+    #[inline(always)]
+    fn claim_push(&self, tail: usize, run: usize) -> Result<usize, usize> {
+        self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(run), CLAIM_PUSH, Acquire) // O2
+    }
+
+    /// Moves `head` on by a run of full slots, whose owner the caller is then (I1, I2).
+    #[inline(always)]
+    fn claim_pop(&self, head: usize, run: usize) -> Result<usize, usize> {
+        self.head.word.compare_exchange_weak(head, head.wrapping_add(run), CLAIM_POP, Acquire) // O2
     }
 
     /// Pops without waiting.
@@ -285,29 +276,49 @@ impl<T> Ring<T> {
     /// The ring is empty, or closed and drained.
     #[inline]
     pub fn try_pop(&self) -> Result<T, PopError> {
+        match self.pop_at_once() {
+            Some(item) => Ok(item),
+            None => self.pop_further(),
+        }
+    }
+
+    /// Pops if that takes no closer look: see [`push_at_once`](Self::push_at_once).
+    #[inline(always)]
+    fn pop_at_once(&self) -> Option<T> {
+        let head = self.head.word.load(Acquire); // O2
+        if !self.is_full_at(head & TICKET) || self.claim_pop(head, STRIDE).is_err() {
+            return None;
+        }
+        // SAFETY: the CAS made this ticket ours (I1).
+        let item = unsafe { self.shape.slots.take(head & TICKET) };
+        self.vacated(head, head.wrapping_add(STRIDE));
+        Some(item)
+    }
+
+    /// Looks as closely as it takes.
+    #[cold]
+    fn pop_further(&self) -> Result<T, PopError> {
         let mut backoff = Backoff::new();
-        let mut head = self.head.word.load(Relaxed);
+        let mut head = self.head.word.load(Acquire); // O2
         loop {
             let ticket = head & TICKET;
-            let slot = self.slot(ticket);
-            let past = slot.past(ticket.wrapping_add(FULL));
-            if past == 0 {
-                let next = head.wrapping_add(STRIDE);
-                match self.head.word.compare_exchange_weak(head, next, CLAIM_POP, Relaxed) {
-                    Ok(_) => {
-                        // SAFETY: the CAS made this ticket ours (I1).
-                        let item = unsafe { slot.take(self.next_lap(ticket)) };
-                        self.vacated(head, next);
-                        return Ok(item);
-                    }
-                    Err(now) => head = now,
+            if self.shape.slots.ready(&self.head.full, ticket, 1, FULL) == ticket {
+                if self.shape.slots.was_claimed(ticket, FULL) {
+                    head = self.head.word.load(Acquire);
+                    continue;
                 }
-                backoff.spin();
-            } else if past < 0 {
                 return Err(self.nothing_at(ticket));
-            } else {
-                head = self.head.word.load(Relaxed);
             }
+            match self.claim_pop(head, STRIDE) {
+                Ok(_) => {
+                    // SAFETY: the CAS made this ticket ours (I1).
+                    let item = unsafe { self.shape.slots.take(ticket) };
+                    self.vacated(head, head.wrapping_add(STRIDE));
+                    return Ok(item);
+                }
+                Err(now) => head = now,
+            }
+            backoff.spin();
         }
     }
 
@@ -315,15 +326,14 @@ impl<T> Ring<T> {
     #[inline(always)]
     pub(super) fn push_alone(&self, item: T) -> Option<T> {
         let Some(_visit) = self.shape.push_bias.visit(&self.tail.mark) else { return Some(item) };
-        let ticket = self.tail.word.load(Relaxed); // I6: without flags.
-        let slot = self.slot(ticket);
-        if !self.has_room_at(ticket) || slot.past(ticket) != 0 {
+        let ticket = self.tail.word.load(Acquire); // O2; I6: without flags.
+        if !self.is_vacant_at(ticket) {
             return Some(item);
         }
         // As with a CAS the ticket goes before the item: nobody may pop what `tail` has not passed (I3).
-        self.tail.word.store(ticket.wrapping_add(STRIDE), Relaxed);
+        self.tail.word.store(ticket.wrapping_add(STRIDE), CLAIM_PUSH); // O2
         // SAFETY: nobody else moves `tail` during the visit, so the ticket is ours (I1, I6).
-        unsafe { slot.fill(ticket, item) };
+        unsafe { self.shape.slots.fill(ticket, item) };
         None // Nobody sleeps: the flag was down, and stays down until the visit ends.
     }
 
@@ -331,14 +341,13 @@ impl<T> Ring<T> {
     #[inline(always)]
     pub(super) fn pop_alone(&self) -> Option<T> {
         let _visit = self.shape.pop_bias.visit(&self.head.mark)?;
-        let ticket = self.head.word.load(Relaxed); // I6: without flags.
-        let slot = self.slot(ticket);
-        if slot.past(ticket.wrapping_add(FULL)) != 0 {
+        let ticket = self.head.word.load(Acquire); // O2; I6: without flags.
+        if !self.is_full_at(ticket) {
             return None;
         }
         self.head.word.store(ticket.wrapping_add(STRIDE), CLAIM_POP); // O2
         // SAFETY: nobody else moves `head` during the visit, so the ticket is ours (I1, I6).
-        Some(unsafe { slot.take(self.next_lap(ticket)) })
+        Some(unsafe { self.shape.slots.take(ticket) })
     }
 
     /// Grants the sole producer the bias on `tail`, unless a flag is up.
@@ -365,50 +374,37 @@ impl<T> Ring<T> {
     /// waiting. Returns how many; none when full or [closed](Self::is_closed).
     pub fn push_bulk(&self, items: &mut Vec<T>) -> usize {
         let mut backoff = Backoff::new();
-        let mut tail = self.tail.word.load(Relaxed);
+        let mut tail = self.tail.word.load(Acquire); // O2
         loop {
             if tail & CLOSED != 0 || items.is_empty() {
                 return 0;
             }
             let ticket = tail & TICKET;
             let room = self.room_at(ticket, items.len()).min(items.len());
-            let ready = self.ready(ticket, room, 0);
-            if ready == 0 {
-                if room > 0 && self.slot(ticket).past(ticket) > 0 {
-                    tail = self.tail.word.load(Relaxed);
+            let end = self.shape.slots.ready(&self.tail.vacant, ticket, room, VACANT);
+            if end == ticket {
+                if room > 0 && self.shape.slots.was_claimed(ticket, VACANT) {
+                    tail = self.tail.word.load(Acquire);
                     continue;
                 }
                 return 0;
             }
-            let next = tail.wrapping_add(ready * STRIDE);
-            match self.tail.word.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
+            let run = distance(end, ticket) as usize;
+            match self.claim_push(tail, run) {
                 Ok(_) => {
-                    let (first, second) = self.run(ticket, ready);
-                    let (mut ticket, rest) = (ticket, items.len() - ready);
-                    // SAFETY: the vector gives up all items, those in front are moved to the ring, and it takes back
-                    // those behind, moved to its front. Nothing in between panics.
-                    let begin = unsafe {
-                        items.set_len(0);
-                        items.as_mut_ptr()
-                    };
-                    let mut from = begin;
-                    for slots in [first, second] {
-                        for slot in slots {
-                            // SAFETY: the CAS made the whole run ours (I1, I2), and there is an item for each slot of it.
-                            unsafe {
-                                slot.fill(ticket, from.read());
-                                from = from.add(1);
-                            }
-                            ticket = ticket.wrapping_add(STRIDE);
-                        }
-                    }
-                    // SAFETY: as above.
+                    let pushed = run / STRIDE;
+                    let rest = items.len() - pushed;
+                    // SAFETY: the CAS made the whole run ours (I1, I2). The vector gives up all items, those in front are
+                    // moved to the ring, and it takes back those behind, moved to its front. Nothing in between panics.
                     unsafe {
-                        begin.copy_from(from, rest);
+                        items.set_len(0);
+                        let begin = items.as_mut_ptr();
+                        self.shape.slots.fill_run(ticket, begin, pushed);
+                        begin.copy_from(begin.add(pushed), rest);
                         items.set_len(rest);
                     }
                     self.published(tail);
-                    return ready;
+                    return pushed;
                 }
                 Err(now) => tail = now,
             }
@@ -419,33 +415,30 @@ impl<T> Ring<T> {
     /// Pops up to `max` items to the end of `out`, as one run, in order and without waiting. Returns how many.
     pub fn pop_bulk(&self, out: &mut Vec<T>, max: usize) -> usize {
         let mut backoff = Backoff::new();
-        let mut head = self.head.word.load(Relaxed);
+        let mut head = self.head.word.load(Acquire); // O2
         loop {
             let ticket = head & TICKET;
-            let ready = self.ready(ticket, max.min(self.allocation()), FULL);
-            if ready == 0 {
-                if max > 0 && self.slot(ticket).past(ticket.wrapping_add(FULL)) > 0 {
-                    head = self.head.word.load(Relaxed);
+            let end = self.shape.slots.ready(&self.head.full, ticket, max.min(self.allocation()), FULL);
+            if end == ticket {
+                if max > 0 && self.shape.slots.was_claimed(ticket, FULL) {
+                    head = self.head.word.load(Acquire);
                     continue;
                 }
                 return 0;
             }
-            out.reserve(ready); // Before the claim: what may panic must not hold slots.
-            let next = head.wrapping_add(ready * STRIDE);
-            match self.head.word.compare_exchange_weak(head, next, CLAIM_POP, Relaxed) {
+            let run = distance(end, ticket) as usize;
+            let popped = run / STRIDE;
+            out.reserve(popped); // Before the claim: what may panic must not hold slots.
+            match self.claim_pop(head, run) {
                 Ok(_) => {
-                    let (first, second) = self.run(ticket, ready);
-                    let mut next_lap = self.next_lap(ticket);
-                    for slots in [first, second] {
-                        out.extend(slots.iter().map(|slot| {
-                            // SAFETY: the CAS made the whole run ours (I1, I2).
-                            let item = unsafe { slot.take(next_lap) };
-                            next_lap = next_lap.wrapping_add(STRIDE);
-                            item
-                        }));
+                    // SAFETY: the CAS made the whole run ours (I1, I2); it goes behind the vector's items, where there is
+                    // room for it.
+                    unsafe {
+                        self.shape.slots.take_run(ticket, out.as_mut_ptr().add(out.len()), popped);
+                        out.set_len(out.len() + popped);
                     }
-                    self.vacated(head, next);
-                    return ready;
+                    self.vacated(head, head.wrapping_add(run));
+                    return popped;
                 }
                 Err(now) => head = now,
             }
@@ -459,7 +452,10 @@ impl<T> Ring<T> {
     /// The ring is closed, before or while waiting; the item comes back.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), Closed<T>> {
-        self.push_within(item, None).map_err(|error| Closed(error.into_inner()))
+        match self.push_at_once(item) {
+            None => Ok(()),
+            Some(item) => self.push_late(item, None).map_err(|error| Closed(error.into_inner())),
+        }
     }
 
     /// Pushes, waiting for room for at most `timeout`.
@@ -467,7 +463,10 @@ impl<T> Ring<T> {
     /// # Errors
     /// The ring is still full at the end of that time, or closed; the item comes back.
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushError<T>> {
-        self.push_within(item, Some(timeout))
+        match self.push_at_once(item) {
+            None => Ok(()),
+            Some(item) => self.push_late(item, Some(timeout)),
+        }
     }
 
     /// Pushes all of `items`, in runs, waiting for room as long as it takes.
@@ -495,7 +494,10 @@ impl<T> Ring<T> {
     /// The ring is closed and drained.
     #[inline]
     pub fn pop(&self) -> Result<T, Closed> {
-        self.pop_until(|| false, None).map_err(|_| Closed(()))
+        match self.pop_at_once() {
+            Some(item) => Ok(item),
+            None => self.pop_late(|| false, None).map_err(|_| Closed(())),
+        }
     }
 
     /// Pops, waiting for an item for at most `timeout`.
@@ -515,9 +517,9 @@ impl<T> Ring<T> {
     /// [`PopError::Empty`] when it gave up, [`PopError::Closed`] when the ring is closed and drained.
     #[inline]
     pub fn pop_until(&self, give_up: impl Fn() -> bool, timeout: Option<Duration>) -> Result<T, PopError> {
-        match self.try_pop() {
-            Err(PopError::Empty) => self.pop_late(give_up, timeout),
-            at_once => at_once,
+        match self.pop_at_once() {
+            Some(item) => Ok(item),
+            None => self.pop_late(give_up, timeout),
         }
     }
 
@@ -693,7 +695,7 @@ impl<T> Ring<T> {
 
     /// How many slots there are: as far as the limit can be raised.
     pub fn allocation(&self) -> usize {
-        self.shape.slots.len()
+        self.shape.slots.count()
     }
 
     /// How many items are in the ring, those on their way in or out included. Exact when nobody else uses the
@@ -727,14 +729,6 @@ impl<T> Ring<T> {
 
     fn count_at(&self, word: usize) -> u64 {
         ((word & TICKET).wrapping_sub(self.shape.start) / STRIDE) as u64
-    }
-
-    #[inline]
-    fn push_within(&self, item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
-        match self.try_push(item) {
-            Err(PushError::Full(item)) => self.push_late(item, timeout),
-            at_once => at_once,
-        }
     }
 
     #[cold]
@@ -825,12 +819,18 @@ impl<T> Ring<T> {
         }
     }
 
-    /// True when there is room for one push at `ticket`.
+    /// True if one push can be let in at `ticket`, and that takes no closer look.
     #[inline(always)]
-    fn has_room_at(&self, ticket: usize) -> bool {
-        // A `ticket` that is out of date can lie before `head_seen`: then the difference is huge, and we look closer.
+    fn is_vacant_at(&self, ticket: usize) -> bool {
+        // A `ticket` that is out of date can lie before `head_seen`: then the difference is huge.
         let length = ticket.wrapping_sub(self.tail.head_seen.load(Relaxed));
-        length < self.limit() * STRIDE || self.room_at(ticket, 1) > 0
+        length < self.limit() * STRIDE && self.shape.slots.is_ready(&self.tail.vacant, ticket, VACANT) // I5
+    }
+
+    /// True if there is something to pop at `ticket`, and that takes no closer look.
+    #[inline(always)]
+    fn is_full_at(&self, ticket: usize) -> bool {
+        self.shape.slots.is_ready(&self.head.full, ticket, FULL)
     }
 
     /// Room for a push at `ticket`: enough for `wanted` as far as known, or else as much as there is (I5).
@@ -853,48 +853,6 @@ impl<T> Ring<T> {
         (tail & TICKET).wrapping_sub(head & TICKET) as isize / STRIDE as isize
     }
 
-    /// How many slots from `ticket` on, up to `max`, are in `state` (0 or `FULL`) for their tickets.
-    #[inline]
-    fn ready(&self, ticket: usize, max: usize, state: usize) -> usize {
-        let (first, second) = self.run(ticket, max);
-        let mut expected = ticket.wrapping_add(state);
-        for (passed, slots) in [(0, first), (first.len(), second)] {
-            for (index, slot) in slots.iter().enumerate() {
-                if slot.past(expected) != 0 {
-                    return passed + index;
-                }
-                expected = expected.wrapping_add(STRIDE);
-            }
-        }
-        max
-    }
-
-    /// The slots of `count` tickets from `ticket` on: up to the end of the allocation, and from its beginning.
-    #[inline(always)]
-    fn run(&self, ticket: usize, count: usize) -> (&[Slot<T>], &[Slot<T>]) {
-        let slots = &self.shape.slots;
-        let begin = self.index(ticket);
-        let first = count.min(slots.len() - begin);
-        (&slots[begin..begin + first], &slots[..count - first])
-    }
-
-    #[inline(always)]
-    fn slot(&self, ticket: usize) -> &Slot<T> {
-        // SAFETY: `index` is masked to less than the number of slots, of which there is at least one. The compiler does
-        // not know that there is one, and would check.
-        unsafe { self.shape.slots.get_unchecked(self.index(ticket)) }
-    }
-
-    #[inline(always)]
-    fn index(&self, ticket: usize) -> usize {
-        (ticket / STRIDE) & (self.shape.slots.len() - 1)
-    }
-
-    #[inline(always)]
-    fn next_lap(&self, ticket: usize) -> usize {
-        ticket.wrapping_add(self.shape.slots.len() * STRIDE)
-    }
-
     /// Why nothing was published for `ticket`.
     #[inline]
     fn nothing_at(&self, ticket: usize) -> PopError {
@@ -914,9 +872,8 @@ impl<T> Drop for Ring<T> {
         let mut ticket = self.head.word.load(Relaxed) & TICKET;
         let tail = self.tail.word.load(Relaxed) & TICKET;
         while ticket != tail {
-            let next_lap = self.next_lap(ticket);
             // SAFETY: between head and tail every slot holds an item, and `&mut self` makes all of them ours.
-            drop(unsafe { self.slot(ticket).take(next_lap) });
+            drop(unsafe { self.shape.slots.take(ticket) });
             ticket = ticket.wrapping_add(STRIDE);
         }
     }
