@@ -75,6 +75,21 @@ fn counts_go_on_across_turns() {
 }
 
 #[test]
+fn lost_exchanges_show_once_a_kind_has_counted_them() {
+    let queue = HostedQueue::new("jobs", Kind::SegQueue, 8).unwrap();
+    let shown = || {
+        let reading = read(&queue);
+        let of = reading.samples.iter().filter(|sample| sample.family.name == QUEUE_CAS_FAILURES.name);
+        of.map(|sample| sample.labels.clone()).collect::<Vec<_>>()
+    };
+    assert!(shown().is_empty(), "crossbeam's queues do not say");
+    for kind in ["segmented", "ring", "array_queue"] {
+        queue.turn("kind", &Value::Choice(kind.into())).unwrap();
+        assert_eq!(shown(), [["push"], ["pop"]], "{kind}");
+    }
+}
+
+#[test]
 fn one_item_in_64_is_timed() {
     let queue = HostedQueue::new("jobs", Kind::Segmented, HOSTED_CAPACITY_MAX).unwrap();
     for _ in 0..HOSTED_CAPACITY_MAX {

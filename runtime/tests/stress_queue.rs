@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ledger::{Item, Ledger, Order};
 use rheostat_runtime::pipeline::elastic::{ElasticSet, Seat};
-use rheostat_runtime::queue::{PopError, PushError, Ring};
+use rheostat_runtime::queue::{CasFailures, PopError, PushError, Ring};
 
 const ITEMS: usize = 24_000;
 const SEED: u64 = 0x5eed_2026;
@@ -224,4 +224,27 @@ fn workers_come_and_go_two_hundred_times() {
     let seen: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
     assert_eq!((accepted, seen), (PRODUCERS * ITEMS, PRODUCERS * ITEMS));
     ledger.assert_each_dropped_once();
+}
+
+/// Until somebody has lost one of each: what nobody contends for is never counted.
+#[test]
+fn lost_exchanges_are_counted() {
+    let ring = Ring::new(64).unwrap();
+    for item in 0..64 {
+        ring.try_push(item).unwrap();
+    }
+    (0..64).for_each(|_| drop(ring.try_pop().unwrap()));
+    assert_eq!(ring.cas_failures(), CasFailures::default());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while ring.cas_failures().pushes == 0 || ring.cas_failures().pops == 0 {
+                    for item in 0..1000 {
+                        _ = ring.try_push(item);
+                        _ = ring.try_pop();
+                    }
+                }
+            });
+        }
+    });
 }

@@ -72,6 +72,7 @@ families! {
     QUEUE_CAPACITY = Gauge Items "rheostat_queue_capacity_items" [] "Items the queue takes before it is full.";
     QUEUE_REJECTED = Counter Items "rheostat_queue_rejected_items_total" ["reason"] "Items given back to those who pushed them, by reason: full or closed.";
     QUEUE_EMPTY_POPS = Counter Count "rheostat_queue_empty_pops_total" [] "Pops that found nothing.";
+    QUEUE_CAS_FAILURES = Counter Count "rheostat_queue_cas_failures_total" ["op"] "Compare-exchanges that pushes and pops lost to others and tried again; absent until the queue has been of a kind that counts them.";
     QUEUE_FULL_TIME = Counter Seconds "rheostat_queue_full_seconds_total" [] "Time producers were held back, summed over threads.";
     QUEUE_EMPTY_TIME = Counter Seconds "rheostat_queue_empty_seconds_total" [] "Time consumers waited for items, summed over threads.";
     QUEUE_WAIT = Histogram Seconds "rheostat_queue_wait_seconds" [] "Time from push to pop, of one item in 64.";

@@ -1,7 +1,9 @@
 //! The structures behind a queue, and the one place that chooses between them.
 
+use super::cas_failures::Lost;
 use super::grace::Guard;
 use super::{CapacityError, Kind, PushError, Ring, Segmented};
+use crate::sync::Arc;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use std::collections::VecDeque;
 
@@ -20,10 +22,11 @@ pub(super) enum Backend<T> {
 }
 
 impl<T> Backend<T> {
-    pub(super) fn new(kind: Kind, capacity: usize) -> Result<Self, CapacityError> {
+    /// `lost` is asked for by those that count the compare-exchanges they lose.
+    pub(super) fn new(kind: Kind, capacity: usize, lost: impl FnOnce() -> Arc<Lost>) -> Result<Self, CapacityError> {
         Ok(match kind {
-            Kind::Ring => Backend::Ring(Ring::new(capacity)?),
-            Kind::Segmented => Backend::Segmented(Segmented::new()),
+            Kind::Ring => Backend::Ring(Ring::with_lost(capacity, capacity, 0, lost())?),
+            Kind::Segmented => Backend::Segmented(Segmented::with_lost(lost())),
             Kind::ArrayQueue => Backend::ArrayQueue(ArrayQueue::new(capacity)),
             Kind::SegQueue => Backend::SegQueue(SegQueue::new()),
         })

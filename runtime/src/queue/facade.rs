@@ -57,11 +57,12 @@ use std::time::Duration;
 use super::allowance::Allowance;
 use super::backend::Backend;
 use super::bell::Bell;
+use super::cas_failures::Lost;
 use super::grace::{self, Guard};
-use super::{CAPACITY_MAX, CapacityError, Closed, Kind, PopError, PushError};
+use super::{CAPACITY_MAX, CapacityError, CasFailures, Closed, Kind, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
-use crate::sync::{Backoff, CachePadded, MODELLED, Mutex, MutexGuard, Step};
+use crate::sync::{Arc, Backoff, CachePadded, MODELLED, Mutex, MutexGuard, OnceLock, Step};
 
 /// Eras that may wait to be drained at once, the newest not counted.
 pub const ERAS_MAX: usize = 8;
@@ -88,6 +89,8 @@ pub struct Queue<T> {
     room_bell: CachePadded<Bell>,
     allowance: Allowance,
     turning: Mutex<()>,
+    /// Of all structures that count them, once there was one.
+    lost: OnceLock<Arc<Lost>>,
 }
 
 /// What every operation reads and hardly anybody writes.
@@ -184,7 +187,8 @@ impl<T> Queue<T> {
     /// `capacity` is 0 or more than [`CAPACITY_MAX`].
     pub fn new(kind: Kind, capacity: usize) -> Result<Self, CapacityError> {
         check_capacity(capacity)?;
-        let era = Era::new(Backend::new(kind, capacity)?, false);
+        let lost = OnceLock::new();
+        let era = Era::new(Backend::new(kind, capacity, || shared(&lost))?, false);
         Ok(Self {
             ends: CachePadded::new(Ends {
                 newest: AtomicPtr::new(era),
@@ -195,6 +199,7 @@ impl<T> Queue<T> {
             room_bell: CachePadded::new(Bell::new()),
             allowance: Allowance::new(),
             turning: Mutex::new(()),
+            lost,
         })
     }
 
@@ -587,7 +592,7 @@ impl<T> Queue<T> {
             if eras > ERAS_MAX {
                 return Err(HandOverError::Undrained { eras: ERAS_MAX });
             }
-            let backend = Backend::new(kind, capacity)?;
+            let backend = Backend::new(kind, capacity, || shared(&self.lost))?;
             self.ends.limit.store(capacity, Relaxed); // O5
             self.hand_over(&turning, backend);
         } else {
@@ -639,6 +644,11 @@ impl<T> Queue<T> {
                 return false;
             }
         }
+    }
+
+    /// Compare-exchanges that were lost so far, by all structures that count them; `None` before there was one.
+    pub fn cas_failures(&self) -> Option<CasFailures> {
+        self.lost.get().map(|lost| lost.read())
     }
 
     /// How many items are in the queue, give or take operations in flight. More than the capacity while a lowered one drains.
@@ -777,6 +787,10 @@ impl<T> Queue<T> {
             self.tell_producers();
         }
     }
+}
+
+fn shared(lost: &OnceLock<Arc<Lost>>) -> Arc<Lost> {
+    lost.get_or_init(|| Arc::new(Lost::new())).clone()
 }
 
 fn check_capacity(capacity: usize) -> Result<(), CapacityError> {

@@ -297,6 +297,10 @@ impl Resource for HostedQueue {
         reading.total(&QUEUE_REJECTED, &["full"], self.counters.sum(REJECTED_FULL));
         reading.total(&QUEUE_REJECTED, &["closed"], self.counters.sum(REJECTED_CLOSED));
         reading.total(&QUEUE_EMPTY_POPS, &[], self.counters.sum(EMPTY_POPS));
+        if let Some(failures) = self.queue.cas_failures() {
+            reading.total(&QUEUE_CAS_FAILURES, &["push"], failures.pushes);
+            reading.total(&QUEUE_CAS_FAILURES, &["pop"], failures.pops);
+        }
         reading.total(&QUEUE_FULL_TIME, &[], self.counters.sum(FULL_NS));
         reading.total(&QUEUE_EMPTY_TIME, &[], self.counters.sum(EMPTY_NS));
         reading.spread(&QUEUE_WAIT, &[], self.waits.snapshot());

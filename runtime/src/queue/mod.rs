@@ -13,6 +13,7 @@ mod allowance;
 mod backend;
 mod bell;
 mod bias;
+mod cas_failures;
 mod ends;
 mod error;
 mod facade;
@@ -26,6 +27,7 @@ mod slots;
 pub mod spsc;
 mod wait;
 
+pub use cas_failures::CasFailures;
 pub use ends::{Consumer, Producer};
 pub use error::{CapacityError, Closed, PopError, PushError};
 pub use facade::{ERAS_MAX, HandOver, HandOverError, Queue};

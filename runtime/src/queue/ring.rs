@@ -45,12 +45,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bias::{Bias, Mark};
+use super::cas_failures::Lost;
 use super::slots::{FULL, Frontier, STRIDE, Slots, TICKET, VACANT, distance};
 use super::wait::{Wait, Waits, wait_async};
-use super::{CapacityError, Closed, PopError, PushError};
+use super::{CapacityError, CasFailures, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Backoff, CachePadded, Flag};
+use crate::sync::{Arc, Backoff, CachePadded, Flag};
 
 /// The most slots that a ring can have: 16 Mi.
 pub const CAPACITY_MAX: usize = 1 << 24;
@@ -122,6 +123,7 @@ struct Shape<T> {
     closing: AtomicBool,
     push_bias: Bias,
     pop_bias: Bias,
+    lost: Arc<Lost>,
 }
 
 // SAFETY: items are handed from thread to thread through O1, each to one owner at a time (I1); no `&T` is ever shared.
@@ -168,6 +170,16 @@ impl<T> Ring<T> {
     /// where positions wrap.
     #[doc(hidden)]
     pub fn with_start(limit: usize, allocation: usize, start: usize) -> Result<Self, CapacityError> {
+        Self::with_lost(limit, allocation, start, Arc::new(Lost::new()))
+    }
+
+    /// As [`with_start`](Self::with_start), counting lost compare-exchanges where others do.
+    pub(super) fn with_lost(
+        limit: usize,
+        allocation: usize,
+        start: usize,
+        lost: Arc<Lost>,
+    ) -> Result<Self, CapacityError> {
         if allocation == 0 || allocation > CAPACITY_MAX {
             return Err(CapacityError { requested: allocation, max: CAPACITY_MAX });
         }
@@ -192,6 +204,7 @@ impl<T> Ring<T> {
                 closing: AtomicBool::new(false),
                 push_bias: Bias::new(),
                 pop_bias: Bias::new(),
+                lost,
             }),
             item_waits: CachePadded::new(Waits::new()),
             room_waits: CachePadded::new(Waits::new()),
@@ -261,13 +274,15 @@ impl<T> Ring<T> {
     /// Moves `tail` on by a run of vacant slots, whose owner the caller is then (I1, I2).
     #[inline(always)]
     fn claim_push(&self, tail: usize, run: usize) -> Result<usize, usize> {
-        self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(run), CLAIM_PUSH, Acquire) // O2
+        let claimed = self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(run), CLAIM_PUSH, Acquire); // O2
+        claimed.inspect_err(|_| self.shape.lost.push())
     }
 
     /// Moves `head` on by a run of full slots, whose owner the caller is then (I1, I2).
     #[inline(always)]
     fn claim_pop(&self, head: usize, run: usize) -> Result<usize, usize> {
-        self.head.word.compare_exchange_weak(head, head.wrapping_add(run), CLAIM_POP, Acquire) // O2
+        let claimed = self.head.word.compare_exchange_weak(head, head.wrapping_add(run), CLAIM_POP, Acquire); // O2
+        claimed.inspect_err(|_| self.shape.lost.pop())
     }
 
     /// Pops without waiting.
@@ -725,6 +740,11 @@ impl<T> Ring<T> {
     /// How many items have been popped so far. Monotone.
     pub fn popped(&self) -> u64 {
         self.count_at(self.head.word.load(Acquire))
+    }
+
+    /// Compare-exchanges that were lost so far.
+    pub fn cas_failures(&self) -> CasFailures {
+        self.shape.lost.read()
     }
 
     fn count_at(&self, word: usize) -> u64 {

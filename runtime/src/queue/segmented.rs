@@ -37,6 +37,8 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use super::CasFailures;
+use super::cas_failures::Lost;
 use super::grace::{self, Guard};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize};
@@ -74,6 +76,7 @@ pub struct Segmented<T> {
     /// On a line of its own: every push without a handle writes it, and every pop reads what is beside it.
     shared: CachePadded<Mutex<()>>,
     free: Mutex<Vec<usize>>,
+    lost: Arc<Lost>,
 }
 
 struct Lane<T> {
@@ -154,7 +157,7 @@ impl<T> Segment<T> {
 
     /// Claims up to `max` items; `prepare` is told how many before. What may panic must not hold a claim.
     #[inline(always)]
-    fn claim(&self, max: usize, prepare: &mut impl FnMut(usize)) -> Option<&[UnsafeCell<MaybeUninit<T>>]> {
+    fn claim(&self, max: usize, prepare: &mut impl FnMut(usize), lost: &Lost) -> Option<&[UnsafeCell<MaybeUninit<T>>]> {
         let mut backoff = Backoff::new();
         let mut claimed = self.claims.claimed.load(Relaxed);
         loop {
@@ -176,6 +179,7 @@ impl<T> Segment<T> {
                 Ok(_) => return Some(&self.slots[claimed..end]), // I2
                 Err(now) => claimed = now,
             }
+            lost.pop();
             backoff.spin();
         }
     }
@@ -273,11 +277,12 @@ impl<T> Lane<T> {
         max: usize,
         prepare: &mut impl FnMut(usize),
         take: impl FnOnce(&[UnsafeCell<MaybeUninit<T>>]) -> R,
+        lost: &Lost,
         guard: &Guard<'_>,
     ) -> Popped<R> {
         // SAFETY: found in `head` under a pin: not freed before that ends (I3).
         let Some(segment) = (unsafe { self.head.load(Acquire).as_ref() }) else { return Popped::Nothing }; // O3
-        match segment.claim(max, prepare) {
+        match segment.claim(max, prepare, lost) {
             Some(slots) => Popped::Run(take(slots)),
             None if self.leave(segment, guard) => Popped::Left,
             None => Popped::Nothing,
@@ -323,6 +328,11 @@ impl<T> Default for Segmented<T> {
 impl<T> Segmented<T> {
     /// An empty queue. Allocates its first segment when it is first pushed to.
     pub fn new() -> Self {
+        Self::with_lost(Arc::new(Lost::new()))
+    }
+
+    /// As [`new`](Self::new), counting lost compare-exchanges where others do.
+    pub(super) fn with_lost(lost: Arc<Lost>) -> Self {
         let lanes = if MODELLED { 3 } else { PRODUCERS_MAX + 1 };
         Self {
             lanes: (0..lanes).map(|_| Lane::new()).collect(),
@@ -330,6 +340,7 @@ impl<T> Segmented<T> {
             cursor: CachePadded::new(AtomicUsize::new(SHARED)),
             shared: CachePadded::new(Mutex::new(())),
             free: Mutex::new(Vec::new()),
+            lost,
         }
     }
 
@@ -468,7 +479,7 @@ impl<T> Segmented<T> {
             if lane >= used {
                 lane %= used;
             }
-            match self.lanes[lane].pop(max, prepare, &take, guard) {
+            match self.lanes[lane].pop(max, prepare, &take, &self.lost, guard) {
                 Popped::Run(taken) => {
                     *cursor = lane;
                     return Some(taken);
@@ -479,6 +490,11 @@ impl<T> Segmented<T> {
             lane += 1;
         }
         None
+    }
+
+    /// Compare-exchanges that pops have lost so far; pushes need none.
+    pub fn cas_failures(&self) -> CasFailures {
+        self.lost.read()
     }
 
     /// How many items are in the queue, give or take operations in flight. Exact when nobody else uses it.
