@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::wait::{Wait, Waits, wait_async};
-use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use crate::sync::{Flag, barrier};
 
 /// Sleepers with an announcement of their own, for structures that have no word to announce them in.
@@ -12,35 +12,37 @@ use crate::sync::{Flag, barrier};
 ///     something passes the light side and looks for an announcement. One of the two sees the other. The heavy side lies
 ///     inside the sleepers' lock, so a second sleeper, which finds the announcement made, has it behind itself as well.
 pub(super) struct Bell {
-    announced: AtomicBool,
+    /// `AWAITED` beside what the barrier's halves are.
+    announced: AtomicU8,
     waits: Waits,
 }
 
 /// The announcement.
 #[derive(Clone, Copy)]
-pub(super) struct Announced<'a>(&'a AtomicBool);
+pub(super) struct Announced<'a>(&'a AtomicU8);
+
+const AWAITED: u8 = 1;
 
 impl Flag for Announced<'_> {
     fn raise(&self) {
-        self.0.store(true, Relaxed);
+        self.0.store(barrier::settled() | AWAITED, Relaxed);
         barrier::heavy(); // O1
     }
     fn lower(&self) {
-        self.0.store(false, Relaxed);
+        self.0.store(barrier::settled(), Relaxed);
     }
 }
 
 impl Bell {
     pub(super) fn new() -> Self {
         barrier::prepare();
-        Self { announced: AtomicBool::new(false), waits: Waits::new() }
+        Self { announced: AtomicU8::new(barrier::settled()), waits: Waits::new() }
     }
 
     /// After a change: true when somebody sleeps who may have to be told.
     #[inline(always)]
     pub(super) fn is_awaited(&self) -> bool {
-        barrier::light(); // O1
-        self.announced.load(Relaxed)
+        barrier::light_load(&self.announced) & AWAITED != 0 // O1
     }
 
     /// Wakes one sleeper, if there is one: for changes that one can make use of.

@@ -16,15 +16,18 @@
 //! O3  The lock orders what a revoker did to the word before what the owner reads of it before it grants.
 //! Progress: a visit is a few instructions and never waits. Revoking waits for a visit, and is a system call.
 
-use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicU8};
 use crate::sync::{Backoff, Mutex, barrier};
 
 /// Whether there is an owner with the right to plain stores.
 pub(super) struct Bias {
-    granted: AtomicBool,
+    /// `GRANTED` beside what the barrier's halves are, or 0.
+    granted: AtomicU8,
     changes: Mutex<()>,
 }
+
+const GRANTED: u8 = 1;
 
 /// The owner's mark; to be kept beside the word, in a line that the owner writes anyway.
 pub(super) struct Mark(AtomicBool);
@@ -48,23 +51,22 @@ impl Drop for Visit<'_> {
 impl Bias {
     /// Granted to nobody.
     pub(super) fn new() -> Self {
-        Self { granted: AtomicBool::new(false), changes: Mutex::new(()) }
+        Self { granted: AtomicU8::new(0), changes: Mutex::new(()) }
     }
 
     /// The owner's way in, if the bias stands: for as long as the visit lasts nobody else changes the word.
     #[inline(always)]
     pub(super) fn visit<'a>(&self, mark: &'a Mark) -> Option<Visit<'a>> {
         mark.0.store(true, Relaxed);
-        barrier::light(); // O1
         let visit = Visit(mark);
-        self.granted.load(Relaxed).then_some(visit)
+        (barrier::light_load(&self.granted) & GRANTED != 0).then_some(visit) // O1
     }
 
     /// Called by the owner, outside a visit: grants the bias if `may` holds, which is looked at when nobody revokes.
     pub(super) fn grant_if(&self, may: impl FnOnce() -> bool) {
         let changes = self.changes.lock();
         if may() {
-            self.granted.store(true, Relaxed);
+            self.granted.store(barrier::settled() | GRANTED, Relaxed);
         }
         drop(changes);
     }
@@ -72,8 +74,8 @@ impl Bias {
     /// Makes a change to the word that the owner's plain stores would run over.
     pub(super) fn revoke_and<R>(&self, mark: &Mark, change: impl FnOnce() -> R) -> R {
         let changes = self.changes.lock();
-        if self.granted.load(Relaxed) {
-            self.granted.store(false, Relaxed);
+        if self.granted.load(Relaxed) != 0 {
+            self.granted.store(0, Relaxed);
             barrier::heavy(); // O1
             let mut backoff = Backoff::new();
             while !cfg!(rt_mutant = "ring_revoked_in_a_visit") && mark.0.load(Acquire) {

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use super::bias::{Bias, Mark};
 use super::cas_failures::Lost;
-use super::slots::{FULL, Frontier, STRIDE, Slots, TICKET, VACANT, distance};
+use super::slots::{FULL, Frontier, STRIDE, Slot, Slots, TICKET, VACANT, distance};
 use super::wait::{Wait, Waits, wait_async};
 use super::{CapacityError, CasFailures, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -228,11 +228,12 @@ impl<T> Ring<T> {
     #[inline(always)]
     fn push_at_once(&self, item: T) -> Option<T> {
         let tail = self.tail.word.load(Acquire); // O2
-        if tail & CLOSED != 0 || !self.is_vacant_at(tail & TICKET) || self.claim_push(tail, STRIDE).is_err() {
+        let slot = self.shape.slots.slot(tail & TICKET);
+        if tail & CLOSED != 0 || !self.may_push(tail & TICKET, &slot) || self.claim_push(tail, STRIDE).is_err() {
             return Some(item);
         }
         // SAFETY: the CAS made this ticket ours (I1).
-        unsafe { self.shape.slots.fill(tail & TICKET, item) };
+        unsafe { slot.fill(item) };
         self.published(tail);
         None
     }
@@ -261,7 +262,7 @@ impl<T> Ring<T> {
             match self.claim_push(tail, STRIDE) {
                 Ok(_) => {
                     // SAFETY: the CAS made this ticket ours (I1).
-                    unsafe { self.shape.slots.fill(ticket, item) };
+                    unsafe { self.shape.slots.slot(ticket).fill(item) };
                     self.published(tail);
                     return Ok(());
                 }
@@ -301,11 +302,12 @@ impl<T> Ring<T> {
     #[inline(always)]
     fn pop_at_once(&self) -> Option<T> {
         let head = self.head.word.load(Acquire); // O2
-        if !self.is_full_at(head & TICKET) || self.claim_pop(head, STRIDE).is_err() {
+        let slot = self.shape.slots.slot(head & TICKET);
+        if !slot.is_ready(&self.head.full, FULL) || self.claim_pop(head, STRIDE).is_err() {
             return None;
         }
         // SAFETY: the CAS made this ticket ours (I1).
-        let item = unsafe { self.shape.slots.take(head & TICKET) };
+        let item = unsafe { slot.take() };
         self.vacated(head, head.wrapping_add(STRIDE));
         Some(item)
     }
@@ -327,7 +329,7 @@ impl<T> Ring<T> {
             match self.claim_pop(head, STRIDE) {
                 Ok(_) => {
                     // SAFETY: the CAS made this ticket ours (I1).
-                    let item = unsafe { self.shape.slots.take(ticket) };
+                    let item = unsafe { self.shape.slots.slot(ticket).take() };
                     self.vacated(head, head.wrapping_add(STRIDE));
                     return Ok(item);
                 }
@@ -342,13 +344,14 @@ impl<T> Ring<T> {
     pub(super) fn push_alone(&self, item: T) -> Option<T> {
         let Some(_visit) = self.shape.push_bias.visit(&self.tail.mark) else { return Some(item) };
         let ticket = self.tail.word.load(Acquire); // O2; I6: without flags.
-        if !self.is_vacant_at(ticket) {
+        let slot = self.shape.slots.slot(ticket);
+        if !self.may_push(ticket, &slot) {
             return Some(item);
         }
         // As with a CAS the ticket goes before the item: nobody may pop what `tail` has not passed (I3).
         self.tail.word.store(ticket.wrapping_add(STRIDE), CLAIM_PUSH); // O2
         // SAFETY: nobody else moves `tail` during the visit, so the ticket is ours (I1, I6).
-        unsafe { self.shape.slots.fill(ticket, item) };
+        unsafe { slot.fill(item) };
         None // Nobody sleeps: the flag was down, and stays down until the visit ends.
     }
 
@@ -357,12 +360,13 @@ impl<T> Ring<T> {
     pub(super) fn pop_alone(&self) -> Option<T> {
         let _visit = self.shape.pop_bias.visit(&self.head.mark)?;
         let ticket = self.head.word.load(Acquire); // O2; I6: without flags.
-        if !self.is_full_at(ticket) {
+        let slot = self.shape.slots.slot(ticket);
+        if !slot.is_ready(&self.head.full, FULL) {
             return None;
         }
         self.head.word.store(ticket.wrapping_add(STRIDE), CLAIM_POP); // O2
         // SAFETY: nobody else moves `head` during the visit, so the ticket is ours (I1, I6).
-        Some(unsafe { self.shape.slots.take(ticket) })
+        Some(unsafe { slot.take() })
     }
 
     /// Grants the sole producer the bias on `tail`, unless a flag is up.
@@ -839,18 +843,12 @@ impl<T> Ring<T> {
         }
     }
 
-    /// True if one push can be let in at `ticket`, and that takes no closer look.
+    /// True if one push can be let in at `ticket`, whose slot it is, and that takes no closer look.
     #[inline(always)]
-    fn is_vacant_at(&self, ticket: usize) -> bool {
+    fn may_push(&self, ticket: usize, slot: &Slot<'_, T>) -> bool {
         // A `ticket` that is out of date can lie before `head_seen`: then the difference is huge.
         let length = ticket.wrapping_sub(self.tail.head_seen.load(Relaxed));
-        length < self.limit() * STRIDE && self.shape.slots.is_ready(&self.tail.vacant, ticket, VACANT) // I5
-    }
-
-    /// True if there is something to pop at `ticket`, and that takes no closer look.
-    #[inline(always)]
-    fn is_full_at(&self, ticket: usize) -> bool {
-        self.shape.slots.is_ready(&self.head.full, ticket, FULL)
+        length < self.limit() * STRIDE && slot.is_ready(&self.tail.vacant, VACANT) // I5
     }
 
     /// Room for a push at `ticket`: enough for `wanted` as far as known, or else as much as there is (I5).
@@ -893,7 +891,7 @@ impl<T> Drop for Ring<T> {
         let tail = self.tail.word.load(Relaxed) & TICKET;
         while ticket != tail {
             // SAFETY: between head and tail every slot holds an item, and `&mut self` makes all of them ours.
-            drop(unsafe { self.shape.slots.take(ticket) });
+            drop(unsafe { self.shape.slots.slot(ticket).take() });
             ticket = ticket.wrapping_add(STRIDE);
         }
     }

@@ -51,6 +51,16 @@ const _: () = assert!(usize::BITS == 64, "tickets would wrap");
 pub(super) struct Slots<T> {
     ends: Box<[AtomicUsize]>,
     values: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    /// One less than there are of both.
+    mask: usize,
+}
+
+/// The slot of a ticket, looked up once.
+pub(super) struct Slot<'s, T> {
+    ticket: usize,
+    lap: usize,
+    end: &'s AtomicUsize,
+    value: &'s UnsafeCell<MaybeUninit<T>>,
 }
 
 /// How far a role knows the slots to be ready.
@@ -87,21 +97,13 @@ impl<T> Slots<T> {
     pub(super) fn new(count: usize, start: usize) -> (Self, Frontier, Frontier) {
         let ends = (0..count).map(|_| AtomicUsize::new(start)).collect();
         let values = (0..count).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
-        let slots = Self { ends, values };
-        let vacant = Frontier::new(slots.next_lap(start));
+        let slots = Self { ends, values, mask: count - 1 };
+        let vacant = Frontier::new(start.wrapping_add(slots.lap()));
         (slots, vacant, Frontier::new(start))
     }
 
     pub(super) fn count(&self) -> usize {
         self.values.len()
-    }
-
-    /// True if one slot in `state` can be claimed at `ticket`, a position that was loaded Acquire, and that takes no longer
-    /// look. Most runs are of one.
-    #[inline(always)]
-    pub(super) fn is_ready(&self, frontier: &Frontier, ticket: usize, state: usize) -> bool {
-        distance(frontier.0.load(Acquire), ticket) > 0 // O2
-            || self.end(ticket).load(Acquire) == ticket.wrapping_add(STRIDE | state) // O1
     }
 
     /// The end of the slots in `state` from `ticket` on, up to `wanted`: `ticket` itself if there are none. Who claims them
@@ -136,7 +138,7 @@ impl<T> Slots<T> {
                 return until;
             }
             let length = distance(word & TICKET, until);
-            if word & FULL != state || length <= 0 || length > self.lap() {
+            if word & FULL != state || length <= 0 || length > self.lap() as isize {
                 return until; // I2
             }
             until = word & TICKET;
@@ -147,16 +149,7 @@ impl<T> Slots<T> {
     pub(super) fn was_claimed(&self, ticket: usize, state: usize) -> bool {
         let word = self.end(ticket).load(Acquire); // O1
         let length = distance(word & TICKET, ticket);
-        length > self.lap() || (state == VACANT && word & FULL != 0 && length > 0)
-    }
-
-    /// # Safety
-    /// The caller has claimed `ticket` as a producer, and nothing with it.
-    #[inline(always)]
-    pub(super) unsafe fn fill(&self, ticket: usize, item: T) {
-        // SAFETY: the slot is the caller's alone until its word is stored, and vacant.
-        self.value(ticket).with_mut(|value| unsafe { (*value).write(item) });
-        self.end(ticket).store(ticket.wrapping_add(STRIDE | FULL), PUBLISH); // O1: hands it to this ticket's consumer.
+        length > self.lap() as isize || (state == VACANT && word & FULL != 0 && length > 0)
     }
 
     /// # Safety
@@ -167,22 +160,11 @@ impl<T> Slots<T> {
         let (first, second) = self.run(ticket, count);
         for (passed, values) in [(0, first), (first.len(), second)] {
             for (index, value) in values.iter().enumerate() {
-                // SAFETY: as in `fill`; `from` has `count` items.
+                // SAFETY: as in `Slot::fill`; `from` has `count` items.
                 value.with_mut(|value| unsafe { (*value).write(from.add(passed + index).read()) });
             }
         }
         self.end(ticket).store(ticket.wrapping_add(count * STRIDE | FULL), PUBLISH); // O1
-    }
-
-    /// # Safety
-    /// The caller has claimed `ticket` as a consumer, and nothing with it.
-    #[inline(always)]
-    pub(super) unsafe fn take(&self, ticket: usize) -> T {
-        // SAFETY: the slot is the caller's alone until its word is stored, and full (O1); after that store nobody reads
-        // this value again.
-        let item = self.value(ticket).with(|value| unsafe { (*value).assume_init_read() });
-        self.end(ticket).store(self.next_lap(ticket).wrapping_add(STRIDE), VACATE); // O1: to the next lap's producer.
-        item
     }
 
     /// # Safety
@@ -193,11 +175,11 @@ impl<T> Slots<T> {
         let (first, second) = self.run(ticket, count);
         for (passed, values) in [(0, first), (first.len(), second)] {
             for (index, value) in values.iter().enumerate() {
-                // SAFETY: as in `take`; `to` has room for `count`.
+                // SAFETY: as in `Slot::take`; `to` has room for `count`.
                 value.with(|value| unsafe { to.add(passed + index).write((*value).assume_init_read()) });
             }
         }
-        self.end(ticket).store(self.next_lap(ticket).wrapping_add(count * STRIDE), VACATE); // O1
+        self.end(ticket).store(ticket.wrapping_add(self.lap() + count * STRIDE), VACATE); // O1
     }
 
     /// The values of `count` tickets from `ticket` on: up to the end of the allocation, and from its beginning.
@@ -210,29 +192,57 @@ impl<T> Slots<T> {
 
     #[inline(always)]
     fn end(&self, ticket: usize) -> &AtomicUsize {
-        // SAFETY: `index` is masked to less than the number of slots, of which there is at least one. The compiler does
-        // not know that there is one, and would check.
-        unsafe { self.ends.get_unchecked(self.index(ticket)) }
+        self.slot(ticket).end
     }
 
+    /// The slot of a ticket.
     #[inline(always)]
-    fn value(&self, ticket: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        // SAFETY: as in `end`; there are as many values as words.
-        unsafe { self.values.get_unchecked(self.index(ticket)) }
+    pub(super) fn slot(&self, ticket: usize) -> Slot<'_, T> {
+        let index = self.index(ticket);
+        // SAFETY: `index` is masked to less than the number of words and of values. The compiler does not know, and would
+        // check.
+        let (end, value) = unsafe { (self.ends.get_unchecked(index), self.values.get_unchecked(index)) };
+        Slot { ticket, lap: self.lap(), end, value }
     }
 
     #[inline(always)]
     fn index(&self, ticket: usize) -> usize {
-        (ticket / STRIDE) & (self.values.len() - 1)
+        (ticket / STRIDE) & self.mask
     }
 
+    /// From a ticket to that of its slot in the next lap.
     #[inline(always)]
-    fn lap(&self) -> isize {
-        (self.values.len() * STRIDE) as isize
+    fn lap(&self) -> usize {
+        (self.mask + 1) * STRIDE
+    }
+}
+
+impl<T> Slot<'_, T> {
+    /// True if the slot can be claimed in `state`, its ticket being a position that was loaded Acquire, and that takes no
+    /// longer look. Most runs are of one.
+    #[inline(always)]
+    pub(super) fn is_ready(&self, frontier: &Frontier, state: usize) -> bool {
+        self.end.load(Acquire) == self.ticket.wrapping_add(STRIDE | state) // O1
+            || distance(frontier.0.load(Acquire), self.ticket) > 0 // O2
     }
 
+    /// # Safety
+    /// The caller has claimed the ticket as a producer, and nothing with it.
     #[inline(always)]
-    fn next_lap(&self, ticket: usize) -> usize {
-        ticket.wrapping_add(self.values.len() * STRIDE)
+    pub(super) unsafe fn fill(&self, item: T) {
+        // SAFETY: the slot is the caller's alone until its word is stored, and vacant.
+        self.value.with_mut(|value| unsafe { (*value).write(item) });
+        self.end.store(self.ticket.wrapping_add(STRIDE | FULL), PUBLISH); // O1: hands it to this ticket's consumer.
+    }
+
+    /// # Safety
+    /// The caller has claimed the ticket as a consumer, and nothing with it.
+    #[inline(always)]
+    pub(super) unsafe fn take(&self) -> T {
+        // SAFETY: the slot is the caller's alone until its word is stored, and full (O1); after that store nobody reads
+        // this value again.
+        let item = self.value.with(|value| unsafe { (*value).assume_init_read() });
+        self.end.store(self.ticket.wrapping_add(self.lap + STRIDE), VACATE); // O1: to the next lap's producer.
+        item
     }
 }

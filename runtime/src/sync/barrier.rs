@@ -15,13 +15,17 @@
 //! Where the kernel has no such call, both halves are SeqCst fences. Which it is, is settled by [`prepare`], before the
 //! first light half, and for the whole process.
 
-pub use halves::{heavy, light, prefer_fences, prepare};
+pub use halves::{heavy, light, light_load, prefer_fences, prepare, settled};
+
+/// In a byte for [`light_load`]: the halves are fences.
+const FENCED: u8 = 1 << 7;
 
 #[cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
 mod halves {
+    use super::FENCED;
     use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, compiler_fence, fence};
 
     static SETTLED: OnceLock<()> = OnceLock::new();
     /// Written once, inside `SETTLED`; who calls a half has been through that, so Relaxed reads what was written.
@@ -56,6 +60,25 @@ mod halves {
         }
     }
 
+    /// What the bytes that [`light_load`] reads must have in them, beside what they are for. Call [`prepare`] before.
+    pub fn settled() -> u8 {
+        if ASYMMETRIC.load(Ordering::Relaxed) { 0 } else { FENCED }
+    }
+
+    /// [`light`], and the load for which it was: of a byte that says itself what the halves are, which saves looking it up.
+    #[inline(always)]
+    pub fn light_load(byte: &AtomicU8) -> u8 {
+        compiler_fence(Ordering::SeqCst);
+        let found = byte.load(Ordering::Relaxed);
+        if found & FENCED == 0 { found } else { fenced_load(byte) }
+    }
+
+    #[cold]
+    fn fenced_load(byte: &AtomicU8) -> u8 {
+        fence(Ordering::SeqCst);
+        byte.load(Ordering::Relaxed)
+    }
+
     /// The half of the few: about a microsecond, and an interrupt to each core on which the process runs.
     ///
     /// # Panics
@@ -74,7 +97,8 @@ mod halves {
 
 #[cfg(not(all(target_os = "linux", not(any(rt_loom, rt_shuttle)))))]
 mod halves {
-    use crate::sync::atomic::{Ordering, fence};
+    use super::FENCED;
+    use crate::sync::atomic::{AtomicU8, Ordering, fence};
 
     #[cfg(rt_loom)]
     loom::lazy_static! {
@@ -102,6 +126,18 @@ mod halves {
     pub fn light() {
         step();
         fence(Ordering::SeqCst);
+    }
+
+    /// What the bytes that [`light_load`] reads must have in them, beside what they are for.
+    pub fn settled() -> u8 {
+        FENCED
+    }
+
+    /// [`light`], and the load for which it was.
+    #[inline(always)]
+    pub fn light_load(byte: &AtomicU8) -> u8 {
+        light();
+        byte.load(Ordering::Relaxed)
     }
 
     /// The half of the few.
