@@ -1,9 +1,8 @@
 //! The structures behind a queue, and the one place that chooses between them.
 
-use super::cas_failures::Lost;
+use super::cas_failures::SharedLost;
 use super::grace::Guard;
 use super::{CapacityError, Kind, PushError, Ring, Segmented};
-use crate::sync::Arc;
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use std::collections::VecDeque;
 
@@ -23,7 +22,7 @@ pub(super) enum Backend<T> {
 
 impl<T> Backend<T> {
     /// `lost` is asked for by those that count the compare-exchanges they lose.
-    pub(super) fn new(kind: Kind, capacity: usize, lost: impl FnOnce() -> Arc<Lost>) -> Result<Self, CapacityError> {
+    pub(super) fn new(kind: Kind, capacity: usize, lost: impl FnOnce() -> SharedLost) -> Result<Self, CapacityError> {
         Ok(match kind {
             Kind::Ring => Backend::Ring(Ring::with_lost(capacity, capacity, 0, lost())?),
             Kind::Segmented => Backend::Segmented(Segmented::with_lost(lost())),
@@ -75,16 +74,8 @@ impl<T> Backend<T> {
     }
 
     /// Pops, under the caller's pin.
-    #[inline(always)]
+    #[inline]
     pub(super) fn try_pop(&self, guard: &Guard<'_>) -> Option<T> {
-        match self {
-            Backend::Ring(ring) => ring.try_pop().ok(), // The default by a compare, the rest by a table.
-            _ => self.try_pop_any(guard),
-        }
-    }
-
-    #[inline(never)]
-    fn try_pop_any(&self, guard: &Guard<'_>) -> Option<T> {
         match self {
             Backend::Ring(ring) => ring.try_pop().ok(),
             Backend::Segmented(queue) => queue.pop_pinned(guard),

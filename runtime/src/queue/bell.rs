@@ -39,8 +39,13 @@ impl Bell {
         Self { announced: AtomicU8::new(barrier::settled()), waits: Waits::new() }
     }
 
-    /// After a change: true when somebody sleeps who may have to be told.
+    /// After a change: false when nobody sleeps, true when that takes a closer look. The little that is inlined.
     #[inline(always)]
+    pub(super) fn may_be_awaited(&self) -> bool {
+        !barrier::light_load_is_zero(&self.announced) // O1
+    }
+
+    /// After a change: true when somebody sleeps who may have to be told.
     pub(super) fn is_awaited(&self) -> bool {
         barrier::light_load(&self.announced) & AWAITED != 0 // O1
     }
@@ -48,7 +53,9 @@ impl Bell {
     /// Wakes one sleeper, if there is one: for changes that one can make use of.
     #[cold]
     pub(super) fn ring_one(&self) {
-        self.waits.parking.wake_one(&Announced(&self.announced));
+        if self.is_awaited() {
+            self.waits.parking.wake_one(&Announced(&self.announced));
+        }
     }
 
     /// Wakes every sleeper.

@@ -57,12 +57,12 @@ use std::time::Duration;
 use super::allowance::Allowance;
 use super::backend::Backend;
 use super::bell::Bell;
-use super::cas_failures::Lost;
+use super::cas_failures::{Lost, SharedLost};
 use super::grace::{self, Guard};
 use super::{CAPACITY_MAX, CapacityError, CasFailures, Closed, Kind, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
-use crate::sync::{Arc, Backoff, CachePadded, MODELLED, Mutex, MutexGuard, OnceLock, Step};
+use crate::sync::{Backoff, CachePadded, MODELLED, Mutex, MutexGuard, OnceLock, Step};
 
 /// Eras that may wait to be drained at once, the newest not counted.
 pub const ERAS_MAX: usize = 8;
@@ -90,7 +90,7 @@ pub struct Queue<T> {
     allowance: Allowance,
     turning: Mutex<()>,
     /// Of all structures that count them, once there was one.
-    lost: OnceLock<Arc<Lost>>,
+    lost: OnceLock<SharedLost>,
 }
 
 /// What every operation reads and hardly anybody writes.
@@ -209,20 +209,36 @@ impl<T> Queue<T> {
     /// The queue is full or closed; the item comes back.
     #[inline]
     pub fn try_push(&self, item: T) -> Result<(), PushError<T>> {
-        self.push_pinned(item)?;
-        self.tell_consumers();
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn push_pinned(&self, item: T) -> Result<(), PushError<T>> {
         let guard = grace::pin(); // I1
         let era = self.newest(&guard);
+        // The default kind inline, as far as it takes no closer look; the rest has more to do.
+        let item = match &era.backend {
+            Backend::Ring(ring) if !era.behind.load(Relaxed) => {
+                Step::QueueChosen.reached();
+                match ring.push_at_once(item) {
+                    None => {
+                        drop(guard);
+                        self.tell_consumers();
+                        return Ok(());
+                    }
+                    Some(item) => item,
+                }
+            }
+            _ => item,
+        };
+        self.push_pinned(item, guard)
+    }
+
+    #[inline(never)]
+    fn push_pinned(&self, item: T, guard: Guard<'_>) -> Result<(), PushError<T>> {
+        let era = self.newest(&guard);
         Step::QueueChosen.reached();
-        match self.push_to(era, item) {
+        let pushed = match self.push_to(era, item) {
             Ok(()) => Ok(()),
             Err(refused) => self.push_further(era, refused, &guard),
-        }
+        };
+        drop(guard);
+        pushed.inspect(|()| self.tell_consumers())
     }
 
     /// Goes on where `era` has refused an item.
@@ -243,17 +259,8 @@ impl<T> Queue<T> {
         Err(refused)
     }
 
-    /// The default kind by a compare and inline; the rest have more to do.
     #[inline(always)]
     fn push_to(&self, era: &Era<T>, item: T) -> Result<(), PushError<T>> {
-        match &era.backend {
-            Backend::Ring(ring) if !era.behind.load(Relaxed) => ring.try_push(item),
-            _ => self.push_counted(era, item),
-        }
-    }
-
-    #[inline(never)]
-    fn push_counted(&self, era: &Era<T>, item: T) -> Result<(), PushError<T>> {
         match self.admits(era, 1) {
             0 => Err(PushError::Full(item)),
             _ => era.backend.try_push(item, self.capacity()),
@@ -267,14 +274,35 @@ impl<T> Queue<T> {
     /// The queue is empty, or closed and drained.
     #[inline]
     pub fn try_pop(&self) -> Result<T, PopError> {
-        self.pop_with(Backend::try_pop)
+        let guard = grace::pin(); // I1
+        if let Backend::Ring(ring) = &self.oldest(&guard).backend
+            && let Some(item) = ring.pop_at_once()
+        {
+            drop(guard);
+            self.tell_producers();
+            return Ok(item);
+        }
+        self.pop_pinned(guard)
     }
 
-    #[inline(always)]
-    fn pop_with<R>(&self, mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>) -> Result<R, PopError> {
+    #[inline(never)]
+    fn pop_pinned(&self, guard: Guard<'_>) -> Result<T, PopError> {
+        if let Some(item) = self.oldest(&guard).backend.try_pop(&guard) {
+            drop(guard);
+            self.tell_producers();
+            return Ok(item);
+        }
+        self.pop_with(guard, Backend::try_pop)
+    }
+
+    #[cold]
+    fn pop_with<'q, R>(
+        &'q self,
+        mut guard: Guard<'q>,
+        mut pop: impl FnMut(&Backend<T>, &Guard<'_>) -> Option<R>,
+    ) -> Result<R, PopError> {
         let mut backoff = Backoff::new();
         loop {
-            let guard = grace::pin(); // I1
             let era = self.oldest(&guard);
             let found = match pop(&era.backend, &guard) {
                 Some(popped) => Some(Ok(popped)),
@@ -289,6 +317,7 @@ impl<T> Queue<T> {
                 Some(nothing) => return nothing,
                 None => backoff.snooze(), // Not pinned, so that the turn can go on.
             }
+            guard = grace::pin(); // I1
         }
     }
 
@@ -351,7 +380,9 @@ impl<T> Queue<T> {
         if max == 0 {
             return Ok(0);
         }
-        self.pop_with(|backend, guard| Some(backend.pop_bulk(out, max, guard)).filter(|&popped| popped > 0))
+        self.pop_with(grace::pin(), |backend, guard| {
+            Some(backend.pop_bulk(out, max, guard)).filter(|&popped| popped > 0)
+        })
     }
 
     /// Pushes, waiting for room as long as it takes: spins, then parks.
@@ -751,7 +782,7 @@ impl<T> Queue<T> {
     /// After a push. A run wakes one as well: it wakes the next if it leaves something.
     #[inline(always)]
     fn tell_consumers(&self) {
-        if self.item_bell.is_awaited() {
+        if self.item_bell.may_be_awaited() {
             self.item_bell.ring_one();
         }
     }
@@ -759,7 +790,7 @@ impl<T> Queue<T> {
     /// After a pop.
     #[inline(always)]
     fn tell_producers(&self) {
-        if self.room_bell.is_awaited() {
+        if self.room_bell.may_be_awaited() {
             self.tell_of_room();
         }
     }
@@ -768,6 +799,9 @@ impl<T> Queue<T> {
     /// room sees so: of two pops in different places one has its fence first, and the other sees what it took.
     #[cold]
     fn tell_of_room(&self) {
+        if !self.room_bell.is_awaited() {
+            return;
+        }
         fence(SeqCst);
         if !self.is_full() {
             self.room_bell.ring_one();
@@ -789,8 +823,8 @@ impl<T> Queue<T> {
     }
 }
 
-fn shared(lost: &OnceLock<Arc<Lost>>) -> Arc<Lost> {
-    lost.get_or_init(|| Arc::new(Lost::new())).clone()
+fn shared(lost: &OnceLock<SharedLost>) -> SharedLost {
+    lost.get_or_init(Lost::new).clone()
 }
 
 fn check_capacity(capacity: usize) -> Result<(), CapacityError> {

@@ -13,6 +13,7 @@ mod allowance;
 mod backend;
 mod bell;
 mod bias;
+mod bulk;
 mod cas_failures;
 mod ends;
 mod error;

@@ -45,13 +45,14 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bias::{Bias, Mark};
-use super::cas_failures::Lost;
+use super::bulk::{put_back, take_front};
+use super::cas_failures::{Lost, SharedLost};
 use super::slots::{FULL, Frontier, STRIDE, Slot, Slots, TICKET, VACANT, distance};
 use super::wait::{Wait, Waits, wait_async};
 use super::{CapacityError, CasFailures, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Arc, Backoff, CachePadded, Flag};
+use crate::sync::{Backoff, CachePadded, Flag};
 
 /// The most slots that a ring can have: 16 Mi.
 pub const CAPACITY_MAX: usize = 1 << 24;
@@ -123,7 +124,7 @@ struct Shape<T> {
     closing: AtomicBool,
     push_bias: Bias,
     pop_bias: Bias,
-    lost: Arc<Lost>,
+    lost: SharedLost,
 }
 
 // SAFETY: items are handed from thread to thread through O1, each to one owner at a time (I1); no `&T` is ever shared.
@@ -170,7 +171,7 @@ impl<T> Ring<T> {
     /// where positions wrap.
     #[doc(hidden)]
     pub fn with_start(limit: usize, allocation: usize, start: usize) -> Result<Self, CapacityError> {
-        Self::with_lost(limit, allocation, start, Arc::new(Lost::new()))
+        Self::with_lost(limit, allocation, start, Lost::new())
     }
 
     /// As [`with_start`](Self::with_start), counting lost compare-exchanges where others do.
@@ -178,7 +179,7 @@ impl<T> Ring<T> {
         limit: usize,
         allocation: usize,
         start: usize,
-        lost: Arc<Lost>,
+        lost: SharedLost,
     ) -> Result<Self, CapacityError> {
         if allocation == 0 || allocation > CAPACITY_MAX {
             return Err(CapacityError { requested: allocation, max: CAPACITY_MAX });
@@ -226,7 +227,7 @@ impl<T> Ring<T> {
     /// Pushes if that takes no closer look, and gives the item back if it does. No more than that is inlined, and its
     /// callers make a `Result` of it only where they have to.
     #[inline(always)]
-    fn push_at_once(&self, item: T) -> Option<T> {
+    pub(super) fn push_at_once(&self, item: T) -> Option<T> {
         let tail = self.tail.word.load(Acquire); // O2
         let slot = self.shape.slots.slot(tail & TICKET);
         if tail & CLOSED != 0 || !self.may_push(tail & TICKET, &slot) || self.claim_push(tail, STRIDE).is_err() {
@@ -300,7 +301,7 @@ impl<T> Ring<T> {
 
     /// Pops if that takes no closer look: see [`push_at_once`](Self::push_at_once).
     #[inline(always)]
-    fn pop_at_once(&self) -> Option<T> {
+    pub(super) fn pop_at_once(&self) -> Option<T> {
         let head = self.head.word.load(Acquire); // O2
         let slot = self.shape.slots.slot(head & TICKET);
         if !slot.is_ready(&self.head.full, FULL) || self.claim_pop(head, STRIDE).is_err() {
@@ -412,16 +413,9 @@ impl<T> Ring<T> {
             match self.claim_push(tail, run) {
                 Ok(_) => {
                     let pushed = run / STRIDE;
-                    let rest = items.len() - pushed;
-                    // SAFETY: the CAS made the whole run ours (I1, I2). The vector gives up all items, those in front are
-                    // moved to the ring, and it takes back those behind, moved to its front. Nothing in between panics.
-                    unsafe {
-                        items.set_len(0);
-                        let begin = items.as_mut_ptr();
-                        self.shape.slots.fill_run(ticket, begin, pushed);
-                        begin.copy_from(begin.add(pushed), rest);
-                        items.set_len(rest);
-                    }
+                    // SAFETY: the CAS made the whole run ours (I1, I2), there are so many items, and filling slots does
+                    // not unwind.
+                    unsafe { take_front(items, pushed, |from| self.shape.slots.fill_run(ticket, from, pushed)) };
                     self.published(tail);
                     return pushed;
                 }
@@ -450,12 +444,8 @@ impl<T> Ring<T> {
             out.reserve(popped); // Before the claim: what may panic must not hold slots.
             match self.claim_pop(head, run) {
                 Ok(_) => {
-                    // SAFETY: the CAS made the whole run ours (I1, I2); it goes behind the vector's items, where there is
-                    // room for it.
-                    unsafe {
-                        self.shape.slots.take_run(ticket, out.as_mut_ptr().add(out.len()), popped);
-                        out.set_len(out.len() + popped);
-                    }
+                    // SAFETY: the CAS made the whole run ours (I1, I2), and room for it was reserved.
+                    unsafe { put_back(out, popped, |to| self.shape.slots.take_run(ticket, to, popped)) };
                     self.vacated(head, head.wrapping_add(run));
                     return popped;
                 }

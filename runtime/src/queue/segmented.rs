@@ -38,7 +38,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use super::CasFailures;
-use super::cas_failures::Lost;
+use super::bulk::{put_back, take_front};
+use super::cas_failures::{Lost, SharedLost};
 use super::grace::{self, Guard};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize};
@@ -76,7 +77,7 @@ pub struct Segmented<T> {
     /// On a line of its own: every push without a handle writes it, and every pop reads what is beside it.
     shared: CachePadded<Mutex<()>>,
     free: Mutex<Vec<usize>>,
-    lost: Arc<Lost>,
+    lost: SharedLost,
 }
 
 struct Lane<T> {
@@ -91,6 +92,16 @@ struct Tail<T> {
     filled: usize,
     /// What was popped from the lane when a push last had to look: keeps pushes off the consumers' line.
     popped_seen: usize,
+}
+
+impl<T> Tail<T> {
+    /// Publishes so many items more of the newest segment.
+    #[inline(always)]
+    fn publish(&mut self, newest: &Segment<T>, items: usize) {
+        self.filled += items;
+        let publish = if cfg!(rt_mutant = "segmented_items_unpublished") { Relaxed } else { Release };
+        newest.published.store(self.filled, publish); // O1
+    }
 }
 
 struct Segment<T> {
@@ -202,30 +213,63 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Pushes a run.
+    /// Pushes an item.
     ///
     /// # Safety
     /// The caller is the lane's producer (I1).
     #[inline(always)]
-    unsafe fn push(&self, mut items: impl ExactSizeIterator<Item = T>) {
+    unsafe fn push(&self, item: T) {
         self.tail.with_mut(|tail| {
             // SAFETY: the lane's producer is the only one who touches its tail.
             let tail = unsafe { &mut *tail };
-            while items.len() > 0 {
-                // SAFETY: the newest segment of a lane is not retired (I3).
-                let segment = match unsafe { tail.segment.as_ref() } {
-                    Some(segment) if tail.filled < segment.slots.len() => segment,
-                    full => self.grow(tail, full.map_or(0, |full| full.base.wrapping_add(full.slots.len()))),
-                };
-                for (slot, item) in segment.slots[tail.filled..].iter().zip(items.by_ref()) {
-                    // SAFETY: at or above `published`, and so the producer's alone (I2).
-                    slot.with_mut(|value| unsafe { (*value).write(item) });
-                    tail.filled += 1;
+            let (segment, vacant) = self.vacant(tail);
+            // SAFETY: at or above `published`, and so the producer's alone (I2).
+            vacant[0].with_mut(|value| unsafe { (*value).write(item) });
+            tail.publish(segment, 1);
+        });
+    }
+
+    /// Pushes a run.
+    ///
+    /// # Safety
+    /// The caller is the lane's producer (I1), and `from` points to `count` items, which are the lane's from now on.
+    unsafe fn push_run(&self, from: *const T, count: usize) {
+        self.tail.with_mut(|tail| {
+            // SAFETY: as in `push`.
+            let tail = unsafe { &mut *tail };
+            let mut pushed = 0;
+            while pushed < count {
+                let (segment, vacant) = self.vacant(tail);
+                let run = vacant.len().min(count - pushed);
+                for (index, slot) in vacant[..run].iter().enumerate() {
+                    // SAFETY: as in `push`; there are `count` items.
+                    slot.with_mut(|value| unsafe { (*value).write(from.add(pushed + index).read()) });
                 }
-                let publish = if cfg!(rt_mutant = "segmented_items_unpublished") { Relaxed } else { Release };
-                segment.published.store(tail.filled, publish); // O1
+                tail.publish(segment, run);
+                pushed += run;
             }
         });
+    }
+
+    /// The segment that takes what is pushed next, and its vacant slots, of which there are some.
+    #[inline(always)]
+    fn vacant<'a>(&self, tail: &mut Tail<T>) -> (&'a Segment<T>, &'a [UnsafeCell<MaybeUninit<T>>]) {
+        // SAFETY: the newest segment of a lane is not retired (I3).
+        let segment = match unsafe { tail.segment.as_ref() } {
+            Some(segment) if tail.filled < segment.slots.len() => segment,
+            full => self.grow(tail, full.map_or(0, |full| full.base.wrapping_add(full.slots.len()))),
+        };
+        (segment, &segment.slots[tail.filled..])
+    }
+
+    /// Pushes `count` items from the front of a vector that has so many.
+    ///
+    /// # Safety
+    /// The caller is the lane's producer (I1).
+    #[inline(always)]
+    unsafe fn push_front(&self, items: &mut Vec<T>, count: usize) {
+        // SAFETY: by the caller; pushing does not unwind: who is out of memory is out of luck.
+        unsafe { take_front(items, count, |from| self.push_run(from, count)) };
     }
 
     /// How many of `wanted` items there is room for under `limit`.
@@ -328,11 +372,11 @@ impl<T> Default for Segmented<T> {
 impl<T> Segmented<T> {
     /// An empty queue. Allocates its first segment when it is first pushed to.
     pub fn new() -> Self {
-        Self::with_lost(Arc::new(Lost::new()))
+        Self::with_lost(Lost::new())
     }
 
     /// As [`new`](Self::new), counting lost compare-exchanges where others do.
-    pub(super) fn with_lost(lost: Arc<Lost>) -> Self {
+    pub(super) fn with_lost(lost: SharedLost) -> Self {
         let lanes = if MODELLED { 3 } else { PRODUCERS_MAX + 1 };
         Self {
             lanes: (0..lanes).map(|_| Lane::new()).collect(),
@@ -367,18 +411,16 @@ impl<T> Segmented<T> {
 
     /// Pushes without a handle.
     pub fn push(&self, item: T) {
-        self.push_run(std::iter::once(item));
+        let _shared = self.shared.lock();
+        // SAFETY: whoever holds the lock is lane 0's producer (I1).
+        unsafe { self.lanes[SHARED].push(item) };
     }
 
     /// Pushes all of `items`, in order and next to each other, without a handle.
     pub fn push_bulk(&self, items: &mut Vec<T>) {
-        self.push_run(items.drain(..));
-    }
-
-    fn push_run(&self, items: impl ExactSizeIterator<Item = T>) {
         let _shared = self.shared.lock();
         // SAFETY: whoever holds the lock is lane 0's producer (I1).
-        unsafe { self.lanes[SHARED].push(items) };
+        unsafe { self.lanes[SHARED].push_front(items, items.len()) };
     }
 
     /// Pushes without a handle, if fewer than `limit` items are in the lane of those who have none. The item comes back if
@@ -391,7 +433,7 @@ impl<T> Segmented<T> {
             if self.lanes[SHARED].room(limit, 1) == 0 {
                 return Err(item);
             }
-            self.lanes[SHARED].push(std::iter::once(item));
+            self.lanes[SHARED].push(item);
         }
         Ok(())
     }
@@ -402,7 +444,7 @@ impl<T> Segmented<T> {
         // SAFETY: whoever holds the lock is lane 0's producer (I1).
         unsafe {
             let run = self.lanes[SHARED].room(limit, max.min(items.len()));
-            self.lanes[SHARED].push(items.drain(..run));
+            self.lanes[SHARED].push_front(items, run);
             run
         }
     }
@@ -450,8 +492,15 @@ impl<T> Segmented<T> {
         while popped < max {
             let mut prepare = |items| room.borrow_mut().reserve(items);
             let run = self.pop_with(cursor, &grace::pin(), max - popped, &mut prepare, |slots| {
-                // SAFETY: claimed by this call.
-                room.borrow_mut().extend(slots.iter().map(|slot| unsafe { Segment::take(slot) }));
+                let mut out = room.borrow_mut();
+                // SAFETY: claimed by this call, which has reserved room for so many before.
+                unsafe {
+                    put_back(&mut out, slots.len(), |to| {
+                        for (index, slot) in slots.iter().enumerate() {
+                            to.add(index).write(Segment::take(slot));
+                        }
+                    });
+                }
                 slots.len()
             });
             match run {
@@ -520,22 +569,20 @@ impl<T> Producer<T> {
     /// Pushes. About as much as a store, but for one push in some hundreds that takes a new segment.
     #[inline]
     pub fn push(&mut self, item: T) {
-        self.push_run(std::iter::once(item));
+        if self.lane == SHARED {
+            return self.queue.push(item);
+        }
+        // SAFETY: the handle took the lane off the free list and has not given it back (I1); `&mut` makes it one push.
+        unsafe { self.queue.lanes[self.lane].push(item) };
     }
 
     /// Pushes all of `items`, in order.
-    #[inline]
     pub fn push_bulk(&mut self, items: &mut Vec<T>) {
-        self.push_run(items.drain(..));
-    }
-
-    #[inline(always)]
-    fn push_run(&mut self, items: impl ExactSizeIterator<Item = T>) {
         if self.lane == SHARED {
-            return self.queue.push_run(items);
+            return self.queue.push_bulk(items);
         }
-        // SAFETY: the handle took the lane off the free list and has not given it back (I1); `&mut` makes it one push.
-        unsafe { self.queue.lanes[self.lane].push(items) };
+        // SAFETY: as in `push`.
+        unsafe { self.queue.lanes[self.lane].push_front(items, items.len()) };
     }
 }
 

@@ -25,6 +25,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use super::bell::Bell;
+use super::bulk::{put_back, take_front};
 use super::{CAPACITY_MAX, CapacityError, Closed, PopError, PushError};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -183,7 +184,7 @@ impl PushEnd {
     fn publish<T>(&mut self, shared: &Shared<T>, count: usize) {
         self.tail = self.tail.wrapping_add(count);
         shared.tail.store(self.tail, PUBLISH); // O1
-        if shared.items.is_awaited() {
+        if shared.items.may_be_awaited() {
             shared.items.ring_one(); // O4
         }
     }
@@ -219,16 +220,9 @@ impl PushEnd {
     fn push_bulk<T>(&mut self, shared: &Shared<T>, items: &mut Vec<T>) -> usize {
         let count = self.claim(shared, items.len());
         if count > 0 {
-            let rest = items.len() - count;
-            // SAFETY: the vector gives up all items, those in front are moved to the ring, which has room for so many,
-            // and it takes back those behind, moved to its front. Nothing in here panics.
-            unsafe {
-                items.set_len(0);
-                let begin = items.as_mut_ptr();
-                self.fill(shared, begin, count);
-                begin.copy_from(begin.add(count), rest);
-                items.set_len(rest);
-            }
+            // SAFETY: there are so many items and so much room, and filling slots does not unwind.
+            unsafe { take_front(items, count, |from| self.fill(shared, from, count)) };
+            self.publish(shared, count);
         }
         count
     }
@@ -239,9 +233,10 @@ impl PushEnd {
     }
 
     /// # Safety
-    /// There is [`room`](Self::room) for `count`, and `from` points to so many items, which are the ring's from now on.
+    /// There is [`room`](Self::room) for `count`, and `from` points to so many items, which are the ring's once they are
+    /// published.
     #[inline(always)]
-    unsafe fn fill<T>(&mut self, shared: &Shared<T>, from: *const T, count: usize) {
+    unsafe fn fill<T>(&self, shared: &Shared<T>, from: *const T, count: usize) {
         let (first, second) = shared.run(self.tail, count);
         for (passed, slots) in [(0, first), (first.len(), second)] {
             for (index, slot) in slots.iter().enumerate() {
@@ -249,7 +244,6 @@ impl PushEnd {
                 slot.with_mut(|value| unsafe { (*value).write(from.add(passed + index).read()) });
             }
         }
-        self.publish(shared, count);
     }
 }
 
@@ -274,7 +268,7 @@ impl PopEnd {
     fn vacate<T>(&mut self, shared: &Shared<T>, count: usize) {
         self.head = self.head.wrapping_add(count);
         shared.head.store(self.head, VACATE); // O2
-        if shared.room.is_awaited() {
+        if shared.room.may_be_awaited() {
             shared.room.ring_one(); // O4
         }
     }
@@ -316,11 +310,8 @@ impl PopEnd {
         let count = self.ready(shared, max).min(max);
         if count > 0 {
             out.reserve(count); // Before anything is read out: it may panic.
-            // SAFETY: so many are ready; they are written behind the vector's items, where there is room for them.
-            unsafe {
-                self.drain(shared, out.as_mut_ptr().add(out.len()), count);
-                out.set_len(out.len() + count);
-            }
+            // SAFETY: so many are ready, and there is room for them.
+            unsafe { put_back(out, count, |to| self.drain(shared, to, count)) };
         }
         count
     }
@@ -383,6 +374,7 @@ impl<T> Producer<T> {
         if count > 0 {
             // SAFETY: `claim` found room for so many, the slice has so many, and they may be copied.
             unsafe { self.end.fill(&self.shared, items.as_ptr(), count) };
+            self.end.publish(&self.shared, count);
         }
         count
     }

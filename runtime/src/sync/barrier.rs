@@ -15,7 +15,7 @@
 //! Where the kernel has no such call, both halves are SeqCst fences. Which it is, is settled by [`prepare`], before the
 //! first light half, and for the whole process.
 
-pub use halves::{heavy, light, light_load, prefer_fences, prepare, settled};
+pub use halves::{heavy, light, light_load, light_load_is_zero, prefer_fences, prepare, settled};
 
 /// In a byte for [`light_load`]: the halves are fences.
 const FENCED: u8 = 1 << 7;
@@ -71,6 +71,13 @@ mod halves {
         compiler_fence(Ordering::SeqCst);
         let found = byte.load(Ordering::Relaxed);
         if found & FENCED == 0 { found } else { fenced_load(byte) }
+    }
+
+    /// [`light_load`] for who has more to do when the byte is not 0, and asks for it then: so it is where halves are fences.
+    #[inline(always)]
+    pub fn light_load_is_zero(byte: &AtomicU8) -> bool {
+        compiler_fence(Ordering::SeqCst);
+        byte.load(Ordering::Relaxed) == 0
     }
 
     #[cold]
@@ -138,6 +145,12 @@ mod halves {
     pub fn light_load(byte: &AtomicU8) -> u8 {
         light();
         byte.load(Ordering::Relaxed)
+    }
+
+    /// [`light_load`] for who asks for it when the byte is not 0, as no byte is here.
+    #[inline(always)]
+    pub fn light_load_is_zero(_byte: &AtomicU8) -> bool {
+        false
     }
 
     /// The half of the few.
