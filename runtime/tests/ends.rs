@@ -1,4 +1,6 @@
 //! The ring's handles: who closes it, what is dropped when, and every item once while handles come and go.
+//!
+//! `ends_fences` runs the same file again with real fences on both sides of the barrier.
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 mod executor;
@@ -12,8 +14,13 @@ use std::time::Duration;
 use executor::block_on;
 use ledger::{Item, Ledger, Order};
 use rheostat_runtime::queue::{Closed, Consumer, PopError, Producer, PushError, Ring};
+use rheostat_runtime::sync::barrier;
 
+/// In a process that has settled on the barrier under test before the first.
 fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    if env!("CARGO_CRATE_NAME") == "ends_fences" {
+        assert!(barrier::prefer_fences(), "settled otherwise");
+    }
     Ring::with_start(capacity, capacity, usize::MAX - 1000).unwrap().split()
 }
 

@@ -233,7 +233,7 @@ fn lost_exchanges_are_counted() {
     for item in 0..64 {
         ring.try_push(item).unwrap();
     }
-    (0..64).for_each(|_| drop(ring.try_pop().unwrap()));
+    (0..64).for_each(|item| assert_eq!(ring.try_pop(), Ok(item)));
     assert_eq!(ring.cas_failures(), CasFailures::default());
     thread::scope(|scope| {
         for _ in 0..4 {

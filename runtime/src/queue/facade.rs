@@ -1,6 +1,7 @@
 //! A queue whose kind and capacity turn while it runs: a chain of eras, each a structure of its own.
 //!
-//! Price: two loads, a pin and a look at two flags an operation, 3 to 5 ns; while a hand-over drains, both structures.
+//! Price: two loads, a pin and a look at two flags an operation, 1 to 2 ns beside the default kind and 3 to 4 beside others;
+//! while a hand-over drains, both structures.
 //!
 //! ```text
 //! oldest --> era --next--> era --next--> era <-- newest

@@ -47,10 +47,12 @@ const RAISE: Ordering = if cfg!(rt_mutant = "ring_frontier_unordered") { Relaxed
 /// A word may be left where it is for many laps, and must not come to look new (I2).
 const _: () = assert!(usize::BITS == 64, "tickets would wrap");
 
+type Value<T> = UnsafeCell<MaybeUninit<T>>;
+
 /// Values, and the words of their runs.
 pub(super) struct Slots<T> {
     ends: Box<[AtomicUsize]>,
-    values: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    values: Box<[Value<T>]>,
     /// One less than there are of both.
     mask: usize,
 }
@@ -60,7 +62,7 @@ pub(super) struct Slot<'s, T> {
     ticket: usize,
     lap: usize,
     end: &'s AtomicUsize,
-    value: &'s UnsafeCell<MaybeUninit<T>>,
+    value: &'s Value<T>,
 }
 
 /// How far a role knows the slots to be ready.
@@ -164,7 +166,7 @@ impl<T> Slots<T> {
                 value.with_mut(|value| unsafe { (*value).write(from.add(passed + index).read()) });
             }
         }
-        self.end(ticket).store(ticket.wrapping_add(count * STRIDE | FULL), PUBLISH); // O1
+        self.end(ticket).store(ticket.wrapping_add((count * STRIDE) | FULL), PUBLISH); // O1
     }
 
     /// # Safety
@@ -184,7 +186,7 @@ impl<T> Slots<T> {
 
     /// The values of `count` tickets from `ticket` on: up to the end of the allocation, and from its beginning.
     #[inline(always)]
-    fn run(&self, ticket: usize, count: usize) -> (&[UnsafeCell<MaybeUninit<T>>], &[UnsafeCell<MaybeUninit<T>>]) {
+    fn run(&self, ticket: usize, count: usize) -> (&[Value<T>], &[Value<T>]) {
         let begin = self.index(ticket);
         let first = count.min(self.values.len() - begin);
         (&self.values[begin..begin + first], &self.values[..count - first])
