@@ -1,13 +1,12 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- alloc|counters|queue [CASE]|maps [CASE]|reclaim|words [PATH]|all`. Figures of a shared machine move; what counts
-//! are the ratios, with their spread. Every table prints what proves that the work was equal.
+//! `cargo run --release -p rheostat-bench -- alloc|counters|reclaim|words [PATH]|all`. Figures of a shared machine move;
+//! what counts are the ratios, with their spread. Every table prints what proves that the work was equal. Queues and maps
+//! are measured in `runtime/peers`.
 
 mod alloc;
 mod counters;
-mod maps;
 mod measure;
-mod queue;
 mod reclaim;
 mod words;
 
@@ -17,14 +16,11 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const USAGE: &str =
-    "usage: rheostat-bench alloc | counters | queue [CASE] | maps [CASE] | reclaim | words [PATH..] | all
+const USAGE: &str = "usage: rheostat-bench alloc | counters | reclaim | words [PATH..] | all
 
   alloc         what it costs to know who allocates, per allocation and free
   counters      what an increment and a histogram record cost, by threads
-  queue CASE    the ring beside crossbeam's queues; CASE picks one, such as 'pair' or '1P1C bulk 64'
   reclaim       what a pin costs, beside crossbeam-epoch's and seize's
-  maps CASE     flat beside std's, dashmap's and scc's maps; CASE is read, 95/5, mixed or insert
   words PATH    word count of the files below PATH: hosted pipeline, rayon by hand, one plain thread;
                 without PATH, 128 MB made from the repository's own text
   all           each of them";
@@ -37,16 +33,12 @@ fn main() -> ExitCode {
     match case.as_str() {
         "alloc" => unpinned(alloc::run),
         "counters" => unpinned(counters::run),
-        "queue" => unpinned(|| queue::run(rest.first().map(String::as_str))),
         "reclaim" => unpinned(reclaim::run),
-        "maps" => unpinned(|| maps::run(rest.first().map(String::as_str))),
         "words" => unpinned(|| words::run(&rest)),
         "all" => {
             unpinned(alloc::run);
             unpinned(counters::run);
-            unpinned(|| queue::run(None));
             unpinned(reclaim::run);
-            unpinned(|| maps::run(None));
             unpinned(|| words::run(&rest));
         }
         _ => {

@@ -1,6 +1,7 @@
 //! Repetitions in turn, those that others disturbed thrown away, and the tables that are made of the rest.
 
 use crate::Options;
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::process::Command;
 use std::sync::{Barrier, LazyLock};
@@ -101,6 +102,18 @@ pub fn print(title: &str, columns: &[&str], remark: &str, rows: &[Row]) {
     }
 }
 
+/// Prints by how much each of the named rows exceeds the one named beside it.
+pub fn print_faces(columns: &[&str], rows: &[Row], faces: &[(&str, &str)]) {
+    println!("\n| face | adds to | {} |\n|---|---|{}", columns.join(" | "), "---|".repeat(columns.len()));
+    let find = |name: &str| rows.iter().find(|row| row.name == name);
+    for (face, behind) in faces {
+        let (Some(row), Some(alone)) = (find(face), find(behind)) else { continue };
+        let adds = |column| row.excess(alone, column).map_or("~".into(), |spread| format!("{spread} ns"));
+        let cells: Vec<String> = (0..columns.len()).map(adds).collect();
+        println!("| {face} | {behind} | {} |", cells.join(" | "));
+    }
+}
+
 /// Three digits, as many as a figure of a shared machine deserves.
 pub fn brief(figure: f64) -> String {
     match figure.abs() {
@@ -166,6 +179,25 @@ pub fn together<R: Send>(operations: u64, bodies: Vec<Box<dyn FnOnce() -> R + Se
     let disturbed = !oversubscribed && results.iter().any(|result| result.2);
     let ns = (ended - began).as_nanos() as f64 / operations as f64;
     (Figure { ns, disturbed }, results.into_iter().map(|result| result.3).collect())
+}
+
+/// Runs a body on a thread of its own. Its time is that of the processor that ran it: what others ran there in between
+/// disturbs its caches at most.
+pub fn alone<R: Send>(operations: u64, body: impl FnOnce() -> R + Send) -> (Figure, R) {
+    let timed: Box<dyn FnOnce() -> (u64, R) + Send> = Box::new(|| {
+        let began = processor_ns();
+        let result = body();
+        (processor_ns() - began, result)
+    });
+    let (figure, results) = together(operations, vec![timed]);
+    let (ns, result) = results.into_iter().next().expect("one body");
+    (Figure { ns: ns as f64 / operations as f64, ..figure }, result)
+}
+
+/// How long the calling thread has run.
+fn processor_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// How long the calling thread has been runnable without running.

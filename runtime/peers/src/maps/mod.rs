@@ -8,7 +8,7 @@ mod rust;
 mod steps;
 
 use crate::Options;
-use crate::measure::{self, Contender, Figure, Row, brief};
+use crate::measure::{self, Contender, Figure, brief};
 use crate::memory::{self, Heap};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ pub fn run(options: Options) {
             let rows = measure::repeat(options, contenders);
             let title = format!("Maps, {entries} entries, {}: ns per operation", measure::threads(threads));
             measure::print(&title, &PHASES, "bytes per entry, grown / at the peak of growing", &rows);
-            facade(&rows);
+            measure::print_faces(&PHASES, &rows, &FACED);
         }
     }
     let missing: Vec<&str> = [("libcuckoo", cfg!(have_cuckoo)), ("oneTBB", cfg!(have_tbb)), ("libcds", cfg!(have_cds))]
@@ -171,15 +171,3 @@ pub fn run(options: Options) {
 
 /// Our face over a structure beside the crate that the structure is.
 const FACED: [(&str, &str); 3] = [("**sharded**", "dashmap"), ("**lock_free**", "flurry"), ("**papaya**", "papaya")];
-
-fn facade(rows: &[Row]) {
-    let find = |name: &str| rows.iter().find(|row| row.name == name);
-    println!("\n| face | adds to | {} |\n|---|---|{}", PHASES.join(" | "), "---|".repeat(PHASES.len()));
-    for (face, behind) in FACED {
-        let (Some(ours), Some(theirs)) = (find(face), find(behind)) else { continue };
-        let cells: Vec<String> = (0..PHASES.len())
-            .map(|column| ours.excess(theirs, column).map_or("~".into(), |spread| format!("{spread} ns")))
-            .collect();
-        println!("| {face} | {behind} | {} |", cells.join(" | "));
-    }
-}

@@ -108,8 +108,8 @@ fn alone<P: Peer>(
 ) -> Option<Figure> {
     let (mut producers, mut consumers) = P::ends(1, 1)?;
     let (producer, consumer) = (&mut producers[0], &mut consumers[0]);
-    let (figure, sums) = measure::together(items, vec![Box::new(move || body(producer, consumer, items))]);
-    assert_eq!(sums[0], items * (items - 1) / 2, "what came out is not what went in");
+    let (figure, sum) = measure::alone(items, move || body(producer, consumer, items));
+    assert_eq!(sum, items * (items - 1) / 2, "what came out is not what went in");
     Some(figure)
 }
 
@@ -169,7 +169,9 @@ pub fn run(options: Options) {
     contenders.extend(cpp::contenders(options));
     let rows = measure::repeat(options, contenders);
     let title = format!("Queues of u64, capacity {CAPACITY}: ns per item");
-    measure::print(&title, &CASES.map(|(name, _, _)| name), "items a repetition, about; sums asserted", &rows);
+    let columns = CASES.map(|(name, _, _)| name);
+    measure::print(&title, &columns, "items a repetition, about; sums asserted", &rows);
+    measure::print_faces(&columns, &rows, &ours::FACED);
     if !cfg!(have_moodycamel) {
         println!("\nNot in this build: moodycamel (see the README on `--features cpp`).");
     }

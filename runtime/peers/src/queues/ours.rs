@@ -5,7 +5,7 @@ use super::{CAPACITY, Consumer, Ends, Peer, Producer, contender};
 use crate::Options;
 use crate::measure::Contender;
 use crossbeam::utils::Backoff;
-use rheostat_runtime::queue::{self, Ring, spsc};
+use rheostat_runtime::queue::{self, Kind, Queue, Ring, Segmented, segmented, spsc};
 use std::sync::Arc;
 
 /// The ring's blocking ends.
@@ -180,6 +180,97 @@ impl Consumer for spsc::Consumer<u64> {
     }
 }
 
+/// The segmented queue's handles.
+struct Lanes;
+struct LaneProducer(segmented::Producer<u64>);
+struct LaneConsumer(segmented::Consumer<u64>);
+
+impl Peer for Lanes {
+    type Producer = LaneProducer;
+    type Consumer = LaneConsumer;
+    fn ends(producers: usize, consumers: usize) -> Option<Ends<Self>> {
+        let queue = Arc::new(Segmented::new());
+        let producers = (0..producers).map(|_| LaneProducer(Segmented::producer(&queue))).collect();
+        Some((producers, (0..consumers).map(|_| LaneConsumer(Segmented::consumer(&queue))).collect()))
+    }
+}
+
+impl Producer for LaneProducer {
+    fn push(&mut self, item: u64) {
+        self.0.push(item);
+    }
+    fn push_run(&mut self, items: &mut Vec<u64>) {
+        self.0.push_bulk(items);
+    }
+}
+
+impl Consumer for LaneConsumer {
+    fn pop(&mut self) -> u64 {
+        let backoff = Backoff::new();
+        loop {
+            match self.0.pop() {
+                Some(item) => return item,
+                None => backoff.snooze(),
+            }
+        }
+    }
+    fn pop_run(&mut self, out: &mut Vec<u64>, max: usize) {
+        let backoff = Backoff::new();
+        while self.0.pop_bulk(out, max) == 0 {
+            backoff.snooze();
+        }
+    }
+}
+
+/// The same without handles: its producers share a lock.
+impl Tries for Segmented<u64> {
+    fn make() -> Self {
+        Segmented::new()
+    }
+    fn try_push(&self, item: u64) -> bool {
+        self.push(item);
+        true
+    }
+    fn try_pop(&self) -> Option<u64> {
+        self.pop()
+    }
+    fn try_push_run(&self, items: &mut Vec<u64>) {
+        self.push_bulk(items);
+    }
+    fn try_pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.pop_bulk(out, max);
+    }
+}
+
+/// A kind behind the face that lets it be turned.
+struct Face<const KIND: usize>(Queue<u64>);
+
+impl<const KIND: usize> Tries for Face<KIND> {
+    fn make() -> Self {
+        Self(Queue::new(Kind::ALL[KIND], CAPACITY).expect("a good capacity"))
+    }
+    fn try_push(&self, item: u64) -> bool {
+        self.0.try_push(item).is_ok()
+    }
+    fn try_pop(&self) -> Option<u64> {
+        self.0.try_pop().ok()
+    }
+    fn try_push_run(&self, items: &mut Vec<u64>) {
+        self.0.push_bulk(items);
+    }
+    fn try_pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.0.pop_bulk(out, max);
+    }
+}
+
+/// A face and the same structure alone.
+pub(super) const FACED: [(&str, &str); 4] = [
+    ("Queue of **ring**", "**ring**, tries"),
+    ("Queue of **segmented**", "**segmented**, no handles"),
+    ("Queue of ArrayQueue", "crossbeam ArrayQueue"),
+    ("Queue of SegQueue", "crossbeam SegQueue"),
+];
+
 pub(super) fn contenders(options: Options) -> Vec<Contender<'static>> {
     vec![
         contender::<Blocking>("**ring**", options),
@@ -187,5 +278,11 @@ pub(super) fn contenders(options: Options) -> Vec<Contender<'static>> {
         contender::<Polled<Ring<u64>>>("**ring**, tries", options),
         contender::<Spsc>("**spsc**", options),
         contender::<SpscTries>("**spsc**, tries", options),
+        contender::<Lanes>("**segmented**", options),
+        contender::<Polled<Segmented<u64>>>("**segmented**, no handles", options),
+        contender::<Polled<Face<0>>>(FACED[0].0, options),
+        contender::<Polled<Face<1>>>(FACED[1].0, options),
+        contender::<Polled<Face<2>>>(FACED[2].0, options),
+        contender::<Polled<Face<3>>>(FACED[3].0, options),
     ]
 }
