@@ -7,10 +7,10 @@ use rheostat_runtime::observe::families::{
 };
 use rheostat_runtime::observe::{Measure, Reading, Resource};
 use rheostat_runtime::pool::{Block, Level, Pool, PoolError, PoolLimits};
+use rheostat_runtime::sync::{Mutex, MutexGuard, thread};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Barrier, Mutex, MutexGuard};
-use std::thread;
+use std::sync::{Arc, Barrier};
 
 const MIB: usize = 1 << 20;
 
@@ -45,7 +45,7 @@ struct InUse(Mutex<BTreeMap<usize, usize>>);
 
 impl InUse {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     fn enter(&self, block: &Block) {

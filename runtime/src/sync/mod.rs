@@ -9,6 +9,8 @@
 //!   compare-exchange fail spuriously, and does not buffer loads. At most five threads, main included.
 //! - shuttle 0.9.9 treats every ordering as SeqCst: it finds lost wake-ups, never a missing release.
 //! - Neither sees dashmap, flurry or rayon.
+//!
+//! `rt_tsan` is for ThreadSanitizer with the prebuilt standard library, which it cannot look into: see `traced`.
 
 mod backoff;
 pub mod barrier;
@@ -16,6 +18,8 @@ mod cell;
 mod event;
 mod lock;
 mod step;
+#[cfg(rt_tsan)]
+pub mod traced;
 
 pub use backoff::{Backoff, MODELLED};
 pub use cell::UnsafeCell;
@@ -31,7 +35,12 @@ pub use crossbeam_utils::CachePadded;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod backend {
     pub use std::sync::{Arc, OnceLock, Weak, atomic};
-    pub use std::{hint, thread, thread_local};
+    #[cfg(not(rt_tsan))]
+    pub use std::thread;
+    pub use std::{hint, thread_local};
+
+    #[cfg(rt_tsan)]
+    pub use super::traced as thread;
 }
 
 #[cfg(rt_loom)]
