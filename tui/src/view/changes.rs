@@ -68,8 +68,14 @@ pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
     foot.height += left.height;
     let Some(change) = selected.and_then(|index| listed.get(index)) else { return };
     cut_top(&mut foot, 1);
-    scene.heading(&format!("change {} by {}", change.id, change.actor), cut_top(&mut foot, 1), buf);
-    put(scene.line(Tone::Plain, format!(" {}", outcome(change))), cut_top(&mut foot, 1), buf);
+    scene.heading(
+        &format!("change {} of {}.{} by {}", change.id, change.resource, change.knob, change.actor),
+        cut_top(&mut foot, 1),
+        buf,
+    );
+    let (from, to, sign) = (&change.from, &change.to, scene.theme.signs.to);
+    let turned = format!(" {from} {sign} {to}, {}", outcome(change));
+    put(scene.line(Tone::Plain, turned), cut_top(&mut foot, 1), buf);
     let effect = effect(change).unwrap_or_else(|| "effect not measured yet, or nothing to measure".to_owned());
     put(scene.line(Tone::Plain, format!(" {effect}")), cut_top(&mut foot, 1), buf);
     chart::draw_below(scene, scene.app.subject(), foot, buf);

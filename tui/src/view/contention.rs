@@ -130,6 +130,9 @@ fn garbage_of(scene: &Scene, map: &Resource) -> Vec<String> {
     let Some(domain) = domain.filter(|_| map.value(MAP_LOAD).is_some()) else { return Vec::new() };
     let backlog = domain.value(RECLAIM_RETIRED_BYTES).zip(domain.value(RECLAIM_FREED_BYTES));
     let backlog = or_unknown(backlog.map(|(retired, freed)| (retired - freed).max(0.0)), units::memory);
-    let pin = or_unknown(domain.value(RECLAIM_OLDEST_PIN), units::latency);
-    vec![format!("{backlog} retired and not yet freed"), format!("oldest guard {pin}"), domain.address.clone()]
+    let guard = match domain.value(RECLAIM_OLDEST_PIN) {
+        Some(0.0) => "no guard holds it up".to_owned(),
+        pin => format!("oldest guard {}", or_unknown(pin, units::latency)),
+    };
+    vec![format!("{backlog} retired and not yet freed"), guard, domain.address.clone()]
 }

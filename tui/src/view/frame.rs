@@ -9,7 +9,7 @@ use crate::{units, wording};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use rheostat_api::Knob;
+use rheostat_api::{Knob, Range};
 
 /// Draws the frame and gives back the room within it.
 pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) -> Rect {
@@ -143,7 +143,10 @@ fn bottom(scene: &Scene) -> Line<'static> {
     match app.mode() {
         Mode::Palette(typed) => scene.line(Tone::Plain, format!(":{}_", typed.text())),
         Mode::Filter => scene.line(Tone::Plain, format!("/{}_", app.filter())),
-        Mode::Staging(_) => scene.line(Tone::Quiet, " a apply   esc discard   + - or digits change it"),
+        Mode::Staging(staging) => {
+            let keys = if matches!(staging.range, Range::Choice { .. }) { "+ -" } else { "+ - or digits" };
+            scene.line(Tone::Quiet, format!(" a apply   esc discard   {keys} change it"))
+        }
         Mode::Help(_) => scene.line(Tone::Quiet, " esc back   j k scroll"),
         Mode::Browse => match app.notice() {
             Some(notice) => {
