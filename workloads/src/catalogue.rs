@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 26] = [
+pub const SCRIPTS: [(&str, &str); 27] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -24,6 +24,7 @@ pub const SCRIPTS: [(&str, &str); 26] = [
     script!("map-churn-stalled-reader"),
     script!("map-scan-under-write"),
     script!("map-switch-live"),
+    script!("map-linearizable"),
     script!("queue-ping"),
     script!("queue-pairs"),
     script!("queue-burst"),

@@ -152,6 +152,18 @@ fn map_switch_live() {
 }
 
 #[test]
+fn map_linearizable() {
+    for (from, to) in [("sharded", "flat"), ("flat", "lock_free"), ("papaya", "fixed"), ("fixed", "sharded")] {
+        let vars = [("backend", from), ("to", to), ("operations", "20000"), ("every", "2ms")];
+        let result = run("map-linearizable", &vars);
+        holds(&result);
+        let check = result.checks.iter().find(|check| check.name == "linearizable").unwrap();
+        assert_eq!(check.compared, 20_000, "{from} {to}: {check:?}");
+        assert!(!result.phases[0].events.is_empty(), "{from} {to}: nothing was turned");
+    }
+}
+
+#[test]
 fn queue_pairs() {
     let result = run("queue-pairs", &[("workers", "4"), ("capacity", "64"), ("duration", "300ms")]);
     holds(&result);

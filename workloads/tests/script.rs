@@ -1,7 +1,7 @@
 //! The format of workload files: what is accepted, and what is said about everything else.
 
 use proptest::prelude::*;
-use rheostat_workloads::script::{Arrival, Backend, Extent, Keys, Schedule, TargetKind, Work};
+use rheostat_workloads::script::{Arrival, Backend, Extent, Keys, MapValue, Schedule, TargetKind, Work};
 use rheostat_workloads::{Faults, Overrides, Workload, catalogue};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +47,41 @@ fn faults_are_all_reported_at_once_and_in_place() {
         }
         let expected = std::fs::read_to_string(&golden).unwrap_or_default();
         assert_eq!(said, expected, "{name} is answered otherwise than {} says", golden.display());
+    }
+}
+
+#[test]
+fn words_are_a_value_also_by_a_variable() {
+    let text = |value: &str| {
+        format!(
+            "format = 1\nname = \"t\"\nvars = {{ v = \"word\" }}\n[target.kv]\nkind = \"map\"\nvalue = \"{value}\"\n\
+             keys = {{ items = 10 }}\n[[phase]]\nname = \"p\"\ncount = 10\ngroup = [{{ target = \"kv\", mix = {{ get = 1 }} }}]\n"
+        )
+    };
+    for value in ["word", "${vars.v}"] {
+        let workload = parse(&text(value)).unwrap_or_else(|faults| panic!("{faults}"));
+        let TargetKind::Map(map) = &workload.targets[0].kind else { panic!("a map") };
+        assert_eq!(map.value, MapValue::Word);
+    }
+    let faults = parse(&text("words")).unwrap_err().to_string();
+    assert!(faults.contains("not the string \"words\""), "{faults}");
+}
+
+#[test]
+fn a_history_needs_numbers_and_an_end() {
+    let with = |value: &str, end: &str| {
+        let phase = format!("[[phase]]\nname = \"p\"\n{end}\ngroup = [{{ target = \"kv\", mix = {{ get = 1 }} }}]\n");
+        parse(&with_map(&format!("{value}{phase}[check]\nlinearizable = true\n")))
+    };
+    assert!(with("", "count = 1000").is_ok_and(|workload| workload.checks.linearizable));
+    assert!(with("value = \"word\"\n", "count = 200_000").is_ok());
+    for (value, end, expected) in [
+        ("value = \"100B\"\n", "count = 1000", "needs a map of counters or words with `keys`"),
+        ("", "duration = \"1s\"", "end the phases that drive it by `count`, 200000 together at most"),
+        ("", "count = 200_001", "end the phases that drive it by `count`"),
+    ] {
+        let faults = with(value, end).unwrap_err().to_string();
+        assert!(faults.contains(expected), "{faults}");
     }
 }
 

@@ -4,12 +4,14 @@
 
 use super::cast::{Cast, Player};
 use super::crew::Replay;
+use super::history::judge;
 use super::ledger::{Increments, MapBook, PoolBook};
 use super::oracle::Oracle;
 use super::{RunError, Runner};
 use crate::generate::{Frontier, KeyStream};
 use crate::script::{
-    MapOp, MapTarget, PipelineTarget, StageOp, Target, TargetKind, is_incremented, is_replayable, is_walked, map_ops,
+    MapOp, MapTarget, PipelineTarget, StageOp, Target, TargetKind, is_incremented, is_recorded, is_replayable,
+    is_walked, map_ops,
 };
 use rheostat_api as api;
 use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LIVE};
@@ -40,6 +42,9 @@ impl Runner<'_> {
             }
             if self.workload.checks.walks && is_walked(&ops) {
                 checks.push(self.walks(target));
+            }
+            if self.workload.checks.linearizable && is_recorded(target) {
+                checks.push(self.linearizable(target));
             }
             if self.workload.checks.oracle && is_replayable(target, &ops) {
                 checks.extend(self.replayed(cast, target));
@@ -116,6 +121,19 @@ impl Runner<'_> {
             (_, _) => format!("{name}: of {read} values that were read, {damaged} were torn, or another key's"),
         };
         api::Check { name: "values".into(), pass: damaged == 0 && read > 0, compared: read, detail }
+    }
+
+    /// Every operation on every key against an order that a map without concurrency could have had.
+    fn linearizable(&mut self, target: &Target) -> api::Check {
+        let name = &target.name;
+        let history = self.histories.remove(name).unwrap_or_default();
+        let refused = self.map_books.get(name).map_or(0, |book| book.refused);
+        if refused > 0 {
+            // What a refused operation did is nothing, which the history has no word for.
+            let detail = format!("{name}: the map refused {refused} operations, so nothing was compared");
+            return api::Check { name: "linearizable".into(), pass: false, compared: 0, detail };
+        }
+        judge(name, history)
     }
 
     /// Walks against the keys that were there all the time.

@@ -5,6 +5,7 @@ use super::cast::{Cast, Player};
 use super::chooser::Chooser;
 use super::drive::{Driver, OpSpread, Shift, Shiftwork, drive};
 use super::gate::{Done, Gate};
+use super::history::{Desk, History};
 use super::ledger::{MapBook, PoolBook, QueueBook};
 use super::map_load::{Bytes, Counters, Fill, Loaded, MapLoad, Words};
 use super::pool_load::{Climb, Hands, PoolLoad};
@@ -14,7 +15,7 @@ use super::{RunError, Runner};
 use crate::generate::{Frontier, KeyStream, Stream};
 use crate::script::{
     Arrival, Extent, Group, Insert, Keys, MAP_OPS, MapOp, MapTarget, MapValue, Mix, POOL_OPS, Phase, PoolOp, QUEUE_OPS,
-    ROUND_TRIP, TargetKind, Work,
+    ROUND_TRIP, TargetKind, Work, is_recorded,
 };
 use rheostat_runtime::observe::{Spread, now};
 use rheostat_runtime::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) struct Books {
     pub queues: Vec<(String, QueueBook)>,
     pub pools: Vec<(String, PoolBook)>,
     pub replays: Vec<(String, Replay)>,
+    pub histories: Vec<(String, History)>,
 }
 
 /// What one worker asked of a map, so that it can be asked again: keys and operations follow from the seed.
@@ -242,13 +244,14 @@ impl Runner<'_> {
         let terms = Terms { workers: insert.workers, arrival: Arrival::Closed, think: Duration::ZERO, duration: None };
         let (share, more) = (insert.count / insert.workers, insert.count % insert.workers);
         let mut first = 0;
-        for worker in 0..insert.workers {
-            let quota = share + u64::from(worker < more);
-            let stream = Stream::new(roster.seed, roster.worker());
+        for index in 0..insert.workers {
+            let quota = share + u64::from(index < more);
+            let worker = roster.worker();
+            let (stream, desk) = (Stream::new(roster.seed, worker), self.desk(&insert.target, worker));
             match self.map(cast, &insert.target)? {
-                Map::Counters(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
-                Map::Bytes(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
-                Map::Words(map) => hire_fill(&mut crew, map, &terms, first, quota, stream),
+                Map::Counters(map) => hire_fill(&mut crew, map, &terms, (first, quota), stream, desk),
+                Map::Bytes(map) => hire_fill(&mut crew, map, &terms, (first, quota), stream, desk),
+                Map::Words(map) => hire_fill(&mut crew, map, &terms, (first, quota), stream, desk),
             }
             first += quota;
         }
@@ -291,16 +294,20 @@ impl Runner<'_> {
                 scan,
                 hold,
                 audit: self.workload.checks.values,
-                book: MapBook::default(),
+                desk: self.desk(&crew.target, worker),
             };
             if !mix.has(&[MapOp::InsertNew]) {
                 self.time_generator(&crew.target, &mut load);
             }
             let target = crew.target.clone();
-            crew.hire(load, terms, stream, share.next(), move |load: MapLoad<M>, done| Books {
-                maps: vec![(target.clone(), load.book)],
-                replays: vec![(target, Replay { keys, ops, done })],
-                ..Books::default()
+            crew.hire(load, terms, stream, share.next(), move |load: MapLoad<M>, done| {
+                let (book, history) = load.desk.close();
+                Books {
+                    maps: vec![(target.clone(), book)],
+                    replays: vec![(target.clone(), Replay { keys, ops, done })],
+                    histories: vec![(target, history)],
+                    ..Books::default()
+                }
             });
         }
     }
@@ -350,6 +357,12 @@ impl Runner<'_> {
         }
     }
 
+    /// A worker's desk at a map.
+    fn desk(&self, target: &str, worker: u64) -> Desk {
+        let target = self.workload.target(target).filter(|target| is_recorded(target));
+        Desk::new(self.recorder.as_ref().filter(|_| target.is_some()), worker)
+    }
+
     /// Times the generator alone, once for each target.
     fn time_generator<M: Loaded>(&mut self, target: &str, load: &mut MapLoad<M>) {
         const DRAWS: u64 = 20_000;
@@ -389,12 +402,19 @@ impl Share {
     }
 }
 
-fn hire_fill<M: Loaded>(crew: &mut Crew, map: M, terms: &Terms, first: u64, quota: u64, stream: Stream) {
+fn hire_fill<M: Loaded>(
+    crew: &mut Crew,
+    map: M,
+    terms: &Terms,
+    (first, quota): (u64, u64),
+    stream: Stream,
+    desk: Desk,
+) {
     let target = crew.target.clone();
-    let fill = Fill { map, first, book: MapBook::default() };
-    crew.hire(fill, terms, stream, Some(quota), |fill: Fill<M>, _| Books {
-        maps: vec![(target, fill.book)],
-        ..Books::default()
+    let fill = Fill { map, first, desk };
+    crew.hire(fill, terms, stream, Some(quota), |fill: Fill<M>, _| {
+        let (book, history) = fill.desk.close();
+        Books { maps: vec![(target.clone(), book)], histories: vec![(target, history)], ..Books::default() }
     });
 }
 

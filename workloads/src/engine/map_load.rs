@@ -3,10 +3,12 @@
 use super::chooser::Chooser;
 use super::drive::{Driver, Performed};
 use super::gate::Gate;
+use super::history::Desk;
 use super::ledger::MapBook;
 use super::value::{Lengths, derived, is_whole, is_word_of, word};
 use crate::generate::{Frontier, KEY_BYTES, KeyStream, Stream};
 use crate::script::MapOp;
+use rheostat_linearize::RegisterCall;
 use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, Hosted, HostedKey, HostedMap, MapError, WordMap};
 use rheostat_runtime::observe::Moment;
 use rheostat_runtime::sync::Arc;
@@ -49,24 +51,48 @@ pub(super) trait Loaded: Clone + Send + 'static {
     /// Whether that may be in the map at that key. False says that bytes were torn or mixed up.
     fn is_whole(&self, key: u64, value: &Self::Value) -> bool;
 
-    fn insert(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
-        acknowledged(self.map().insert(key.spelled.borrow(), value), book).is_some_and(|replaced| replaced.is_some())
+    /// A value as histories have it; of no account where none is kept.
+    fn as_number(value: &Self::Value) -> i64;
+
+    fn get(&self, key: &Key<Self::Spelling>, desk: &mut Desk) -> Option<Self::Value> {
+        let get = || self.map().get(key.spelled.borrow());
+        desk.record(key.number, RegisterCall::Get, get, |value| value.as_ref().map(Self::as_number))
     }
 
-    fn update(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
-        self.insert(key, value, book)
+    /// Puts a value in; `None` when that was refused, else what was there.
+    fn put(&self, key: &Key<Self::Spelling>, value: Self::Value, desk: &mut Desk) -> Option<Option<Self::Value>> {
+        let call = RegisterCall::Insert(Self::as_number(&value));
+        let insert = || self.map().insert(key.spelled.borrow(), value);
+        let replaced =
+            |answer: &Result<Option<Self::Value>, MapError>| answer.as_ref().ok()?.as_ref().map(Self::as_number);
+        let answer = desk.record(key.number, call, insert, replaced);
+        acknowledged(answer, &mut desk.book)
     }
 
-    fn read_modify_write(&self, key: &Key<Self::Spelling>, value: Self::Value, book: &mut MapBook) -> bool {
-        let seen = self.map().get(key.spelled.borrow()).is_some();
-        self.insert(key, value, book);
+    fn take(&self, key: &Key<Self::Spelling>, desk: &mut Desk) -> Option<Self::Value> {
+        let remove = || self.map().remove(key.spelled.borrow());
+        let removed =
+            desk.record(key.number, RegisterCall::Remove, remove, |value| value.as_ref().map(Self::as_number));
+        desk.book.acknowledged += u64::from(removed.is_some());
+        removed
+    }
+
+    fn insert(&self, key: &Key<Self::Spelling>, value: Self::Value, desk: &mut Desk) -> bool {
+        self.put(key, value, desk).is_some_and(|replaced| replaced.is_some())
+    }
+
+    fn update(&self, key: &Key<Self::Spelling>, value: Self::Value, desk: &mut Desk) -> bool {
+        self.insert(key, value, desk)
+    }
+
+    fn read_modify_write(&self, key: &Key<Self::Spelling>, value: Self::Value, desk: &mut Desk) -> bool {
+        let seen = self.get(key, desk).is_some();
+        self.insert(key, value, desk);
         seen
     }
 
-    fn remove(&self, key: &Key<Self::Spelling>, book: &mut MapBook) -> bool {
-        let removed = self.map().remove(key.spelled.borrow()).is_some();
-        book.acknowledged += u64::from(removed);
-        removed
+    fn remove(&self, key: &Key<Self::Spelling>, desk: &mut Desk) -> bool {
+        self.take(key, desk).is_some()
     }
 }
 
@@ -98,41 +124,47 @@ impl Loaded for Counters {
         true
     }
 
-    fn insert(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
-        acknowledged(self.0.insert(&key.spelled, value), book).is_some_and(|replaced| {
-            book.net += i128::from(value) - i128::from(replaced.unwrap_or(0));
+    fn as_number(value: &i64) -> i64 {
+        *value
+    }
+
+    fn insert(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, desk: &mut Desk) -> bool {
+        self.put(key, value, desk).is_some_and(|replaced| {
+            desk.book.net += i128::from(value) - i128::from(replaced.unwrap_or(0));
             if replaced.is_none() {
-                book.increments.add(key.number, 0);
+                desk.book.increments.add(key.number, 0);
             }
             replaced.is_some()
         })
     }
 
-    fn update(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
-        acknowledged(self.0.add(&key.spelled, value), book).is_some_and(|sum| {
-            book.net += i128::from(value);
-            book.increments.add(key.number, sum - value);
+    fn update(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, desk: &mut Desk) -> bool {
+        // Counters of a run never stand at 0.
+        let before =
+            |answer: &Result<i64, MapError>| answer.as_ref().ok().map(|sum| sum - value).filter(|old| *old != 0);
+        let answer =
+            desk.record(key.number, RegisterCall::AddOrInsert(value), || self.0.add(&key.spelled, value), before);
+        acknowledged(answer, &mut desk.book).is_some_and(|sum| {
+            desk.book.net += i128::from(value);
+            desk.book.increments.add(key.number, sum - value);
             sum != value
         })
     }
 
     /// Adds one in two steps: what others add between them is lost, and the check says so.
-    fn read_modify_write(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, book: &mut MapBook) -> bool {
-        let seen = self.0.get(&key.spelled);
+    fn read_modify_write(&self, key: &Key<[u8; KEY_BYTES]>, value: i64, desk: &mut Desk) -> bool {
+        let seen = self.get(key, desk);
         let old = seen.unwrap_or(0);
-        acknowledged(self.0.insert(&key.spelled, old + value), book).is_some_and(|_| {
-            book.net += i128::from(value);
-            book.increments.add(key.number, old);
+        self.put(key, old + value, desk).is_some_and(|_| {
+            desk.book.net += i128::from(value);
+            desk.book.increments.add(key.number, old);
             seen.is_some()
         })
     }
 
-    fn remove(&self, key: &Key<[u8; KEY_BYTES]>, book: &mut MapBook) -> bool {
-        let removed = self.0.remove(&key.spelled);
-        if let Some(value) = removed {
-            book.acknowledged += 1;
-            book.net -= i128::from(value);
-        }
+    fn remove(&self, key: &Key<[u8; KEY_BYTES]>, desk: &mut Desk) -> bool {
+        let removed = self.take(key, desk);
+        desk.book.net -= i128::from(removed.unwrap_or(0));
         removed.is_some()
     }
 }
@@ -164,6 +196,10 @@ impl Loaded for Bytes {
     fn is_whole(&self, key: u64, value: &Arc<[u8]>) -> bool {
         is_whole(value, key, self.1)
     }
+
+    fn as_number(_: &Arc<[u8]>) -> i64 {
+        0
+    }
 }
 
 /// Numbers that can be told to be those of their key.
@@ -193,6 +229,10 @@ impl Loaded for Words {
     fn is_whole(&self, key: u64, value: &u64) -> bool {
         is_word_of(*value, key)
     }
+
+    fn as_number(value: &u64) -> i64 {
+        value.cast_signed()
+    }
 }
 
 fn acknowledged<T>(answer: Result<T, MapError>, book: &mut MapBook) -> Option<T> {
@@ -218,7 +258,7 @@ pub(super) struct MapLoad<M> {
     pub hold: Duration,
     /// Whether values that are read are looked at.
     pub audit: bool,
-    pub book: MapBook,
+    pub desk: Desk,
 }
 
 /// An operation on a map about to be done.
@@ -257,17 +297,17 @@ impl<M: Loaded> Driver for MapLoad<M> {
 
     #[inline]
     fn perform(&mut self, ask: Self::Op, _: Option<Moment>, gate: &Gate) -> Option<Performed> {
-        let book = &mut self.book;
+        let desk = &mut self.desk;
         let hit = match (ask.op, ask.value) {
-            (MapOp::Insert, Some(value)) => self.map.insert(&ask.key, value, book),
-            (MapOp::Update, Some(value)) => self.map.update(&ask.key, value, book),
-            (MapOp::ReadModifyWrite, Some(value)) => self.map.read_modify_write(&ask.key, value, book),
+            (MapOp::Insert, Some(value)) => self.map.insert(&ask.key, value, desk),
+            (MapOp::Update, Some(value)) => self.map.update(&ask.key, value, desk),
+            (MapOp::ReadModifyWrite, Some(value)) => self.map.read_modify_write(&ask.key, value, desk),
             (MapOp::InsertNew, Some(value)) => {
-                let hit = self.map.insert(&ask.key, value, book);
+                let hit = self.map.insert(&ask.key, value, desk);
                 self.frontier.acknowledge();
                 hit
             }
-            (MapOp::Remove, _) => self.map.remove(&ask.key, book),
+            (MapOp::Remove, _) => self.map.remove(&ask.key, desk),
             (MapOp::Scan, _) => !self.page(ask.from, ask.limit, |_| {}).1,
             (MapOp::Walk, _) => self.walk(gate)?,
             (MapOp::Hold, _) => self.stand_still(gate),
@@ -279,7 +319,7 @@ impl<M: Loaded> Driver for MapLoad<M> {
 
 impl<M: Loaded> MapLoad<M> {
     fn get(&mut self, key: &Key<M::Spelling>) -> bool {
-        let value = self.map.map().get(key.spelled.borrow());
+        let value = self.map.get(key, &mut self.desk);
         if let Some(value) = &value {
             self.look_at(key.number, value);
         }
@@ -288,8 +328,8 @@ impl<M: Loaded> MapLoad<M> {
 
     fn look_at(&mut self, key: u64, value: &M::Value) {
         if self.audit {
-            self.book.looked_at += 1;
-            self.book.damaged += u64::from(!self.map.is_whole(key, value));
+            self.desk.book.looked_at += 1;
+            self.desk.book.damaged += u64::from(!self.map.is_whole(key, value));
         }
     }
 
@@ -338,9 +378,9 @@ impl<M: Loaded> MapLoad<M> {
                 return None;
             }
         }
-        self.book.walks += 1;
-        self.book.missed += self.loaded - met;
-        self.book.doubled += doubled;
+        self.desk.book.walks += 1;
+        self.desk.book.missed += self.loaded - met;
+        self.desk.book.doubled += doubled;
         Some(any)
     }
 
@@ -361,7 +401,7 @@ impl<M: Loaded> MapLoad<M> {
 pub(super) struct Fill<M> {
     pub map: M,
     pub first: u64,
-    pub book: MapBook,
+    pub desk: Desk,
 }
 
 impl<M: Loaded> Driver for Fill<M> {
@@ -373,6 +413,6 @@ impl<M: Loaded> Driver for Fill<M> {
     }
 
     fn perform(&mut self, (key, value): Self::Op, _: Option<Moment>, _: &Gate) -> Option<Performed> {
-        Some(Performed { op: 0, hit: self.map.insert(&key, value, &mut self.book) })
+        Some(Performed { op: 0, hit: self.map.insert(&key, value, &mut self.desk) })
     }
 }

@@ -20,6 +20,7 @@ mod environment;
 mod event;
 mod flow;
 mod gate;
+mod history;
 mod ledger;
 mod map_load;
 mod oracle;
@@ -35,9 +36,11 @@ use crate::generate::Frontier;
 use crate::script::{Extent, Outcome, Target, Workload};
 use cast::Cast;
 use crew::Replay;
+use history::History;
 use ledger::{MapBook, PoolBook, QueueBook};
 use phase::Ending;
 use rheostat_api as api;
+use rheostat_linearize::Recorder;
 use rheostat_runtime::alloc::{Class, Scope};
 use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
 use rheostat_runtime::sync::Arc;
@@ -147,6 +150,10 @@ struct Runner<'r> {
     pool_books: BTreeMap<String, PoolBook>,
     /// What every worker asked of a map.
     replays: BTreeMap<String, Vec<Replay>>,
+    /// The clock of histories, where they are checked.
+    recorder: Option<Recorder>,
+    /// What was asked of the keys of maps, and answered.
+    histories: BTreeMap<String, History>,
     /// How far the keys of maps reach.
     frontiers: BTreeMap<String, Arc<Frontier>>,
     /// Keys that were put into maps to begin with.
@@ -177,6 +184,8 @@ impl<'r> Runner<'r> {
             queue_books: BTreeMap::new(),
             pool_books: BTreeMap::new(),
             replays: BTreeMap::new(),
+            recorder: workload.checks.linearizable.then(Recorder::new),
+            histories: BTreeMap::new(),
             frontiers: BTreeMap::new(),
             loaded_keys: BTreeMap::new(),
             cut_short: BTreeSet::new(),

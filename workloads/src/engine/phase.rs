@@ -325,6 +325,9 @@ impl Runner<'_> {
         for (target, book) in books.pools {
             self.pool_books.entry(target).or_default().merge(book);
         }
+        for (target, mut history) in books.histories {
+            self.histories.entry(target).or_default().append(&mut history);
+        }
         for (target, replay) in books.replays {
             self.replays.entry(target).or_default().push(replay);
         }

@@ -39,6 +39,8 @@ pub const RUN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const RUN_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// Operations of a phase that ends by count.
 pub const COUNT_MAX: u64 = 1_000_000_000_000;
+/// Operations kept to be explained by an order, some 100 bytes each.
+pub const RECORDED_MAX: u64 = 200_000;
 /// Keys of a map.
 pub const ITEMS_MAX: u64 = 1_000_000_000;
 /// Items of a queue.

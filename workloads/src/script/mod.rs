@@ -18,7 +18,7 @@ mod target;
 pub use data::{Data, Origin};
 pub(crate) use group::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
 pub(crate) use pool::POOL_OPS;
-pub(crate) use report::{is_incremented, is_replayable, is_walked, map_ops};
+pub(crate) use report::{is_incremented, is_recorded, is_replayable, is_walked, map_ops};
 
 pub use event::{Event, KnobName};
 pub use expression::{Condition, Outcome};

@@ -4,7 +4,7 @@ use super::document::{Section, Walk};
 use super::expression::{Condition, Vocabulary};
 use super::group::{MAP_OPS, MapOp, QUEUE_OPS, ROUND_TRIP, Work};
 use super::limits;
-use super::phase::{Phase, Role};
+use super::phase::{Extent, Phase, Role};
 use super::pool::POOL_OPS;
 use super::target::{END_TO_END, Keys, MapTarget, MapValue, StageOp, Target, TargetKind, Targets};
 use std::collections::BTreeSet;
@@ -24,6 +24,8 @@ pub struct Checks {
     pub values: bool,
     /// A walk meets every key that stays once, and none twice.
     pub walks: bool,
+    /// Some order of the operations on every key, which keeps to their times, explains what each was answered.
+    pub linearizable: bool,
     /// What a pipeline counted equals what a plain loop over the same input counts.
     pub oracle: bool,
 }
@@ -61,6 +63,7 @@ pub(super) fn read_checks(
         increments: section.flag("increments"),
         values: section.flag("values"),
         walks: section.flag("walks"),
+        linearizable: section.flag("linearizable"),
         oracle: read_oracle(&mut section, walk),
     };
     if targets.all_read() {
@@ -76,6 +79,9 @@ pub(super) fn read_checks(
         }
         if checks.values && !own().any(|kind| matches!(kind, TargetKind::Map(map) if map.value != MapValue::Counter)) {
             section.fault("`values` needs a map of bytes or words that the run makes itself: one with a `value`");
+        }
+        if checks.linearizable && !targets.iter().any(is_recorded) {
+            section.fault("`linearizable` needs a map of counters or words with `keys` that the run makes itself");
         }
         if phases.iter().all(Option::is_some) {
             check_driven(&section, &checks, targets, phases);
@@ -111,6 +117,27 @@ fn check_driven(section: &Section<'_, '_>, checks: &Checks, targets: &Targets, p
     if checks.increments && !own().any(|(target, ops)| is_incremented(target, &ops)) {
         section.fault("`increments` needs a map of counters that groups neither `insert` into nor `remove` from");
     }
+    let recorded = targets.iter().filter(|target| checks.linearizable && is_recorded(target));
+    for target in recorded {
+        let operations = |phase: &Phase| {
+            let filled =
+                phase.insert.as_ref().filter(|insert| insert.target == target.name).map_or(0, |insert| insert.count);
+            let driven = phase.groups.iter().any(|group| group.work.targets().contains(&target.name.as_str()));
+            match phase.extent {
+                _ if !driven => Some(filled),
+                Extent::Count(count) => Some(filled.max(count)),
+                _ => None,
+            }
+        };
+        let kept = phases.iter().flatten().map(operations).sum::<Option<u64>>();
+        if kept.is_none_or(|kept| kept > limits::RECORDED_MAX) {
+            section.fault(format_args!(
+                "`linearizable` keeps every operation on `{}`: end the phases that drive it by `count`, {} together at most",
+                target.name,
+                limits::RECORDED_MAX
+            ));
+        }
+    }
     if checks.walks && !own().any(|(_, ops)| is_walked(&ops)) {
         section.fault("`walks` needs a map that groups `walk` and do not `remove` from");
     }
@@ -127,6 +154,12 @@ pub(crate) fn map_ops<'p>(phases: impl Iterator<Item = &'p Phase>, map: &str) ->
 
 fn is_counter(target: &Target) -> bool {
     matches!(target.kind, TargetKind::Map(MapTarget { value: MapValue::Counter, .. }))
+}
+
+/// True if operations on it are kept when they are to be explained by an order.
+pub(crate) fn is_recorded(target: &Target) -> bool {
+    let numbers = |map: &MapTarget| map.keys.is_some() && !matches!(map.value, MapValue::Bytes(..));
+    !target.hosted && matches!(&target.kind, TargetKind::Map(map) if numbers(map))
 }
 
 /// True if the old values of increments can be told to be a permutation: nothing else changes the counters.
