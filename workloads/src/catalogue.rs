@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 27] = [
+pub const SCRIPTS: [(&str, &str); 29] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -36,6 +36,8 @@ pub const SCRIPTS: [(&str, &str); 27] = [
     script!("alloc-larson"),
     script!("alloc-cross-free"),
     script!("alloc-size-ramp"),
+    script!("alloc-level-storm"),
+    script!("alloc-impact"),
 ];
 
 /// The shipped texts, which `[data.NAME]` takes by `shipped = [..]`: name and text.

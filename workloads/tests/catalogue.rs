@@ -224,9 +224,15 @@ fn queues_of_every_kind() {
     }
 }
 
+/// The levels that several threads may allocate at.
+fn shared_levels() -> impl Iterator<Item = &'static str> {
+    Level::ALL.into_iter().filter(|level| *level != Level::Unlocked).map(Level::as_str)
+}
+
 #[test]
 fn alloc_pairs_and_cross_free() {
-    for level in Level::ALL.map(Level::as_str) {
+    holds(&run("alloc-pairs", &[("level", "unlocked"), ("workers", "1"), ("duration", "100ms")]));
+    for level in shared_levels() {
         holds(&run("alloc-pairs", &[("level", level), ("duration", "150ms")]));
         let result = run("alloc-cross-free", &[("level", level), ("allocating", "2"), ("duration", "150ms")]);
         holds(&result);
@@ -237,7 +243,7 @@ fn alloc_pairs_and_cross_free() {
 
 #[test]
 fn alloc_larson() {
-    for level in Level::ALL.map(Level::as_str) {
+    for level in shared_levels() {
         let result = run("alloc-larson", &[("level", level), ("live", "200"), ("duration", "300ms")]);
         holds(&result);
         let generations = result.phases[0].ops.iter().find(|op| op.op == "generation").unwrap();
@@ -251,6 +257,24 @@ fn alloc_size_ramp() {
     holds(&result);
     let held = result.notes.iter().find(|note| note.contains("held at most")).unwrap();
     assert!(held.starts_with("phase `ramp`: `blocks` held at most") && held.ends_with("% idle"), "{held}");
+}
+
+#[test]
+fn alloc_level_storm() {
+    let result = run("alloc-level-storm", &[("live", "200"), ("every", "2ms"), ("duration", "500ms")]);
+    holds(&result);
+    let turned = &result.phases[1].events;
+    assert!(turned.len() > 50 && turned.iter().all(|event| event.error.is_none()), "{turned:?}");
+}
+
+#[test]
+fn alloc_impact() {
+    let result = run("alloc-impact", &[("duration", "300ms")]);
+    holds(&result);
+    // On a machine that is busy enough, a phase this short may be over before its turn.
+    let turned: Vec<_> = result.phases.iter().flat_map(|phase| &phase.events).collect();
+    assert!(!turned.is_empty(), "{result:?}");
+    assert!(turned.iter().all(|event| event.knob == "pool.wc.level" && event.error.is_none()), "{turned:?}");
 }
 
 #[test]
