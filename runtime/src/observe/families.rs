@@ -126,10 +126,17 @@ families! {
     POOL_ALLOCS = Counter Count "rheostat_pool_allocs_total" ["size_class"] "Blocks handed out.";
     POOL_FREES = Counter Count "rheostat_pool_frees_total" ["size_class"] "Blocks given back.";
     POOL_LIVE = Gauge Bytes "rheostat_pool_live_bytes" ["size_class"] "Bytes of blocks handed out and not yet given back: allocs minus frees times block size.";
-    POOL_SLABS = Gauge Bytes "rheostat_pool_slab_bytes" ["size_class"] "Bytes the pool holds from the system for this class.";
+    POOL_REQUESTED = Gauge Bytes "rheostat_pool_requested_bytes" ["size_class"] "Bytes that were asked for by the blocks in use; below the live bytes by what their class is longer.";
+    POOL_SLABS = Gauge Bytes "rheostat_pool_slab_bytes" ["size_class"] "Bytes the pool holds from the system for this class: blocks in use and free, and large blocks that are kept.";
+    POOL_MAPPED = Gauge Bytes "rheostat_pool_mapped_bytes" ["size_class"] "Bytes of the chunks that the class has, with what was never touched of them.";
+    POOL_REFUSALS = Counter Count "rheostat_pool_refusals_total" ["size_class"] "Requests that got no block; with the blocks handed out, all requests.";
+    POOL_REMOTE_FREES = Counter Count "rheostat_pool_remote_frees_total" ["size_class"] "Blocks given back by another thread than they were handed out to.";
     POOL_CACHE_FILLS = Counter Count "rheostat_pool_cache_fills_total" ["size_class"] "Times a thread's cache was filled from the shared pool; 0 at levels without caches.";
     POOL_CACHE_FLUSHES = Counter Count "rheostat_pool_cache_flushes_total" ["size_class"] "Times a thread's cache was emptied into the shared pool; 0 at levels without caches.";
+    POOL_DEPOT_EXCHANGES = Counter Count "rheostat_pool_depot_exchanges_total" ["size_class"] "Whole magazines that threads exchanged at the depot; 0 at levels without.";
     POOL_LOCK_CONTENTIONS = Counter Count "rheostat_pool_lock_contentions_total" ["size_class"] "Lock acquisitions that had to wait.";
+    POOL_CAS_FAILURES = Counter Count "rheostat_pool_cas_failures_total" ["size_class"] "Compare-exchanges on lists of free blocks that another thread won.";
+    POOL_LIMIT = Gauge Bytes "rheostat_pool_limit_bytes" [] "Bytes the pool holds from the system at most.";
     POOL_LEVEL = Gauge Count "rheostat_pool_level" ["level"] "1 for the concurrency level in force.";
 }
 

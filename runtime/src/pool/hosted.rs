@@ -7,7 +7,8 @@ use super::level::{Level, LevelError};
 use super::row::Event;
 use super::size_class::{ALIGNMENT_MAX, SizeClass};
 use crate::observe::families::{
-    POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_LOCK_CONTENTIONS,
+    POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_CAS_FAILURES, POOL_DEPOT_EXCHANGES, POOL_FREES, POOL_LEVEL,
+    POOL_LIMIT, POOL_LIVE, POOL_LOCK_CONTENTIONS, POOL_MAPPED, POOL_REFUSALS, POOL_REMOTE_FREES, POOL_REQUESTED,
     POOL_SLABS,
 };
 use crate::observe::{Address, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now};
@@ -54,6 +55,10 @@ impl Pool {
         let refused = || PoolSetupError::System { pool: name.to_owned(), bytes };
         let core = Core::new(name, level, bytes, false).ok_or_else(refused)?;
         Ok(Arc::new(Pool { address, core }))
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// The level in force.
@@ -154,7 +159,7 @@ impl Pool {
     /// Says what is known of one class, if it was ever used.
     fn read_class(&self, reading: &mut Reading, class: SizeClass) {
         let counts = self.core.counts(class.index());
-        if counts.allocs == 0 {
+        if counts.is_untouched() {
             return;
         }
         let labels = &[class.label()];
@@ -162,16 +167,22 @@ impl Pool {
         reading.total(&POOL_ALLOCS, labels, counts.allocs);
         reading.total(&POOL_FREES, labels, counts.frees);
         reading.level(&POOL_LIVE, labels, (counts.live() * class.bytes() as u64) as f64);
+        reading.level(&POOL_REQUESTED, labels, counts.requested_bytes() as f64);
         reading.level(&POOL_SLABS, labels, extent.carved as f64);
+        reading.level(&POOL_MAPPED, labels, extent.chunks as f64);
+        reading.total(&POOL_REFUSALS, labels, counts.of(Event::Refusal));
+        reading.total(&POOL_REMOTE_FREES, labels, counts.of(Event::RemoteFree));
         reading.total(&POOL_CACHE_FILLS, labels, counts.of(Event::Fill));
         reading.total(&POOL_CACHE_FLUSHES, labels, counts.of(Event::Flush));
+        reading.total(&POOL_DEPOT_EXCHANGES, labels, counts.of(Event::Exchange));
         reading.total(&POOL_LOCK_CONTENTIONS, labels, counts.of(Event::LockWait));
+        reading.total(&POOL_CAS_FAILURES, labels, counts.of(Event::CasFailure));
     }
 
     /// Large blocks have no cache, no chunk, and no lock that is worth counting.
     fn read_large(&self, reading: &mut Reading) {
         let counts = self.core.counts(LARGE);
-        if counts.allocs == 0 {
+        if counts.is_untouched() {
             return;
         }
         let labels = &["large"];
@@ -179,7 +190,10 @@ impl Pool {
         reading.total(&POOL_ALLOCS, labels, counts.allocs);
         reading.total(&POOL_FREES, labels, counts.frees);
         reading.level(&POOL_LIVE, labels, live as f64);
+        reading.level(&POOL_REQUESTED, labels, counts.requested_bytes() as f64);
         reading.level(&POOL_SLABS, labels, (live + kept) as f64);
+        reading.level(&POOL_MAPPED, labels, (live + kept) as f64);
+        reading.total(&POOL_REFUSALS, labels, counts.of(Event::Refusal));
     }
 }
 
@@ -201,6 +215,7 @@ impl Resource for Pool {
         for level in Level::ALL {
             reading.level(&POOL_LEVEL, &[level.as_str()], f64::from(u8::from(level == in_force)));
         }
+        reading.level(&POOL_LIMIT, &[], self.core.ground.bytes_max() as f64);
     }
 
     fn knobs(&self) -> Vec<Knob> {

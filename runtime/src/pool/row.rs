@@ -10,9 +10,9 @@
 
 use super::gate::Gate;
 use super::magazine::Rounds;
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::{MODELLED, UnsafeCell};
 
 /// What a row counts of a class, beside what every operation counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub enum Event {
     /// An allocation was refused.
     Refusal,
 }
+
+/// Classes that a row has slots for, large blocks among them; a model has one.
+pub const SLOTS: usize = if MODELLED { 1 } else { 98 };
 
 /// One in so many frees of a thread and class looks at what idles.
 pub const LOOK_EVERY: u64 = 1024;
@@ -126,6 +129,16 @@ impl Counts {
         self.events[event as usize]
     }
 
+    /// Whether nothing was ever asked for.
+    pub fn is_untouched(&self) -> bool {
+        self.allocs == 0 && self.of(Event::Refusal) == 0
+    }
+
+    /// Bytes asked for by the blocks in use; none when frees in flight were seen before their allocations.
+    pub fn requested_bytes(&self) -> u64 {
+        u64::try_from(self.requested.cast_signed()).unwrap_or(0)
+    }
+
     /// Blocks in use: none when frees in flight were seen before their allocations.
     pub fn live(&self) -> u64 {
         self.allocs.saturating_sub(self.frees)
@@ -138,21 +151,22 @@ impl Counts {
 pub struct Row {
     pub(super) gate: Gate,
     tenanted: AtomicBool,
-    slots: Box<[Slot]>,
-    events: Box<[[AtomicU64; EVENTS]]>,
+    /// In the row itself, so that a slot is found without another load.
+    slots: [Slot; SLOTS],
+    events: [[AtomicU64; EVENTS]; SLOTS],
 }
 
 impl Row {
-    /// For that many classes; `None` when there is no memory for it.
-    pub fn new(classes: usize) -> Option<Box<Self>> {
-        let (mut slots, mut events, mut row) = (Vec::new(), Vec::new(), Vec::new());
-        slots.try_reserve_exact(classes).ok()?;
-        events.try_reserve_exact(classes).ok()?;
+    /// `None` when there is no memory for it.
+    pub fn new() -> Option<Box<Self>> {
+        let mut row = Vec::new();
         row.try_reserve_exact(1).ok()?;
-        slots.resize_with(classes, Slot::default);
-        events.resize_with(classes, || std::array::from_fn(|_| AtomicU64::new(0)));
-        let (slots, events) = (slots.into_boxed_slice(), events.into_boxed_slice());
-        row.push(Self { gate: Gate::default(), tenanted: AtomicBool::new(false), slots, events });
+        row.push(Self {
+            gate: Gate::default(),
+            tenanted: AtomicBool::new(false),
+            slots: std::array::from_fn(|_| Slot::default()),
+            events: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+        });
         let row: *mut [Self] = Box::into_raw(row.into_boxed_slice());
         // SAFETY: a slice of one is laid out as the one.
         Some(unsafe { Box::from_raw(row.cast::<Self>()) })
