@@ -211,7 +211,7 @@ const BLOCKS: u32 = 3;
 impl Pool {
     fn new(level: Level, rows: usize) -> Arc<Self> {
         let shelf = Shelf::new(geometry(), Links::modelled(BLOCKS as usize), 1, u32::MAX);
-        let stock = Stock::new(level, rows, 1, Box::new([shelf])).unwrap();
+        let stock = Stock::new(level, Box::new([shelf])).unwrap();
         // Made beforehand: making is under a lock, and no part of what is looked at.
         (0..rows).for_each(|index| stock.ensure_row(index).unwrap().promised());
         Arc::new(Self { stock, bytes: Bytes::new(BLOCKS as usize), carved: Mutex::new(0) })

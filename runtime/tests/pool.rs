@@ -3,10 +3,10 @@
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_runtime::observe::families::{
-    POOL_ALLOCS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_SLABS,
+    POOL_ALLOCS, POOL_CACHE_FLUSHES, POOL_FREES, POOL_LEVEL, POOL_LIVE, POOL_REMOTE_FREES, POOL_REQUESTED, POOL_SLABS,
 };
 use rheostat_runtime::observe::{Measure, Reading, Resource};
-use rheostat_runtime::pool::{Block, Level, Pool, PoolError, PoolLimits};
+use rheostat_runtime::pool::{Block, InPool, Level, LocalPool, Pool, PoolError, PoolLimits};
 use rheostat_runtime::sync::{Mutex, MutexGuard, thread};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -432,4 +432,65 @@ fn threads_past_the_table_are_served_too() {
         assert_eq!(read(pool).level_of(&POOL_LIVE), Some(0.0));
         assert_eq!(read(pool).total_of(&POOL_ALLOCS), Some(threads as u64 * 99));
     });
+}
+
+#[test]
+fn collections_and_values_live_in_a_pool() {
+    at_every_level(16 * MIB, |pool| {
+        let mut numbers = allocator_api2::vec::Vec::new_in(InPool(pool.clone()));
+        numbers.extend(0..5_000_u64);
+        let mut table = hashbrown::HashMap::new_in(pool.as_ref());
+        (0..1_000_u64).for_each(|n| _ = table.insert(n, n * n));
+        let boxed = pool.boxed([7_u32; 100]).unwrap();
+        let empty = pool.boxed(()).unwrap();
+        let aligned = pool.boxed(Page([1; 4096])).unwrap();
+        assert_eq!(std::ptr::from_ref(&*aligned).addr() % 4096, 0);
+        assert!(numbers.iter().copied().eq(0..5_000) && table.iter().all(|(n, square)| n * n == *square));
+        assert_eq!((boxed.iter().sum::<u32>(), *empty, aligned.0[4095]), (700, (), 1));
+        let reading = read(pool);
+        let live = reading.level_of(&POOL_LIVE).unwrap();
+        let asked = reading.level_of(&POOL_REQUESTED).unwrap();
+        assert!(asked >= 40_000.0 + 16_000.0 + 400.0 + 4096.0 && asked <= live, "{asked} of {live}");
+        drop((numbers, table, boxed, aligned));
+        assert_eq!(read(pool).level_of(&POOL_LIVE), Some(0.0));
+        assert_eq!(read(pool).level_of(&POOL_REQUESTED), Some(0.0));
+    });
+}
+
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+#[test]
+fn what_another_thread_frees_is_counted() {
+    at_every_level(16 * MIB, |pool| {
+        let blocks: Vec<Block> = (0..200).map(|_| pool.alloc(100).unwrap()).collect();
+        thread::spawn(move || drop(blocks)).join().unwrap();
+        // Other tests of this process have threads too: one that found no row is on none of its own.
+        let remote = read(pool).total_of(&POOL_REMOTE_FREES).unwrap();
+        assert!(remote == 200 || remote == 0, "{remote} of 200");
+    });
+}
+
+#[test]
+fn a_local_pool_serves_its_thread() {
+    let pool = LocalPool::new(PoolLimits { bytes_max: 4 * MIB }).unwrap();
+    for _ in 0..3 {
+        let mut blocks = Vec::new();
+        let mut starts = std::collections::BTreeSet::new();
+        let refused = loop {
+            match pool.alloc(1000) {
+                Ok(mut block) => {
+                    block.fill(blocks.len() as u8);
+                    assert!(starts.insert(block.as_ptr() as usize));
+                    blocks.push(block);
+                }
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((blocks.len(), pool.live(), pool.held_bytes()), (4096, 4096, 4 * MIB));
+        assert!(matches!(refused, PoolError::Exhausted { bytes: 1024, .. }), "{refused}");
+        assert!(blocks.iter().enumerate().all(|(index, block)| block.iter().all(|&byte| byte == index as u8)));
+    }
+    assert_eq!(pool.live(), 0);
+    assert!(matches!(pool.alloc(65_537), Err(PoolError::TooLong { .. })));
 }

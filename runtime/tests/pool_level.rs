@@ -5,11 +5,10 @@
 use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LEVEL, POOL_LIVE};
 use rheostat_runtime::observe::{Actor, Measure, Outcome, Reading, Registry, Resource, Value};
 use rheostat_runtime::pool::{Block, Level, LevelRefused, Pool, PoolError, PoolLimits};
+use rheostat_runtime::sync::atomic::{AtomicBool, Ordering};
+use rheostat_runtime::sync::{Arc, Mutex, thread};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -136,7 +135,7 @@ struct InUse(Mutex<BTreeMap<usize, usize>>);
 impl InUse {
     fn enter(&self, block: &Block) {
         let (start, end) = (block.as_ptr() as usize, block.as_ptr() as usize + block.capacity());
-        let mut blocks = self.0.lock().unwrap();
+        let mut blocks = self.0.lock();
         let before = blocks.range(..end).next_back();
         assert!(before.is_none_or(|(_, &other)| other <= start), "{start:#x}..{end:#x} overlaps {before:x?}");
         assert_eq!(start % (1 << block.capacity().trailing_zeros().min(12)), 0, "{start:#x} of {}", block.capacity());
@@ -144,7 +143,7 @@ impl InUse {
     }
 
     fn leave(&self, block: &Block) {
-        let left = self.0.lock().unwrap().remove(&(block.as_ptr() as usize));
+        let left = self.0.lock().remove(&(block.as_ptr() as usize));
         assert!(left.is_some(), "left without having entered");
     }
 }
@@ -217,7 +216,7 @@ fn a_storm_of_levels_loses_no_block_and_gives_none_twice() {
         over.store(true, Ordering::Relaxed);
     });
     assert!(turns > 20 && short_lived > 0, "{turns} turns");
-    assert!(in_use.0.lock().unwrap().is_empty());
+    assert!(in_use.0.lock().is_empty());
     assert!(by_class(&pool).values().all(|&(allocs, frees)| allocs == frees), "{:?}", by_class(&pool));
     assert_eq!(read(&pool).level_of(&POOL_LIVE), Some(0.0));
     pool.turn_level(Level::LockFree).unwrap();

@@ -20,9 +20,9 @@ use super::ground::{Ground, NoMemory};
 use super::large::Large;
 use super::level::Level;
 use super::number::CHUNK_BYTES;
-use super::row::{Counts, Event};
+use super::row::{Counts, Event, SLOTS};
 use super::size_class::{CLASSES, GREATEST, SizeClass};
-use super::stock::{Control, Home, Refused, Stock};
+use super::stock::{Control, Home, ROWS, Refused, Stock};
 use super::tenancy;
 use crate::observe::{THREAD_ROWS, row};
 use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -31,6 +31,8 @@ use std::ptr::NonNull;
 
 /// The index under which large blocks are counted.
 pub(super) const LARGE: usize = CLASSES;
+
+const _: () = assert!(LARGE + 1 == SLOTS && ROWS == THREAD_ROWS);
 
 /// Bytes that one magazine of a class may hold, but for classes whose single block is more.
 const MAGAZINE_BYTES: usize = 16 << 10;
@@ -54,7 +56,7 @@ pub struct Core {
 }
 
 /// Blocks that move between a thread's magazine and the depot at a time.
-fn magazine_blocks(class: SizeClass) -> u32 {
+pub(super) fn magazine_blocks(class: SizeClass) -> u32 {
     (MAGAZINE_BYTES / class.bytes()).clamp(1, MAGAZINE_BLOCKS_MAX) as u32
 }
 
@@ -63,7 +65,7 @@ impl Core {
     pub fn new(name: &str, level: Level, bytes_max: usize, huge_pages: bool) -> Option<Arc<Self>> {
         let ground = Ground::new(bytes_max, huge_pages)?;
         let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class))).collect();
-        let stock = Stock::new(level, THREAD_ROWS, CLASSES + 1, shelves)?;
+        let stock = Stock::new(level, shelves)?;
         if level == Level::Fixed {
             ground.fix().ok()?;
             // Rows are memory too.

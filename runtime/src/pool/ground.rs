@@ -125,13 +125,19 @@ impl Ground {
         })
     }
 
-    /// The shelf of a class on this ground. It may be used as long as the ground is there.
-    pub fn shelf(&self, class: SizeClass, magazine_blocks: u32) -> Shelf {
+    /// Where the blocks of a class lie, and their links, for as long as the ground is there.
+    pub fn lay_out(&self, class: SizeClass) -> (Geometry, Links) {
         let geometry = Geometry::new(self.region.start(), class.bytes());
         let (links, bits) =
             if geometry.places() > 1 << SPARSE_BITS { (&self.dense, DENSE_BITS) } else { (&self.sparse, SPARSE_BITS) };
         // SAFETY: links are committed with their chunks, before any of their blocks is carved (I3).
         let links = unsafe { Links::new(links.start().cast::<AtomicU32>(), bits) };
+        (geometry, links)
+    }
+
+    /// The shelf of a class on this ground. It may be used as long as the ground is there.
+    pub fn shelf(&self, class: SizeClass, magazine_blocks: u32) -> Shelf {
+        let (geometry, links) = self.lay_out(class);
         Shelf::new(geometry, links, magazine_blocks, 0)
     }
 

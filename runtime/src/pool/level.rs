@@ -5,21 +5,22 @@ use std::str::FromStr;
 
 /// Which concurrency level a pool runs at. From what one thread has to itself to what the system has no part in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+// The levels that cache have the greatest words, so that one comparison tells them.
 #[repr(u32)]
 #[non_exhaustive]
 pub enum Level {
     /// One thread allocates, the first that does; others may only free. Fastest, and refused to a second thread.
-    Unlocked = 2,
+    Unlocked = 6,
     /// A lock per size class. Nothing is cached; threads that allocate the same class wait for each other.
-    Mutex = 3,
+    Mutex = 2,
     /// Lists changed by compare-exchange. Nothing is cached, and a thread that sleeps holds up nobody.
-    LockFree = 4,
+    LockFree = 3,
     /// Magazines per thread before a depot. Threads seldom meet, for some memory idle in each.
     #[default]
     ThreadCached = 5,
     /// All memory is there and touched from the start, and no more is asked for: no system call, and a limit that is one.
     /// Lists changed by compare-exchange. Blocks of more than 64 KiB are refused.
-    Fixed = 6,
+    Fixed = 4,
 }
 
 impl Level {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`Pool`] | you allocate many buffers of like sizes and want them bounded and visible |
 //! | [`Block`] | what you get: bytes, given back when dropped |
+//! | [`InPool`], [`PoolBox`] | a vector, a table or a value lives in a pool |
+//! | [`LocalPool`] | all of it happens on one thread, and you want the compiler to see to that |
 //! | [`Level::Unlocked`] | one thread allocates |
 //! | [`Level::Mutex`] | few threads allocate, and memory matters more than time |
 //! | [`Level::LockFree`] | several threads allocate, some of them seldom, and none may wait for another |
@@ -49,11 +51,17 @@ mod core;
 mod block;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod hosted;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod allocator;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod local;
 
 pub use level::{Level, LevelError};
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use {
+    allocator::{InPool, PoolBox},
     block::Block,
     error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError},
     hosted::Pool,
+    local::{LocalBlock, LocalPool},
 };

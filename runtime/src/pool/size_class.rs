@@ -24,6 +24,17 @@ pub(super) const GREATEST: usize = 1 << GREATEST_BITS;
 /// The coarsest alignment that can be asked for: a page, to which large blocks are aligned too.
 pub(super) const ALIGNMENT_MAX: usize = 4096;
 
+/// The classes of lengths up to 1 KiB: a load instead of ten instructions.
+static SHORT: [u8; 1025] = {
+    let mut classes = [0; 1025];
+    let mut len = 0;
+    while len < classes.len() {
+        classes[len] = SizeClass::computed(len).0;
+        len += 1;
+    }
+    classes
+};
+
 /// A size class, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SizeClass(u8);
@@ -32,16 +43,22 @@ impl SizeClass {
     /// The least class whose blocks hold `len` bytes; `None` when only a large block does.
     #[inline(always)]
     pub(super) fn of(len: usize) -> Option<Self> {
-        if len > GREATEST {
-            return None;
+        match SHORT.get(len) {
+            Some(&class) => Some(Self(class)),
+            None if len > GREATEST => None,
+            None => Some(Self::computed(len)),
         }
+    }
+
+    /// The least class whose blocks hold `len` bytes, of which there are at most [`GREATEST`].
+    const fn computed(len: usize) -> Self {
         if len <= 1 << SMALLEST_BITS {
-            return Some(Self(0));
+            return Self(0);
         }
         let last = len - 1;
         let octave = last.ilog2();
         let step = (last >> (octave - 3)) % STEPS;
-        Some(Self(((octave - SMALLEST_BITS) as usize * STEPS + step + 1) as u8))
+        Self(((octave - SMALLEST_BITS) as usize * STEPS + step + 1) as u8)
     }
 
     /// The least class whose blocks hold `len` bytes and all start at a multiple of `alignment`, a power of two up to

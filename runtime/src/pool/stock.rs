@@ -39,17 +39,28 @@ use super::gate::{Pass, Station};
 use super::level::Level;
 use super::magazine::{Depot, Spare};
 use super::number::{BlockId, Geometry, Links};
-use super::row::{Counting, Counts, Event, Row};
+use super::row::{Counting, Counts, Event, Row, SLOTS};
 use super::tagged::TaggedList;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{CachePadded, Mutex, MutexGuard, barrier};
+use crate::sync::{CachePadded, MODELLED, Mutex, MutexGuard, barrier};
 use std::ptr::{NonNull, null_mut};
+
+/// Rows that a stock has places for; a model has two.
+pub const ROWS: usize = if MODELLED { 2 } else { 64 };
 
 const UNLOCKED: Station = Station(Level::Unlocked as u32);
 const MUTEX: Station = Station(Level::Mutex as u32);
 const LOCK_FREE: Station = Station(Level::LockFree as u32);
 const THREAD_CACHED: Station = Station(Level::ThreadCached as u32);
 const FIXED: Station = Station(Level::Fixed as u32);
+
+const _: () = assert!(THREAD_CACHED.0 > FIXED.0 && UNLOCKED.0 > FIXED.0 && FIXED.0 > LOCK_FREE.0 && FIXED.0 > MUTEX.0);
+
+/// Whether blocks are kept in magazines at a station.
+#[inline(always)]
+fn caches(station: Station) -> bool {
+    station.0 > FIXED.0
+}
 
 /// The word in `level` of a pool that is closed.
 const CLOSED: u32 = 1;
@@ -102,7 +113,7 @@ pub struct Run {
 
 impl Run {
     /// All but the first, the last one first: pushed so, they come out in their order.
-    fn rest(self) -> impl Iterator<Item = BlockId> {
+    pub fn rest(self) -> impl Iterator<Item = BlockId> {
         let places = self.first.place() + 1..self.first.place() + self.len;
         places.rev().map(move |place| BlockId::new(self.first.chunk(), place))
     }
@@ -135,11 +146,10 @@ pub enum Home {
 pub struct Stock {
     level: AtomicU32,
     owner: AtomicU32,
-    rows: Box<[AtomicPtr<Row>]>,
+    rows: [AtomicPtr<Row>; ROWS],
     /// Counts for all threads that have no row; its gate and rounds are not used.
     past: Box<Row>,
     shelves: Box<[Shelf]>,
-    classes: usize,
     control: Mutex<()>,
 }
 
@@ -151,16 +161,17 @@ pub struct Control<'a> {
 }
 
 impl Stock {
-    /// Nothing in it, at a level. Counts are kept for `classes`, which may be more than there are shelves.
-    pub fn new(level: Level, rows: usize, classes: usize, shelves: Box<[Shelf]>) -> Option<Self> {
+    /// Nothing in it, at a level; `None` when there is no memory for it. Counts are kept for [`SLOTS`] classes, which may
+    /// be more than there are shelves.
+    pub fn new(level: Level, shelves: Box<[Shelf]>) -> Option<Self> {
         barrier::prepare();
+        assert!(shelves.len() <= SLOTS, "{} classes, and rows with {SLOTS} slots", shelves.len());
         Some(Self {
             level: AtomicU32::new(level as u32),
             owner: AtomicU32::new(NOBODY),
-            rows: (0..rows).map(|_| AtomicPtr::new(null_mut())).collect(),
-            past: Row::new(classes)?,
+            rows: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
+            past: Row::new()?,
             shelves,
-            classes,
             control: Mutex::new(()),
         })
     }
@@ -193,7 +204,7 @@ impl Stock {
         if self.row(index).is_none() {
             let _control = self.control(); // I3
             if self.row(index).is_none() {
-                place.store(Box::into_raw(Row::new(self.classes)?), Ordering::Release); // O2
+                place.store(Box::into_raw(Row::new()?), Ordering::Release); // O2
             }
         }
         self.row(index)
@@ -254,7 +265,7 @@ impl Stock {
         let pass = row.gate.enter();
         let station = pass.station();
         let slot = row.slot(class);
-        let block = if station == THREAD_CACHED || station == UNLOCKED {
+        let block = if caches(station) {
             // SAFETY: inside, at a station that caches (I1 of `row`).
             unsafe { slot.rounds(|rounds| rounds.pop()) }
         } else {
@@ -264,7 +275,8 @@ impl Stock {
         Some(block)
     }
 
-    #[inline(always)]
+    // Not inlined, so that those who cache do not pay for its registers.
+    #[inline(never)]
     fn take_listed(&self, row: &Row, station: Station, class: usize) -> Option<NonNull<u8>> {
         let shelf = self.shelf(class);
         let mut lost = 0;
@@ -459,7 +471,7 @@ impl Stock {
         }
         let pass = row.gate.enter();
         let station = pass.station();
-        let kept = if station == THREAD_CACHED || station == UNLOCKED {
+        let kept = if caches(station) {
             // SAFETY: inside, at a station that caches (I1 of `row`).
             unsafe { slot.rounds(|rounds| rounds.push(block)) }
         } else {
@@ -475,7 +487,7 @@ impl Stock {
         kept
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn put_listed(&self, row: &Row, station: Station, class: usize, block: NonNull<u8>) -> bool {
         let shelf = self.shelf(class);
         let id = shelf.geometry.id(block);

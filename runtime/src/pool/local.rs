@@ -1,0 +1,194 @@
+//! A pool for one thread: no lock, no atomic, no fence but where it grows.
+//!
+//! The same chunks, numbers and magazines as a [`Pool`](super::Pool) has, without gates: the type is not `Sync`, and its
+//! blocks borrow it, so what is allocated on a thread is freed there, before the pool is gone.
+//!
+//! I1  `shelves` is reached by one call at a time: calls come from one thread, and none runs user code.
+
+use super::chain::List;
+use super::core::magazine_blocks;
+use super::error::{PoolError, PoolLimits, PoolSetupError};
+use super::ground::{Ground, NoMemory};
+use super::magazine::Rounds;
+use super::number::{Geometry, Links};
+use super::size_class::{CLASSES, GREATEST, SizeClass};
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// A pool that stays on its thread. Lengths up to 64 KiB.
+///
+/// ```
+/// use rheostat_runtime::pool::{LocalPool, PoolLimits};
+///
+/// let pool = LocalPool::new(PoolLimits::default()).unwrap();
+/// let mut block = pool.alloc(100).unwrap();
+/// block.fill(7);
+/// assert_eq!((block.len(), pool.live()), (100, 1));
+/// ```
+///
+/// It is not to be shared:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<rheostat_runtime::pool::LocalPool>();
+/// ```
+pub struct LocalPool {
+    shelves: UnsafeCell<[LocalShelf; CLASSES]>,
+    ground: Ground,
+    live: Cell<usize>,
+}
+
+struct LocalShelf {
+    rounds: Rounds,
+    list: List,
+    geometry: Geometry,
+    links: Links,
+}
+
+/// A block of a [`LocalPool`], given back when dropped. Initialised, though perhaps with what an earlier holder wrote.
+pub struct LocalBlock<'p> {
+    pool: &'p LocalPool,
+    start: NonNull<u8>,
+    len: usize,
+    class: SizeClass,
+}
+
+impl LocalPool {
+    /// An empty pool; memory comes as blocks are needed.
+    ///
+    /// # Errors
+    /// When the system refuses the addresses.
+    pub fn new(limits: PoolLimits) -> Result<Self, PoolSetupError> {
+        let bytes = limits.bytes_max;
+        let refused = || PoolSetupError::System { pool: LOCAL.to_owned(), bytes };
+        let ground = Ground::new(bytes, false).ok_or_else(refused)?;
+        let shelves = std::array::from_fn(|index| {
+            let (geometry, links) = ground.lay_out(SizeClass::at(index));
+            LocalShelf { rounds: Rounds::default(), list: List::default(), geometry, links }
+        });
+        Ok(Self { shelves: UnsafeCell::new(shelves), ground, live: Cell::new(0) })
+    }
+
+    /// Blocks in use.
+    pub fn live(&self) -> usize {
+        self.live.get()
+    }
+
+    /// Bytes held from the system.
+    pub fn held_bytes(&self) -> usize {
+        self.ground.held()
+    }
+
+    /// A block of `len` bytes, at most 64 KiB.
+    ///
+    /// # Errors
+    /// When it is longer, the pool at its limit, or the system out of memory.
+    #[inline]
+    pub fn alloc(&self, len: usize) -> Result<LocalBlock<'_>, PoolError> {
+        let class = SizeClass::of(len).ok_or_else(|| too_long(len))?;
+        // SAFETY: one call at a time (I1), and the borrow ends here.
+        let popped = unsafe { (&mut *self.shelves.get())[class.index()].rounds.pop() };
+        let start = match popped {
+            Some(start) => start,
+            None => self.alloc_slow(class)?,
+        };
+        self.live.set(self.live.get() + 1);
+        Ok(LocalBlock { pool: self, start, len, class })
+    }
+
+    #[cold]
+    fn alloc_slow(&self, class: SizeClass) -> Result<NonNull<u8>, PoolError> {
+        // SAFETY: one call at a time (I1), and the borrow ends with this one.
+        let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
+        if shelf.rounds.furnish(magazine_blocks(class)) && shelf.rounds.swap_for_blocks() {
+            return Ok(shelf.rounds.pop().expect("a magazine that holds something was loaded"));
+        }
+        if let Some(id) = shelf.list.pop(&shelf.links) {
+            return Ok(shelf.geometry.start(id));
+        }
+        let run = self.ground.carve(class, magazine_blocks(class)).map_err(|why| self.refusal(why, class))?;
+        run.rest().for_each(|id| shelf.list.push(id, &shelf.links));
+        Ok(shelf.geometry.start(run.first))
+    }
+
+    #[inline]
+    fn free(&self, class: SizeClass, start: NonNull<u8>) {
+        self.live.set(self.live.get() - 1);
+        // SAFETY: one call at a time (I1), and the borrow ends with this one.
+        let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
+        if !shelf.rounds.push(start) {
+            shelf.put(start);
+        }
+    }
+
+    #[cold]
+    fn refusal(&self, why: NoMemory, class: SizeClass) -> PoolError {
+        let (pool, bytes, max) = (LOCAL.to_owned(), class.bytes(), self.ground.bytes_max());
+        match why {
+            NoMemory::Limit { held } => PoolError::Exhausted { pool, bytes, held, max },
+            NoMemory::System { bytes } => PoolError::System { pool, bytes },
+        }
+    }
+}
+
+/// What a local pool is called in errors.
+const LOCAL: &str = "a local pool";
+
+#[cold]
+fn too_long(bytes: usize) -> PoolError {
+    PoolError::TooLong { pool: LOCAL.to_owned(), bytes, max: GREATEST }
+}
+
+impl LocalShelf {
+    /// With the loaded magazine full: what is in it goes to the list, unless the other one has room.
+    #[cold]
+    fn put(&mut self, start: NonNull<u8>) {
+        if !self.rounds.swap_for_room() {
+            while let Some(block) = self.rounds.pop() {
+                self.list.push(self.geometry.id(block), &self.links);
+            }
+        }
+        if !self.rounds.push(start) {
+            self.list.push(self.geometry.id(start), &self.links);
+        }
+    }
+}
+
+impl Deref for LocalBlock<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: ours alone until we are dropped, initialised (I4 of `ground`), and `len` fits the class.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for LocalBlock<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `deref`; `&mut self` makes this the only view of them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for LocalBlock<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.pool.free(self.class, self.start);
+    }
+}
+
+impl fmt::Debug for LocalPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalPool").field("live", &self.live()).field("held_bytes", &self.held_bytes()).finish()
+    }
+}
+
+impl fmt::Debug for LocalBlock<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalBlock").field("len", &self.len).finish_non_exhaustive()
+    }
+}
