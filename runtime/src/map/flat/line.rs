@@ -51,16 +51,36 @@ impl Lines {
         std::alloc::Layout::array::<Line>(count).expect("a table larger than the address space")
     }
 
-    fn ask_for_large_pages(&self) {
+    /// Where the run begins, and where the large pages that lie wholly in it begin and end.
+    fn large_pages(&self) -> (usize, usize, usize) {
         const LARGE_PAGE: usize = 2 << 20;
         let start = self.first.as_ptr() as usize;
-        let (from, to) =
-            (start.next_multiple_of(LARGE_PAGE), (start + self.count * size_of::<Line>()) & !(LARGE_PAGE - 1));
+        (start, start.next_multiple_of(LARGE_PAGE), (start + self.count * size_of::<Line>()) & !(LARGE_PAGE - 1))
+    }
+
+    fn ask_for_large_pages(&self) {
+        let (start, from, to) = self.large_pages();
         if from < to {
             let whole_pages = self.first.as_ptr().wrapping_byte_add(from - start).cast();
             // SAFETY: the range lies in this allocation, and the advice changes nothing but how it is backed.
             // Refusal costs speed, nothing else.
             _ = unsafe { rustix::mm::madvise(whole_pages, to - from, rustix::mm::Advice::LinuxHugepage) };
+        }
+    }
+}
+
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+impl Lines {
+    /// Gives pages back to the system, a slice at a time, and leaves zeroes. For one who has the run to himself.
+    pub(super) fn give_back_slices(&self) {
+        /// Half a millisecond in small pages.
+        const SLICE: usize = 4 << 20;
+        let (start, from, to) = self.large_pages();
+        for slice in (from..to).step_by(SLICE) {
+            let pages = self.first.as_ptr().wrapping_byte_add(slice - start).cast();
+            // SAFETY: the range lies in this allocation, whose bytes are atomics and may become zero. Refusal costs time
+            // when the run is freed, nothing else.
+            _ = unsafe { rustix::mm::madvise(pages, SLICE.min(to - slice), rustix::mm::Advice::LinuxDontNeed) };
         }
     }
 }
@@ -88,5 +108,25 @@ impl Drop for Lines {
     fn drop(&mut self) {
         // SAFETY: made of a box of that many lines in `zeroed`.
         drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.count)) });
+    }
+}
+
+#[cfg(all(test, not(any(rt_loom, rt_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn whole_pages_are_given_back_and_the_rest_stays() {
+        const LINES: usize = (12 << 20) / size_of::<Line>();
+        let lines = Lines::zeroed(LINES);
+        // SAFETY: lines of the run.
+        let first_word = |line: usize| unsafe { &lines.first().add(line).as_ref().0[0] };
+        (0..LINES).for_each(|line| first_word(line).store(1, Relaxed));
+        lines.give_back_slices();
+        let (start, from, to) = lines.large_pages();
+        let given_back = (from - start) / size_of::<Line>()..(to - start) / size_of::<Line>();
+        assert!(given_back.len() >= LINES * 2 / 3);
+        (0..LINES).for_each(|line| assert_eq!(first_word(line).load(Relaxed), u64::from(!given_back.contains(&line))));
     }
 }

@@ -19,7 +19,7 @@
 //!     forward mark; and there at most once. A mark is set together with the end of the copy, in one odd window, so
 //!     nobody reaches the copied entry before, and nobody the old one after. Marks are never taken back.
 //! I3  A table has one successor for ever, which is known before the first mark is set.
-//! I4  A table is freed after everybody who may be in it has left, and after the table before it.
+//! I4  A table is freed after everybody has left who may be in it or in the table before it.
 //! I5  Spares are never freed before their table.
 //! O1  Sequence: the writer's last store of it is Release, a reader's first load Acquire. Who reads an even number
 //!     sees everything written before it became that.
@@ -56,6 +56,7 @@ mod bucket;
 mod counts;
 mod growth;
 mod table;
+mod discard;
 mod tables;
 mod statistics;
 mod stripes;

@@ -81,6 +81,12 @@ impl<K: Plain, V: Plain> Table<K, V> {
         self.next.store(Box::into_raw(next), Ordering::Release); // O5
     }
 
+    /// Gives the pages of the homes back to the system, some at a time. Nobody uses the table any more.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn give_back_slices(&self) {
+        self.homes.give_back_slices();
+    }
+
     /// Memory of the table, in bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.homes.count() * size_of::<super::line::Line>() + self.spares.bytes()

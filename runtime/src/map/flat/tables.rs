@@ -2,6 +2,7 @@
 
 use super::bucket::{Bucket, Locked, Look};
 use super::counts::{Count, Counts};
+use super::discard::discard;
 use super::growth::Help;
 use super::table::{ENTRIES_PER_BUCKET, Table};
 use super::words::Plain;
@@ -140,9 +141,9 @@ impl<K: Plain, V: Plain> Tables<K, V> {
 
     /// Makes the next table the current one, now that every entry is in it (G2), and has the other one freed.
     fn publish(&self, table: &Table<K, V>, guard: &Guard<'_>) {
-        unsafe fn free<K, V>(table: *mut ()) {
+        unsafe fn free<K: Plain, V: Plain>(table: *mut ()) {
             // SAFETY: tables come from boxes, and are retired once.
-            drop(unsafe { Box::from_raw(table.cast::<Table<K, V>>()) });
+            discard(unsafe { Box::from_raw(table.cast::<Table<K, V>>()) });
         }
         let bytes = table.bytes();
         Step::FlatFinished.reached();
