@@ -317,7 +317,7 @@ where
             return;
         }
         let step = catch_unwind(AssertUnwindSafe(|| {
-            let _stripe = stripes.lock(hash);
+            let _stripe = cfg!(not(rt_mutant = "handover_moves_unlocked")).then(|| stripes.lock(hash));
             carry(from, to, hash, key)
         }));
         match step {
@@ -340,6 +340,9 @@ where
     };
     let mut keys = Vec::new();
     for stripe in swept.stripes()..from.stripes() {
+        if cfg!(rt_mutant = "handover_swept_too_soon") {
+            swept.advance(stripe + 1);
+        }
         loop {
             met.set(0);
             let failed_before = failed.get();

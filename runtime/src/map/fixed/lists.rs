@@ -429,7 +429,7 @@ fn try_unlink<K: Send + 'static, V: Send + 'static>(
     let node = ptr::from_ref(node).cast_mut();
     // AcqRel: it publishes `next` again, which this thread may have from another's exchange.
     let unlinked = link.compare_exchange(node, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-    if unlinked {
+    if unlinked || cfg!(rt_mutant = "fixed_retired_twice") {
         // SAFETY: nodes come from boxes; this exchange took it out of reach of new readers, and there is one such (I4).
         unsafe { visit.guard.retire(node) };
     } else {
