@@ -254,7 +254,7 @@ impl Trial {
 
         let was = had(self);
         self.rounds += 1;
-        if self.rounds.is_multiple_of(25) {
+        if self.rounds.is_multiple_of(100) {
             self.walk(number);
         }
         let remove_if = |trial: &Self, key: &Key| {
