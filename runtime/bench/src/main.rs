@@ -14,7 +14,11 @@ use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
 #[global_allocator]
+#[cfg(not(feature = "tracked"))]
 static ALLOCATOR: MiMalloc = MiMalloc;
+#[global_allocator]
+#[cfg(feature = "tracked")]
+static ALLOCATOR: rheostat_runtime::alloc::Tracked<MiMalloc> = rheostat_runtime::alloc::Tracked::new(MiMalloc);
 
 const USAGE: &str = "usage: rheostat-bench alloc | counters | reclaim | words [PATH..] | all
 

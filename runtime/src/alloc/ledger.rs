@@ -36,6 +36,9 @@ pub const OUTSIDE: usize = 0;
 /// The place that scopes share for which there is no other.
 pub const OTHER: usize = 1;
 
+const GIVE_BACK: Ordering =
+    if cfg!(rt_mutant = "ledger_row_unordered") { Ordering::Relaxed } else { Ordering::Release };
+
 /// What kind of work a scope stands for; the bounded set of labels under which a process is added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -203,7 +206,7 @@ impl Row {
 
     /// Gives the row to the next thread. Its holder counts in it no more.
     pub fn give_back(&self) {
-        self.taken.store(false, Ordering::Release); // O1
+        self.taken.store(false, GIVE_BACK); // O1
     }
 }
 
@@ -300,7 +303,10 @@ impl Ledger {
         let mut table = self.places.lock();
         let now = self.sum(place);
         let Place { class, before } = &mut table.places[place];
-        let came_to = now - std::mem::replace(before, now);
+        let came_to = now - *before;
+        if !cfg!(rt_mutant = "ledger_place_keeps_counts") {
+            *before = now;
+        }
         if let Some(class) = class.take() {
             let closed = &mut table.closed[class as usize];
             *closed = *closed + came_to;
