@@ -1,4 +1,4 @@
-//! The runtime's queues and maps beside those that a user would otherwise take, in one run on one machine.
+//! The runtime's queues, maps and pools beside those that a user would otherwise take, in one run on one machine.
 //!
 //! What each case is stands in the README beside this crate. Figures of a shared machine move; what counts are the ratios
 //! within a table, with their spread.
@@ -7,18 +7,20 @@ mod measure;
 mod memory;
 mod queues;
 mod maps;
+mod pools;
 
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-const USAGE: &str = "usage: rheostat-peers queues|maps|handover [--quick] [--seed N] [--entries N] [--threads N]
+const USAGE: &str = "usage: rheostat-peers queues|maps|handover|pools [--quick] [--seed N] [--entries N] [--threads N]
                       [--repetitions N] [--only NAME,NAME..]
 
   queues     our queues beside rtrb, crossbeam's, kanal and concurrent-queue (and moodycamel's)
   maps       our map on every backend beside std's, dashmap, papaya, scc and flurry (and libcuckoo's, oneTBB's, libcds's)
   handover   a map that moves from each backend to each other under load, and what it costs to be able to
+  pools      our pool at every level beside mimalloc and glibc's malloc, called directly
   --quick    few repetitions of little work: shows that everything runs, proves nothing
   --seed N   instead of a random one
   --entries N  maps of that size only, of those that there are; of any size for handover
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         "queues" => queues::run,
         "maps" => maps::run,
         "handover" => maps::handover::run,
+        "pools" => pools::run,
         _ => return misused(),
     };
     measure::describe_run(options);
