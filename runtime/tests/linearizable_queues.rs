@@ -111,6 +111,29 @@ impl Subject for Queue<u64> {
     }
 }
 
+/// The turnable queue on a kind of choice, by its place among all.
+struct OfKind<const KIND: usize>(Queue<u64>);
+
+impl<const KIND: usize> Subject for OfKind<KIND> {
+    const CONTRACT: Contract = Queue::<u64>::CONTRACT;
+
+    fn of_capacity(capacity: usize) -> Self {
+        Self(Queue::new(Kind::ALL[KIND], capacity).unwrap())
+    }
+    fn push(&self, item: u64) -> bool {
+        Subject::push(&self.0, item)
+    }
+    fn pop(&self) -> Option<u64> {
+        Subject::pop(&self.0)
+    }
+    fn push_run(&self, items: &mut Vec<u64>) {
+        self.0.push_run(items);
+    }
+    fn pop_run(&self, out: &mut Vec<u64>, max: usize) {
+        self.0.pop_run(out, max);
+    }
+}
+
 fn jitter() {
     if fastrand::u8(..) < 8 {
         thread::yield_now();
@@ -356,6 +379,48 @@ fn long_runs_of_a_queue_in_a_storm_of_turns() {
             assert!(popped > OPERATIONS / 16 && turns.load(Relaxed) > 0, "{what}: only {popped} popped");
         }
     }
+}
+
+#[test]
+fn long_runs_of_a_queue_on_each_kind() {
+    const { assert!(Kind::ALL.len() == 4) };
+    long_runs_are_those_of_a_queue::<OfKind<0>>();
+    long_runs_are_those_of_a_queue::<OfKind<1>>();
+    long_runs_are_those_of_a_queue::<OfKind<2>>();
+    long_runs_are_those_of_a_queue::<OfKind<3>>();
+}
+
+/// Every pair of kinds, turned once in the midst of a run.
+#[test]
+fn long_runs_of_a_queue_from_each_kind_to_each() {
+    for (from, to) in Kind::ALL.into_iter().flat_map(|from| Kind::ALL.map(|to| (from, to))) {
+        let (queue, done) = (Queue::new(from, 64).unwrap(), AtomicBool::new(false));
+        let operations = thread::scope(|scope| {
+            let turner = scope.spawn(|| {
+                // While the other threads are at work, however few cores there are: not before some items are in.
+                while queue.is_empty() && !done.load(Relaxed) {
+                    thread::yield_now();
+                }
+                queue.turn(to, 48).unwrap()
+            });
+            let operations = history(&queue, 3, true);
+            done.store(true, Relaxed);
+            assert_eq!(turner.join().unwrap().kind, from);
+            operations
+        });
+        let Tally { popped, .. } =
+            fifo::check(&operations, Queue::<u64>::CONTRACT).unwrap_or_else(|fault| panic!("{from} to {to}: {fault}"));
+        assert!(popped > OPERATIONS / 8, "{from} to {to}: only {popped} popped");
+        assert_eq!(queue.kind(), Some(to));
+    }
+}
+
+/// Kinds that keep an exact limit themselves.
+#[test]
+fn windows_of_a_queue_on_a_ring_and_on_an_array_queue() {
+    assert_eq!([Kind::ALL[0], Kind::ALL[2]], [Kind::Ring, Kind::ArrayQueue]);
+    windows_are_linearizable::<OfKind<0>>(3);
+    windows_are_linearizable::<OfKind<2>>(3);
 }
 
 /// The segmented queue behind the face, whose limit it keeps.
