@@ -170,6 +170,35 @@ fn in_a_storm(threads: usize, entries: u8, pause: Duration, seed: u64) -> [usize
     ends
 }
 
+/// Keys as they are and on the heap, by turns.
+fn from_each_to_each<K: Key>(nth: usize) {
+    let pairs = Backend::ALL.into_iter().flat_map(|from| Backend::ALL.map(|to| (from, to)));
+    for (seed, (from, to)) in (SEED..).zip(pairs).skip(nth).step_by(2) {
+        let map = Map::<K, i64>::new(from);
+        // Keys that nobody asks for keep the map between the two for longer.
+        (KEYS..250).for_each(|key| _ = map.insert(K::from(key), 0));
+        let (history, phase) = thread::scope(|scope| {
+            let turner = scope.spawn(|| {
+                let handover = map.turn(to).unwrap();
+                assert!(handover.wait(Some(Duration::from_secs(20))), "{handover:?}");
+                handover.phase()
+            });
+            (history(&map, 3, OPERATIONS, seed), turner.join().unwrap())
+        });
+        assert_eq!((phase, map.backend()), (Phase::Done, to));
+        for (key, operations) in split(history) {
+            let what = format!("key {key} of a map that moves from {from} to {to}, seed {seed}");
+            check(&Register, &operations, Limits::default()).assert(what);
+        }
+    }
+}
+
+#[test]
+fn every_key_is_linearizable_from_each_backend_to_each() {
+    from_each_to_each::<u8>(0);
+    from_each_to_each::<Box<u8>>(1);
+}
+
 #[test]
 fn every_key_is_linearizable_while_the_map_moves() {
     let mut ends = [0, 0];

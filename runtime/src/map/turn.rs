@@ -209,7 +209,8 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// Begins to move the map to another backend, in a thread of its own, and returns at once. Reads and writes go on;
-    /// every promise of the map holds meanwhile. For its length the map takes memory for both tables.
+    /// every promise of the map holds meanwhile. For its length the map takes memory for both tables. The thread rests for as
+    /// long as it works, so as to leave the cores to those who use the map.
     ///
     /// # Errors
     /// When one is under way already.
