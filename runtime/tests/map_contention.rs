@@ -6,16 +6,18 @@ use rheostat_runtime::map::{Backend, CounterMap, FIXED_BUCKETS_MIN, Map, MapLimi
 use rheostat_runtime::observe::families::{
     MAP_CONTENTION_SEEN, MAP_GROWTH, MAP_HELPS, MAP_LOAD, MAP_LOCK_CONTENTIONS, MAP_MIGRATED, MAP_PROBE_MAX,
     MAP_PROBE_MEAN, MAP_RESIZES, MAP_SAMPLED_OPS, MAP_SAMPLED_STALLS, MAP_SEQLOCK_FALLBACKS, MAP_SEQLOCK_RETRIES,
+    RECLAIM_OLDEST_PIN,
 };
 use rheostat_runtime::observe::{Measure, Reading, Resource};
+use rheostat_runtime::reclaim::{self, HostedDomain};
 use rheostat_runtime::sync::thread;
 use std::time::Duration;
 
 const SAMPLED: [Backend; 3] = [Backend::LockFree, Backend::Papaya, Backend::Fixed];
 
-fn read(map: &CounterMap) -> Reading {
+fn read(resource: &dyn Resource) -> Reading {
     let mut reading = Reading::default();
-    map.read(&mut reading);
+    resource.read(&mut reading);
     reading
 }
 
@@ -30,7 +32,7 @@ fn a_reading_says_how_contention_is_seen_and_nothing_of_what_is_not() {
     for backend in Backend::ALL {
         let map = CounterMap::new("tested", backend, MapLimits::default()).unwrap();
         (0..1000_u32).for_each(|key| _ = map.add(&key.to_be_bytes(), 1).unwrap());
-        let reading = read(&map);
+        let reading = read(&*map);
         let sampled = SAMPLED.contains(&backend);
         assert_eq!(seen(&reading), if sampled { ["sample"] } else { ["hook"] }, "{backend}");
         assert_eq!(reading.total_of(&MAP_LOCK_CONTENTIONS).is_some(), !sampled, "{backend}");
@@ -101,4 +103,18 @@ fn fixed_has_as_many_buckets_as_it_was_told() {
     let shape = least.shape().unwrap();
     assert_eq!((shape.load, shape.chains), (64.0 / FIXED_BUCKETS_MIN as f64, FIXED_BUCKETS_MIN as u64));
     assert_eq!((shape.steps, shape.mean()), (64, 4.0));
+}
+
+/// Gauges of seconds are read in nanoseconds, as counters of them are.
+#[test]
+fn what_maps_retire_shows_for_how_long_a_guard_holds_it_up() {
+    let domain = HostedDomain::of_process("tested").unwrap();
+    let age = || read(&*domain).level_of(&RECLAIM_OLDEST_PIN).unwrap();
+    let guard = reclaim::pin();
+    age();
+    let held = Duration::from_millis(20);
+    thread::sleep(held);
+    let seen = age();
+    assert!((held.as_nanos() as f64..60e9).contains(&seen), "{seen} ns");
+    drop(guard);
 }

@@ -40,7 +40,7 @@ impl Resource for HostedDomain {
         reading.total(&RECLAIM_EXCESSES, &[], seen.excesses);
         reading.level(&RECLAIM_PINNED, &[], seen.pinned_threads as f64);
         reading.level(&RECLAIM_EPOCH_LAG, &[], seen.epoch_lag as f64);
-        reading.level(&RECLAIM_OLDEST_PIN, &[], seen.oldest_pin.unwrap_or(Duration::ZERO).as_secs_f64());
+        reading.level(&RECLAIM_OLDEST_PIN, &[], seen.oldest_pin.unwrap_or(Duration::ZERO).as_nanos() as f64);
         reading.level(&RECLAIM_GARBAGE_LIMIT, &[], self.domain.limits().garbage_bytes_max as f64);
     }
 
