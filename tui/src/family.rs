@@ -126,6 +126,8 @@ names! {
     MAP_HANDOVER_KEYS = "rheostat_map_handover_items";
     /// Entries it has moved.
     MAP_HANDOVER_MOVED = "rheostat_map_handover_progress_items";
+    /// How long writes waited for one.
+    MAP_HANDOVER_STALL = "rheostat_map_handover_stall_seconds";
     /// Blocks handed out.
     POOL_ALLOCS = "rheostat_pool_allocs_total";
     /// Bytes handed out.

@@ -270,6 +270,7 @@ fn map(s: f64) -> Resource {
             sample(MAP_HANDOVER_PHASE, &[("phase", "moving")], 1.0),
             sample(MAP_HANDOVER_KEYS, &[], 41_203.0),
             sample(MAP_HANDOVER_MOVED, &[], 18_003.0),
+            spread(MAP_HANDOVER_STALL, 21e-6, 640e-6),
         ],
     )
 }

@@ -55,7 +55,12 @@ fn stalls(scene: &Scene, row: &Resource) -> Option<f64> {
 /// Draws what is known of a map's contention beside the strips of its shards, as far as there is room.
 pub fn draw(scene: &Scene, map: Option<&Resource>, area: &mut Rect, buf: &mut Buffer) {
     let Some(map) = map.filter(|map| map.value(MAP_CONTENTION_SEEN).is_some()) else { return };
-    let rows = [("waits", waits_of(scene, map)), ("table", table_of(scene, map)), ("garbage", garbage_of(scene, map))];
+    let rows = [
+        ("waits", waits_of(scene, map)),
+        ("table", table_of(scene, map)),
+        ("garbage", garbage_of(scene, map)),
+        ("hand-over", handover_of(map)),
+    ];
     let rows: Vec<_> = rows.into_iter().filter(|(_, parts)| !parts.is_empty()).collect();
     if area.width < MEDIUM || area.height < HEADING_ROWS + rows.len() as u16 {
         return;
@@ -122,6 +127,22 @@ fn table_of(scene: &Scene, map: &Resource) -> Vec<String> {
         parts.push(format!("resized {resizes:.0}x, helps {}", or_unknown(helps, units::rate)));
     }
     parts
+}
+
+/// The last hand-over, and how long those waited whom one held up, in the last seconds and at all.
+fn handover_of(map: &Resource) -> Vec<String> {
+    let phase = in_force(map, MAP_HANDOVER_PHASE, "phase");
+    if phase == units::UNKNOWN {
+        return Vec::new();
+    }
+    let keys = map.value(MAP_HANDOVER_MOVED).zip(map.value(MAP_HANDOVER_KEYS));
+    let keys = keys.map(|(moved, of)| format!("{} of {} moved", units::grouped(moved), units::grouped(of)));
+    let stalls = map.quantiles(MAP_HANDOVER_STALL).filter(|stalls| stalls.count > 0);
+    let stalls = stalls.map(|stalls| {
+        let p99 = stalls.p99.map_or_else(String::new, |p99| format!(", p99 {}", units::latency(p99)));
+        format!("{} waited{p99}, longest ever {}", units::count(stalls.count as f64), units::latency(stalls.max))
+    });
+    [Some(phase.replace('_', " ")), keys, stalls].into_iter().flatten().collect()
 }
 
 /// What maps with tables of our own have retired, all of them together: it is kept for the process as a whole.
