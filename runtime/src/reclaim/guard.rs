@@ -1,9 +1,10 @@
 //! Guards: while a thread holds one, nothing that it can reach is dropped.
 
 use super::bag::Garbage;
-use super::record::Record;
+use super::record::{Left, Record};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 /// Proof that the thread reads in a domain: what it loads from a structure under the guard stays until the guard goes,
 /// even if others take it out meanwhile. Guards nest, in any order of dropping; they stay on their thread.
@@ -23,6 +24,47 @@ impl<'d> Guard<'d> {
     pub(super) fn new(record: &'d Record) -> Self {
         record.pin();
         Self { record, stays: PhantomData }
+    }
+
+    /// [`new`](Self::new) where the light half of the barrier is known to be free.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    #[inline(always)]
+    pub(super) fn new_when_free(record: &'d Record) -> Self {
+        record.pin_before(crate::sync::barrier::light_when_free);
+        Self { record, stays: PhantomData }
+    }
+
+    /// [`new_when_free`](Self::new_when_free), if it is the thread's only guard.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    #[inline(always)]
+    pub(super) fn new_at_once(record: &'d Record) -> Option<Self> {
+        // Not `then_some`: a guard that is made is dropped.
+        let is_first = record.pin_first(crate::sync::barrier::light_when_free);
+        is_first.then(|| Self { record, stays: PhantomData })
+    }
+
+    /// Drops the guard and passes `result` on. That the rare case comes last, and takes the result along, lets an operation
+    /// end without having saved registers.
+    #[inline(always)]
+    pub(crate) fn leave_with<R>(self, result: R) -> R {
+        #[cold]
+        #[inline(never)]
+        fn look_after_and<R>(record: &Record, left: Left, result: R) -> R {
+            Guard::look_after(record, left);
+            result
+        }
+        let guard = ManuallyDrop::new(self);
+        let left = guard.record.unpin();
+        if left.is_nothing() { result } else { look_after_and(guard.record, left, result) }
+    }
+
+    /// The record may be another thread's by now, if this one gave it back already; it is there as long as the domain.
+    #[cold]
+    #[inline(never)]
+    fn look_after(record: &Record, left: Left) {
+        if left.is_due() {
+            record.shared().help();
+        }
     }
 
     /// Drops a box once every guard taken before now is gone. About 10 ns, and the drop, later, by whatever thread comes
@@ -72,10 +114,9 @@ impl<'d> Guard<'d> {
 impl Drop for Guard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let shared = self.record.shared();
-        // From here on the record may be another thread's, if this one gave it back already.
-        if self.record.unpin() {
-            shared.help();
+        let left = self.record.unpin();
+        if !left.is_nothing() {
+            Self::look_after(self.record, left);
         }
     }
 }

@@ -50,6 +50,13 @@ pub fn pin() -> Guard<'static> {
     process::pin()
 }
 
+/// [`pin`], if that takes but a few instructions; `None` in a thread that holds a guard already, or has never held one.
+/// For the shortest of operations: an answer without a call needs no registers saved for it.
+#[inline(always)]
+pub(crate) fn pin_at_once() -> Option<Guard<'static>> {
+    process::pin_at_once()
+}
+
 /// [`Domain::synchronize`] in the process's own domain.
 ///
 /// # Errors
@@ -70,16 +77,18 @@ use process::forget as forget_default;
 mod process {
     use super::record::Record;
     use super::{Domain, Guard};
-    use crate::sync::OnceLock;
+    use crate::sync::{OnceLock, barrier};
     use std::cell::Cell;
     use std::ptr;
 
     static DOMAIN: OnceLock<Domain> = OnceLock::new();
 
     thread_local! {
-        /// The thread's record in `DOMAIN`, once it has one and as long as it keeps it. Without a destructor, and set at
-        /// compile time, it is reached in one instruction.
+        /// The thread's record in `DOMAIN`, once it has one and as long as it keeps it, if the light half of the barrier is
+        /// free. Without a destructor, and set at compile time, it is reached in one instruction.
         static RECORD: Cell<*const Record> = const { Cell::new(ptr::null()) };
+        /// The same where that half is a fence.
+        static FENCED: Cell<*const Record> = const { Cell::new(ptr::null()) };
     }
 
     pub(super) fn domain() -> &'static Domain {
@@ -90,26 +99,45 @@ mod process {
     pub(super) fn pin() -> Guard<'static> {
         let record = RECORD.get();
         if record.is_null() {
-            return pin_first();
+            return pin_fenced();
         }
         // SAFETY: the domain is never dropped, nor are its records, and `forget` takes this one away when the thread
         // gives it back.
-        Guard::new(unsafe { &*record })
+        Guard::new_when_free(unsafe { &*record })
+    }
+
+    #[inline(always)]
+    pub(super) fn pin_at_once() -> Option<Guard<'static>> {
+        let record = RECORD.get();
+        // SAFETY: as in `pin`.
+        unsafe { record.as_ref() }.and_then(Guard::new_at_once)
     }
 
     #[cold]
+    fn pin_fenced() -> Guard<'static> {
+        let record = FENCED.get();
+        if record.is_null() {
+            return pin_first();
+        }
+        // SAFETY: as above.
+        Guard::new(unsafe { &*record })
+    }
+
     fn pin_first() -> Guard<'static> {
         let domain = domain();
         if let Some(record) = domain.record() {
-            RECORD.set(record);
+            let kept = if barrier::is_free() { &RECORD } else { &FENCED };
+            kept.set(record);
         }
         domain.pin()
     }
 
     /// The thread gives this record back.
     pub(super) fn forget(record: *const Record) {
-        if RECORD.get() == record {
-            RECORD.set(ptr::null());
+        for kept in [&RECORD, &FENCED] {
+            if kept.get() == record {
+                kept.set(ptr::null());
+            }
         }
     }
 }
@@ -134,5 +162,9 @@ mod process {
 
     pub(super) fn pin() -> Guard<'static> {
         domain().pin()
+    }
+
+    pub(super) fn pin_at_once() -> Option<Guard<'static>> {
+        Some(pin())
     }
 }

@@ -113,29 +113,49 @@ impl Record {
     }
 
     /// Counts a guard.
+    #[inline(always)]
+    pub(super) fn pin(&self) {
+        self.pin_before(barrier::light);
+    }
+
+    /// Counts a guard; `light` is the light half of the barrier.
     ///
     /// Inlined, and as few instructions as it can be: this is what every operation of a map begins with.
     #[inline(always)]
-    pub(super) fn pin(&self) {
-        let state = self.state.load(Ordering::Relaxed); // The holder's own word.
-        if state & GUARDS == 0 {
-            let clock = self.shared().clock.load(Ordering::Acquire); // O2 of the collector.
-            self.state.store(clock, Ordering::Release); // O2
-            barrier::light(); // O1 of the collector.
-        } else {
-            if state & GUARDS == GUARDS {
-                too_many_guards();
-            }
-            self.state.store(state + 1, Ordering::Release);
+    pub(super) fn pin_before(&self, light: impl FnOnce()) {
+        if !self.pin_first(light) {
+            self.pin_nested();
         }
     }
 
-    /// Takes a guard off the count. True when the thread should now help, and it is free to.
+    /// Counts a guard, if it is the only one; else says no.
     #[inline(always)]
-    pub(super) fn unpin(&self) -> bool {
+    pub(super) fn pin_first(&self, light: impl FnOnce()) -> bool {
+        let is_first = self.state.load(Ordering::Relaxed) & GUARDS == 0; // The holder's own word.
+        if is_first {
+            let clock = self.shared().clock.load(Ordering::Acquire); // O2 of the collector.
+            self.state.store(clock, Ordering::Release); // O2
+            light(); // O1 of the collector.
+        }
+        is_first
+    }
+
+    #[inline(never)]
+    fn pin_nested(&self) {
+        let state = self.state.load(Ordering::Relaxed);
+        if state & GUARDS == GUARDS {
+            too_many_guards();
+        }
+        self.state.store(state + 1, Ordering::Release);
+    }
+
+    /// Takes a guard off the count. Returns what is left in the state's lower bits: others of the thread's guards, and
+    /// whether it is to help.
+    #[inline(always)]
+    pub(super) fn unpin(&self) -> Left {
         let state = self.state.load(Ordering::Relaxed) - 1;
         self.state.store(state, Ordering::Release); // O2
-        state & (GUARDS | DUE) == DUE
+        Left(state as u16)
     }
 
     /// Puts garbage into the bag.
@@ -189,6 +209,24 @@ impl Record {
 /// Adds to a count of the caller's own.
 fn add(count: &AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+/// What a guard leaves behind.
+pub(super) struct Left(u16);
+
+const _: () = assert!(GUARDS | DUE == u16::MAX as u64);
+
+impl Left {
+    /// Neither other guards nor anything to do.
+    #[inline(always)]
+    pub(super) fn is_nothing(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// The thread should now help, and is free to.
+    pub(super) fn is_due(&self) -> bool {
+        u64::from(self.0) == DUE
+    }
 }
 
 #[cold]

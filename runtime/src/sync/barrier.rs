@@ -16,6 +16,8 @@
 //! first light half, and for the whole process.
 
 pub use halves::{heavy, light, light_load, light_load_is_zero, prefer_fences, prepare, settled};
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub use halves::{is_free, light_when_free};
 
 /// In a byte for [`light_load`]: the halves are fences.
 const FENCED: u8 = 1 << 7;
@@ -86,6 +88,17 @@ mod halves {
         byte.load(Ordering::Relaxed)
     }
 
+    /// Whether the light half is no instruction at all. Asked after [`prepare`], the answer stays.
+    pub fn is_free() -> bool {
+        ASYMMETRIC.load(Ordering::Relaxed)
+    }
+
+    /// The half of the many, for who knows that it [`is_free`].
+    #[inline(always)]
+    pub fn light_when_free() {
+        compiler_fence(Ordering::SeqCst);
+    }
+
     /// The half of the few: about a microsecond, and an interrupt to each core on which the process runs.
     ///
     /// # Panics
@@ -106,6 +119,18 @@ mod halves {
 mod halves {
     use super::FENCED;
     use crate::sync::atomic::{AtomicU8, Ordering, fence};
+
+    /// Whether the light half is no instruction at all: never here.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub fn is_free() -> bool {
+        false
+    }
+
+    /// The half of the many, for who knows that it [`is_free`]: for nobody here.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub fn light_when_free() {
+        light();
+    }
 
     #[cfg(rt_loom)]
     loom::lazy_static! {
