@@ -8,7 +8,7 @@ use crate::memory::{self, Heap};
 use dashmap::DashMap;
 use foldhash::quality::RandomState;
 use rheostat_runtime::map::handover::Phase;
-use rheostat_runtime::map::{Backend, FixedMap, Map};
+use rheostat_runtime::map::{Backend, FixedMap, FlatMap, Map};
 use rheostat_runtime::reclaim;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -82,7 +82,7 @@ fn facade(options: Options) {
                 faced("papaya", operations, || papaya::HashMap::<u64, u64, _>::with_hasher(RandomState::default()))
             }
             Backend::Fixed => faced("FixedMap", operations, || FixedMap::new(1 << 16, RandomState::default())),
-            // What is public of it keeps plain data in place, which no map of any type can.
+            Backend::Flat => faced("FlatMap", operations, || FlatMap::with_hasher(RandomState::default())),
             _ => return None,
         })
     };

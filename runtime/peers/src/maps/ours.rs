@@ -1,10 +1,11 @@
-//! Our map on every backend it has, through its public face, and the fixed map by itself.
+//! Our map on every backend it has, through its public face, and the maps of ours that can be used by themselves.
 
 use super::{Peer, Work, contender};
 use crate::measure::Contender;
 use crate::memory::Heap;
 use foldhash::fast::RandomState;
-use rheostat_runtime::map::{Backend, FixedMap, Map};
+use rheostat_runtime::map::{Backend, FixedMap, FlatMap, Map};
+use std::hash::BuildHasher;
 
 impl Peer for Map<u64, u64> {
     fn get(&self, key: u64) -> Option<u64> {
@@ -31,9 +32,22 @@ impl Peer for FixedMap<u64, u64, RandomState> {
     }
 }
 
+impl<S: BuildHasher + Send + Sync> Peer for FlatMap<u64, u64, S> {
+    fn get(&self, key: u64) -> Option<u64> {
+        FlatMap::get(self, &key)
+    }
+    fn put(&self, key: u64, value: u64) -> bool {
+        self.insert(key, value).is_none()
+    }
+    fn remove(&self, key: u64) -> bool {
+        FlatMap::remove(self, &key).is_some()
+    }
+}
+
 pub(super) fn contenders(work: &Work) -> Vec<Contender<'_>> {
     let one = |backend: Backend| contender(&format!("**{backend}**"), Heap::Rust, work, move |_| Map::new(backend));
     let fixed = |entries| FixedMap::new(entries, RandomState::default());
     let fixed = contender("**FixedMap**", Heap::Rust, work, fixed);
-    Backend::ALL.into_iter().map(one).chain([fixed]).collect()
+    let flat = contender("**FlatMap**", Heap::Rust, work, |_| FlatMap::with_hasher(RandomState::default()));
+    Backend::ALL.into_iter().map(one).chain([fixed, flat]).collect()
 }
