@@ -11,7 +11,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use rheostat_runtime::map::handover::{Course, Phase};
-use rheostat_runtime::map::structure::{Revision, Structure, position};
+use rheostat_runtime::map::structure::{Revision, Structure, Under, position};
 use rheostat_runtime::map::switch::{Grace, Switch};
 use rheostat_runtime::sync::{Mutex, RwLock, RwLockReadGuard};
 use std::borrow::Borrow;
@@ -36,7 +36,7 @@ impl Grace for Readers {
 struct List(Mutex<Vec<(u64, u64)>>);
 
 impl Structure<u64, u64> for List {
-    fn view<Q, R>(&self, hash: u64, _: &Q, look: impl FnOnce(&u64) -> R) -> Option<R>
+    fn view<Q, R>(&self, _: Under<'_>, hash: u64, _: &Q, look: impl FnOnce(&u64) -> R) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -52,7 +52,7 @@ impl Structure<u64, u64> for List {
         self.0.lock().iter().find(|entry| entry.0 == hash).copied()
     }
 
-    fn put<R>(&self, hash: u64, _: u64, value: u64, look: impl FnOnce(&u64) -> R) -> Option<R> {
+    fn put<R>(&self, _: Under<'_>, hash: u64, _: u64, value: u64, look: impl FnOnce(&u64) -> R) -> Option<R> {
         let mut entries = self.0.lock();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.0 == hash) {
             return Some(look(&std::mem::replace(&mut entry.1, value)));
@@ -61,7 +61,7 @@ impl Structure<u64, u64> for List {
         None
     }
 
-    fn put_absent(&self, hash: u64, _: u64, value: u64) -> Result<(), u64> {
+    fn put_absent(&self, _: Under<'_>, hash: u64, _: u64, value: u64) -> Result<(), u64> {
         let mut entries = self.0.lock();
         if entries.iter().any(|entry| entry.0 == hash) {
             return Err(value);
@@ -70,7 +70,13 @@ impl Structure<u64, u64> for List {
         Ok(())
     }
 
-    fn revise<Q, R>(&self, hash: u64, _: &Q, mut revise: impl FnMut(&u64) -> (Revision<u64>, R)) -> Option<R>
+    fn revise<Q, R>(
+        &self,
+        _: Under<'_>,
+        hash: u64,
+        _: &Q,
+        mut revise: impl FnMut(&u64) -> (Revision<u64>, R),
+    ) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -86,7 +92,7 @@ impl Structure<u64, u64> for List {
         Some(given)
     }
 
-    fn take<Q, R>(&self, hash: u64, _: &Q, look: impl FnOnce(&u64) -> R) -> Option<R>
+    fn take<Q, R>(&self, _: Under<'_>, hash: u64, _: &Q, look: impl FnOnce(&u64) -> R) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,

@@ -3,13 +3,16 @@
 use super::contention::Contention;
 use super::fixed::Fixed;
 use super::flat::{InPlace, Pointed};
+use super::hashed::{Bare, Hashed};
+use super::integer::is_integer;
 use super::keyed::Keyed;
 use super::lock_free::LockFree;
 use super::papaya::Papaya;
 use super::record::Record;
 use super::shape::TableShape;
 use super::sharded::Sharded;
-use super::structure::{Revision, Structure};
+use super::structure::{Revision, Structure, Under};
+use crate::reclaim::Guard;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -115,10 +118,13 @@ impl FromStr for Backend {
     reason = "a table is made once and does not move; a box would cost every operation"
 )]
 pub(super) enum Table<K, V> {
-    Sharded(Sharded<K, V>),
+    Sharded(Sharded<Hashed<K>, V>),
+    ShardedBare(Sharded<Bare<K>, V>),
     LockFree(LockFree<K, V>),
-    Papaya(Papaya<K, V>),
-    Fixed(Fixed<K, V>),
+    Papaya(Papaya<Hashed<K>, V>),
+    PapayaBare(Papaya<Bare<K>, V>),
+    Fixed(Fixed<Hashed<K>, V>),
+    FixedBare(Fixed<Bare<K>, V>),
     Flat(Pointed<K, V>),
     FlatInPlace(InPlace<K, V>),
 }
@@ -128,9 +134,12 @@ macro_rules! on {
     ($table:expr, $at_work:ident => $result:expr) => {
         match $table {
             Table::Sharded($at_work) => $result,
+            Table::ShardedBare($at_work) => $result,
             Table::LockFree($at_work) => $result,
             Table::Papaya($at_work) => $result,
+            Table::PapayaBare($at_work) => $result,
             Table::Fixed($at_work) => $result,
+            Table::FixedBare($at_work) => $result,
             Table::Flat($at_work) => $result,
             Table::FlatInPlace($at_work) => $result,
         }
@@ -146,13 +155,17 @@ where
     /// to agree with it. Contention is counted in the map's own `record`.
     /// `buckets` is for [`Backend::Fixed`].
     pub(super) fn new(backend: Backend, hasher: &Keyed, record: &Record, capacity: usize, buckets: usize) -> Self {
+        let (hasher, bare) = (hasher.clone(), is_integer::<K>());
         match backend {
-            Backend::Sharded => Table::Sharded(Sharded::with_capacity(record, capacity)),
-            Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher.clone(), record, capacity)),
-            Backend::Papaya => Table::Papaya(Papaya::with_capacity(record, capacity)),
-            Backend::Fixed => Table::Fixed(Fixed::with_capacity(record, capacity, buckets)),
+            Backend::Sharded if bare => Table::ShardedBare(Sharded::with_capacity(hasher, record, capacity)),
+            Backend::Sharded => Table::Sharded(Sharded::with_capacity(hasher, record, capacity)),
+            Backend::LockFree => Table::LockFree(LockFree::with_capacity(hasher, record, capacity)),
+            Backend::Papaya if bare => Table::PapayaBare(Papaya::with_capacity(hasher, record, capacity)),
+            Backend::Papaya => Table::Papaya(Papaya::with_capacity(hasher, record, capacity)),
+            Backend::Fixed if bare => Table::FixedBare(Fixed::with_capacity(hasher, record, capacity, buckets)),
+            Backend::Fixed => Table::Fixed(Fixed::with_capacity(hasher, record, capacity, buckets)),
             Backend::Flat if InPlace::<K, V>::takes_these() => {
-                Table::FlatInPlace(InPlace::with_capacity(hasher.clone(), capacity, record.count_met()))
+                Table::FlatInPlace(InPlace::with_capacity(hasher, capacity, record.count_met()))
             }
             Backend::Flat => Table::Flat(Pointed::in_map(capacity, record.count_met())),
         }
@@ -160,10 +173,10 @@ where
 
     pub(super) fn backend(&self) -> Backend {
         match self {
-            Table::Sharded(_) => Backend::Sharded,
+            Table::Sharded(_) | Table::ShardedBare(_) => Backend::Sharded,
             Table::LockFree(_) => Backend::LockFree,
-            Table::Papaya(_) => Backend::Papaya,
-            Table::Fixed(_) => Backend::Fixed,
+            Table::Papaya(_) | Table::PapayaBare(_) => Backend::Papaya,
+            Table::Fixed(_) | Table::FixedBare(_) => Backend::Fixed,
             Table::Flat(_) | Table::FlatInPlace(_) => Backend::Flat,
         }
     }
@@ -172,9 +185,10 @@ where
     pub(super) fn shape(&self) -> Option<TableShape> {
         match self {
             Table::Fixed(table) => Some(table.shape()),
+            Table::FixedBare(table) => Some(table.shape()),
             Table::Flat(table) => Some(table.shape()),
             Table::FlatInPlace(table) => Some(table.shape()),
-            Table::Sharded(_) | Table::LockFree(_) | Table::Papaya(_) => None,
+            _ => None,
         }
     }
 
@@ -182,7 +196,8 @@ where
     pub(super) fn contention(&self) -> Option<&Contention> {
         match self {
             Table::Sharded(table) => Some(table.contention()),
-            Table::LockFree(_) | Table::Papaya(_) | Table::Fixed(_) | Table::Flat(_) | Table::FlatInPlace(_) => None,
+            Table::ShardedBare(table) => Some(table.contention()),
+            _ => None,
         }
     }
 }
@@ -192,12 +207,29 @@ where
     K: Hash + Ord + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(always)]
+    fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        on!(self, table => table.view(hash, key, look))
+        on!(self, table => table.view(under, hash, key, look))
+    }
+
+    fn can_be_glanced_at(&self) -> bool {
+        matches!(self, Table::FlatInPlace(_))
+    }
+
+    #[inline(always)]
+    fn glance<Q>(&self, guard: &Guard<'static>, hash: u64, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        match self {
+            Table::FlatInPlace(table) => table.glance(guard, hash, key),
+            _ => None,
+        }
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
@@ -208,28 +240,38 @@ where
         on!(self, table => table.copy(hash, key))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        on!(self, table => table.put(hash, key, value, look))
+    #[inline(always)]
+    fn put<R>(&self, under: Under<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        on!(self, table => table.put(under, hash, key, value, look))
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
-        on!(self, table => table.put_absent(hash, key, value))
+    #[inline(always)]
+    fn put_absent(&self, under: Under<'_>, hash: u64, key: K, value: V) -> Result<(), V> {
+        on!(self, table => table.put_absent(under, hash, key, value))
     }
 
-    fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(always)]
+    fn revise<Q, R>(
+        &self,
+        under: Under<'_>,
+        hash: u64,
+        key: &Q,
+        revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        on!(self, table => table.revise(hash, key, revise))
+        on!(self, table => table.revise(under, hash, key, revise))
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(always)]
+    fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        on!(self, table => table.take(hash, key, look))
+        on!(self, table => table.take(under, hash, key, look))
     }
 
     fn len(&self) -> usize {

@@ -107,7 +107,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.enter().view(self.hash(key), key, V::clone)
+        self.enter().get(self.hash(key), key)
     }
 
     /// Shows the value to `look`, without a clone. On `sharded` the key's shard is locked for reading meanwhile.
@@ -119,10 +119,12 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.enter().view(self.hash(key), key, |value| {
+        let mut look = Some(look);
+        let shown = self.enter().view(self.hash(key), key, |value| {
             let _viewing = Viewing::begin();
-            look(value)
-        })
+            look.take().map(|look| look(value))
+        });
+        shown.flatten()
     }
 
     /// Whether the key is there.

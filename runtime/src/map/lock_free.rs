@@ -11,7 +11,7 @@
 use super::keyed::Keyed;
 use super::record::Record;
 use super::stalls::Stalls;
-use super::structure::{Revision, Structure, position};
+use super::structure::{Revision, Structure, Under, position};
 use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -34,7 +34,8 @@ where
     K: Hash + Ord + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn view<Q, R>(&self, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn view<Q, R>(&self, _: Under<'_>, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -51,12 +52,14 @@ where
         self.map.get_key_value(key, &self.map.guard()).map(|(known, value)| (known.clone(), value.clone()))
     }
 
-    fn put<R>(&self, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+    #[inline(never)]
+    fn put<R>(&self, _: Under<'_>, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let _watch = self.stalls.watch();
         self.map.insert(key, value, &self.map.guard()).map(look)
     }
 
-    fn put_absent(&self, _hash: u64, key: K, value: V) -> Result<(), V> {
+    #[inline(never)]
+    fn put_absent(&self, _: Under<'_>, _hash: u64, key: K, value: V) -> Result<(), V> {
         let _watch = self.stalls.watch();
         match self.map.try_insert(key, value, &self.map.guard()) {
             Ok(_) => Ok(()),
@@ -64,7 +67,14 @@ where
         }
     }
 
-    fn revise<Q, R>(&self, _hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        _: Under<'_>,
+        _hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -88,7 +98,8 @@ where
         given
     }
 
-    fn take<Q, R>(&self, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, _: Under<'_>, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,

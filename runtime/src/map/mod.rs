@@ -51,6 +51,8 @@ mod hashed;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod hosted;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod integer;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod keyed;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod lock_free;

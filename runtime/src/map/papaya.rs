@@ -1,6 +1,6 @@
 //! The `papaya` backend: papaya's open-addressing table of pointers to entries.
 //!
-//! Entries carry their hash ([`Hashed`]): a table that grows is copied in blocks by all threads that meet it, and
+//! Entries carry their hash or have an integer for a key ([`Kept`]): a table that grows is copied in blocks by all threads that meet it, and
 //! one whose key's `Hash` panicked there would leave its block unfinished, and the others waiting for it for good.
 //! Growth compares no keys and clones none, so with the hash at hand it runs no user code at all.
 //!
@@ -16,67 +16,81 @@
 //! What waits for growth cannot be seen from outside, so stalls are sampled.
 //! Progress: lock-free to read and write; a table that grows while it is being grown makes writers wait.
 
-use super::hashed::{Hashed, Ready, Sought};
+use super::hashed::{Kept, Knowing, Sought};
+use super::keyed::Keyed;
 use super::record::Record;
 use super::stalls::Stalls;
-use super::structure::{Revision, Structure, position};
+use super::structure::{Revision, Structure, Under, position};
 use crate::sync::Arc;
 use ::papaya::{Compute, HashMap, Operation};
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-pub(super) struct Papaya<K, V> {
-    map: HashMap<Hashed<K>, V, Ready>,
+pub(super) struct Papaya<N, V> {
+    map: HashMap<N, V, Knowing>,
+    hasher: Keyed,
     stalls: Arc<Stalls>,
 }
 
-impl<K, V> Papaya<K, V> {
-    pub(super) fn with_capacity(record: &Record, capacity: usize) -> Self {
-        Self { map: HashMap::with_capacity_and_hasher(capacity, Ready), stalls: record.watch_stalls() }
+impl<N: Kept, V> Papaya<N, V> {
+    /// `hasher` is the map's.
+    pub(super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize) -> Self {
+        let map = HashMap::with_capacity_and_hasher(capacity, Knowing(hasher.clone()));
+        Self { map, hasher, stalls: record.watch_stalls() }
     }
 }
 
-impl<K, V> Structure<K, V> for Papaya<K, V>
+impl<N, V> Structure<N::Key, V> for Papaya<N, V>
 where
-    K: Hash + Ord + Clone + Send + Sync + 'static,
+    N: Kept,
     V: Send + Sync + 'static,
 {
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn view<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let _watch = self.stalls.watch();
         self.map.get(&Sought { hash, key }, &self.map.guard()).map(look)
     }
 
-    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(N::Key, V)>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
         V: Clone,
     {
         let guard = self.map.guard();
         let (known, value) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
-        Some((known.key.clone(), value.clone()))
+        Some((known.key().clone(), value.clone()))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+    #[inline(never)]
+    fn put<R>(&self, _: Under<'_>, hash: u64, key: N::Key, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let _watch = self.stalls.watch();
-        self.map.insert(Hashed { hash, key }, value, &self.map.guard()).map(look)
+        self.map.insert(N::keep(hash, key), value, &self.map.guard()).map(look)
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+    #[inline(never)]
+    fn put_absent(&self, _: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
         let _watch = self.stalls.watch();
-        match self.map.try_insert(Hashed { hash, key }, value, &self.map.guard()) {
+        match self.map.try_insert(N::keep(hash, key), value, &self.map.guard()) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
         }
     }
 
-    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        _: Under<'_>,
+        hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let _watch = self.stalls.watch();
@@ -84,7 +98,7 @@ where
         let (known, _) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
         // papaya runs the closure on one entry at a time and acts on the last run, whose gift stands here then.
         let mut given = None;
-        let step = |entry: Option<(&Hashed<K>, &V)>| {
+        let step = |entry: Option<(&N, &V)>| {
             let Some((_, value)) = entry else { return Operation::Abort(None) };
             match revise(value) {
                 (Revision::Keep, gift) => Operation::Abort(Some(gift)),
@@ -104,9 +118,10 @@ where
         }
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let _watch = self.stalls.watch();
@@ -132,8 +147,10 @@ where
     }
 
     /// No lock is held; writers go on meanwhile.
-    fn walk(&self, _stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+    fn walk(&self, _stripe: usize, mut visit: impl FnMut(u64, &N::Key, &V)) {
         let guard = self.map.guard();
-        self.map.iter(&guard).for_each(|(known, value)| visit(position(known.hash), &known.key, value));
+        self.map
+            .iter(&guard)
+            .for_each(|(known, value)| visit(position(known.hash_by(&self.hasher)), known.key(), value));
     }
 }

@@ -4,16 +4,17 @@
 //! serves both the choice of shard and the probe; a failed try shows contention before anybody waits; and
 //! `DashMap::alter` aborts the process when its closure panics.
 //!
-//! I1  An entry keeps its hash ([`Hashed`]), so a growing table moves its entries without running the key's `Hash`:
-//!     short under the lock, and a `Hash` that panics can lose nothing.
+//! I1  An entry keeps its hash or has an integer for a key ([`Kept`]), so a growing table moves its entries without
+//!     running a key's own `Hash`: short under the lock, and a `Hash` that panics can lose nothing.
 //! I2  dashmap chooses a shard by the bits below the 7 that hashbrown tags with: [`position`] puts those first, so
 //!     that it orders entries by shard.
 //! Progress: blocking, per shard. Readers share; dashmap's lock lets readers pass a waiting writer.
 
 use super::contention::Contention;
-use super::hashed::{Hashed, Ready};
+use super::hashed::Kept;
+use super::keyed::Keyed;
 use super::record::Record;
-use super::structure::{Revision, Structure, position};
+use super::structure::{Revision, Structure, Under, position};
 use crate::sync::Arc;
 use dashmap::{DashMap, SharedValue};
 use std::borrow::Borrow;
@@ -23,14 +24,16 @@ use std::hash::Hash;
 /// threads each that much smaller, for 128 bytes apiece.
 const SHARDS: usize = 256;
 
-pub(super) struct Sharded<K, V> {
-    map: DashMap<Hashed<K>, V, Ready>,
+pub(super) struct Sharded<N, V> {
+    /// Its hasher is what growing tables ask; whoever looks up says the hash.
+    map: DashMap<N, V, Keyed>,
     contention: Arc<Contention>,
 }
 
-impl<K: Eq, V> Sharded<K, V> {
-    pub(super) fn with_capacity(record: &Record, capacity: usize) -> Self {
-        let map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, Ready, SHARDS);
+impl<N: Kept, V> Sharded<N, V> {
+    /// `hasher` is the map's.
+    pub(super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize) -> Self {
+        let map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, hasher, SHARDS);
         Self { map, contention: record.count_contention(SHARDS) }
     }
 
@@ -43,14 +46,16 @@ impl<K: Eq, V> Sharded<K, V> {
     }
 }
 
-impl<K, V> Structure<K, V> for Sharded<K, V>
+impl<N, V> Structure<N::Key, V> for Sharded<N, V>
 where
-    K: Hash + Ord + Send + Sync,
+    N: Kept,
     V: Send + Sync,
 {
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    /// Inlined, as is `put`, into what chooses between backends: this is the default one.
+    #[inline(always)]
+    fn view<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let shard = self.shard(hash);
@@ -58,25 +63,28 @@ where
         table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
     }
 
-    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(N::Key, V)>
     where
-        K: Borrow<Q> + Clone,
+        N::Key: Borrow<Q> + Clone,
         Q: Hash + Ord + ?Sized,
         V: Clone,
     {
         let shard = self.shard(hash);
         let table = self.contention.read(shard, &self.map.shards()[shard]);
         let (known, value) = table.get(hash, |(known, _)| known.is(hash, key))?;
-        Some((known.key.clone(), value.get().clone()))
+        Some((known.key().clone(), value.get().clone()))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+    #[inline(always)]
+    fn put<R>(&self, _: Under<'_>, hash: u64, key: N::Key, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         let replaced = match table.get_mut(hash, |(known, _)| known.is(hash, &key)) {
             Some((_, slot)) => Some(std::mem::replace(slot.get_mut(), value)),
             None => {
-                table.insert_entry(hash, (Hashed { hash, key }, SharedValue::new(value)), |(known, _)| known.hash);
+                table.insert_entry(hash, (N::keep(hash, key), SharedValue::new(value)), |(known, _)| {
+                    known.hash_by(self.map.hasher())
+                });
                 None
             }
         };
@@ -85,19 +93,29 @@ where
         replaced.as_ref().map(look)
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
+    #[inline(never)]
+    fn put_absent(&self, _: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
         if table.get(hash, |(known, _)| known.is(hash, &key)).is_some() {
             return Err(value);
         }
-        table.insert_entry(hash, (Hashed { hash, key }, SharedValue::new(value)), |(known, _)| known.hash);
+        table.insert_entry(hash, (N::keep(hash, key), SharedValue::new(value)), |(known, _)| {
+            known.hash_by(self.map.hasher())
+        });
         Ok(())
     }
 
-    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        _: Under<'_>,
+        hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let shard = self.shard(hash);
@@ -119,9 +137,10 @@ where
         Some(given)
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let shard = self.shard(hash);
@@ -145,7 +164,7 @@ where
     fn reserve(&self, additional: usize) {
         let each = additional.div_ceil(SHARDS);
         for (index, shard) in self.map.shards().iter().enumerate() {
-            self.contention.write(index, shard).reserve(each, |(known, _)| known.hash);
+            self.contention.write(index, shard).reserve(each, |(known, _)| known.hash_by(self.map.hasher()));
         }
     }
 
@@ -158,27 +177,28 @@ where
     }
 
     /// Under the shard's read lock.
-    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &N::Key, &V)) {
         let table = self.contention.read(stripe, &self.map.shards()[stripe]);
         // SAFETY: the iterator is used up before `table`, whose read lock keeps the buckets as they are, is dropped.
         for bucket in unsafe { table.iter() } {
             // SAFETY: as above: a full bucket of a locked table, only shared references to which exist.
             let (known, value) = unsafe { bucket.as_ref() };
-            visit(position(known.hash), &known.key, value.get());
+            visit(position(known.hash_by(self.map.hasher())), known.key(), value.get());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::hashed::Hashed;
     use super::super::keyed::keyed;
     use super::*;
     use std::hash::BuildHasher;
 
     #[test]
     fn positions_order_by_shard_first() {
-        let sharded = Sharded::<u64, ()>::with_capacity(&Record::default(), 0);
         let hasher = keyed();
+        let sharded = Sharded::<Hashed<u64>, ()>::with_capacity(hasher.clone(), &Record::default(), 0);
         let mut hashes: Vec<u64> = (0..10_000u64).map(|key| hasher.hash_one(key)).collect();
         hashes.sort_by_key(|&hash| position(hash));
         assert!(hashes.is_sorted_by_key(|&hash| sharded.shard(hash)));

@@ -9,6 +9,7 @@
 //! structure has. What they call of the user's is `Clone` and `Eq` of values, which may panic: the structure must
 //! then be as if the operation had not been called, and usable.
 
+use crate::reclaim::{self, Guard};
 use std::borrow::Borrow;
 use std::hash::Hash;
 
@@ -33,13 +34,54 @@ pub fn hash_at(position: u64) -> u64 {
     position.rotate_right(7)
 }
 
+/// What the caller of an operation holds meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub enum Under<'g> {
+    /// A guard of the process's own domain, so that a structure that needs one does not take it again.
+    Guard(&'g Guard<'static>),
+    /// Nothing that would serve a structure.
+    Nothing,
+}
+
+impl Under<'_> {
+    /// Runs `operation` under a guard of the process's own domain.
+    #[inline(always)]
+    pub fn guarded<R>(self, operation: impl FnOnce(&Guard<'static>) -> R) -> R {
+        let own;
+        let guard = match self {
+            Under::Guard(guard) => guard,
+            Under::Nothing => {
+                own = reclaim::pin();
+                &own
+            }
+        };
+        operation(guard)
+    }
+}
+
 /// A concurrent map from `K` to `V`. Operations on one key are linearizable.
 pub trait Structure<K, V>: Send + Sync {
     /// Shows the value. May run under a shared lock, or on a copy.
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized;
+
+    /// Whether [`glance`](Self::glance) is worth a try.
+    fn can_be_glanced_at(&self) -> bool {
+        false
+    }
+
+    /// A clone of the value, or that there is none, if that can be told without waiting, looking again or calling anything;
+    /// else `None`, and [`view`](Self::view) has to be asked.
+    #[inline(always)]
+    fn glance<Q>(&self, _guard: &Guard<'static>, _hash: u64, _key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        None
+    }
 
     /// A clone of the entry.
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
@@ -49,20 +91,26 @@ pub trait Structure<K, V>: Send + Sync {
         V: Clone;
 
     /// Puts the value in, whether the key was there or not, and shows the value it replaced.
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>;
+    fn put<R>(&self, under: Under<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>;
 
     /// Puts the value in if the key is not there, else hands it back.
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V>;
+    fn put_absent(&self, under: Under<'_>, hash: u64, key: K, value: V) -> Result<(), V>;
 
     /// Shows the value to `revise` and does what that says, as one step. `None` when the key is not there, else what
     /// the run of `revise` that took effect gave beside its revision; a structure without locks may run it often.
-    fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    fn revise<Q, R>(
+        &self,
+        under: Under<'_>,
+        hash: u64,
+        key: &Q,
+        revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized;
 
     /// Removes the entry and shows its value. Readers that found it before may still be looking.
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized;

@@ -1,7 +1,7 @@
 //! Where a map's operations find their table: in front of every operation, and nothing but a branch while no hand-over
 //! is under way. `handover` has the protocol and the argument for it.
 
-use super::structure::{Revision, Structure, hash_at, position};
+use super::structure::{Revision, Structure, Under, hash_at, position};
 use crate::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     Ordering::Release,
@@ -20,8 +20,21 @@ pub trait Grace: Send + Sync {
         Self: 'a;
     /// Begins to read.
     fn pin(&self) -> Self::Guard<'_>;
+    /// Begins to read, if that can be done at once; `None` says no more than that [`pin`](Self::pin) has to be called.
+    fn pin_at_once(&self) -> Option<Self::Guard<'_>> {
+        Some(self.pin())
+    }
+    /// Drops the guard and passes `result` on.
+    fn leave_with<R>(guard: Self::Guard<'_>, result: R) -> R {
+        drop(guard);
+        result
+    }
     /// Waits for every guard taken before this call. The caller holds none.
     fn synchronize(&self);
+    /// What a guard is to a structure.
+    fn under<'a>(_guard: &'a Self::Guard<'_>) -> Under<'a> {
+        Under::Nothing
+    }
 }
 
 /// Locks by hash: one while an operation changes a key of its part. A byte each, for the length of a hand-over, and so many
@@ -139,6 +152,8 @@ pub(super) struct Place<'g, S> {
 /// The pointer to the plan, and every operation's way through it.
 pub struct Switch<K, V, S, G: Grace> {
     plan: AtomicPtr<Plan<S>>,
+    /// Whether a reader should try a glance first. Relaxed: nothing but time depends on it.
+    glances: AtomicBool,
     grace: G,
     /// Operations that found another plan at their end than at their beginning, and began again.
     retries: AtomicU64,
@@ -159,8 +174,9 @@ where
 {
     /// A map that begins in `table`.
     pub fn new(table: S, grace: G) -> Self {
+        let glances = AtomicBool::new(table.can_be_glanced_at());
         let plan = Box::into_raw(Box::new(Plan::Settled(Arc::new(table))));
-        Self { plan: AtomicPtr::new(plan), grace, retries: AtomicU64::new(0), entries: PhantomData }
+        Self { plan: AtomicPtr::new(plan), glances, grace, retries: AtomicU64::new(0), entries: PhantomData }
     }
 
     /// The plan in force. It stays in memory while the guard is held (O1).
@@ -191,6 +207,7 @@ where
 
     /// Puts a plan in force, waits for every operation that may follow the one before, and frees that.
     pub(super) fn install(&self, plan: Plan<S>) {
+        self.glances.store(matches!(&plan, Plan::Settled(table) if table.can_be_glanced_at()), Relaxed);
         let before = self.plan.swap(Box::into_raw(Box::new(plan)), AcqRel);
         Step::MapPlanned.reached();
         if !cfg!(rt_mutant = "handover_no_synchronize") {
@@ -203,33 +220,109 @@ where
         }
     }
 
-    /// Shows the value.
-    #[inline]
-    pub fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    /// The table, while no hand-over is under way.
+    #[inline(always)]
+    fn settled<'g>(&self, guard: &'g G::Guard<'_>) -> Option<&'g S> {
+        match self.plan(guard) {
+            Plan::Settled(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Shows the value, once; a `look` that knows that may be one that can be called only once.
+    #[inline(always)]
+    pub fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnMut(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let mut look = Some(look);
-        let mut show = |value: &V| look.take().map(|look| look(value));
-        let guard = self.grace.pin();
+        self.view_under(self.grace.pin(), hash, key, look)
+    }
+
+    /// A clone of the value.
+    #[inline(always)]
+    pub fn get<Q>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        if !self.glances.load(Relaxed) {
+            return self.get_after_all(hash, key);
+        }
+        let Some(guard) = self.grace.pin_at_once() else { return self.get_after_all(hash, key) };
+        let plan = self.plan(&guard);
+        if let (Plan::Settled(table), Under::Guard(held)) = (plan, G::under(&guard))
+            && let Some(found) = table.glance(held, hash, key)
+            && (found.is_some() || self.is_still(plan))
+        {
+            return G::leave_with(guard, found);
+        }
+        self.get_under(guard, hash, key)
+    }
+
+    /// A clone of the value, where a glance is no use. This and the next come last, so that a glance saves no registers for
+    /// them.
+    #[inline(never)]
+    fn get_after_all<Q>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.view_under(self.grace.pin(), hash, key, V::clone)
+    }
+
+    /// A clone of the value, where a glance did not tell.
+    #[cold]
+    #[inline(never)]
+    fn get_under<Q>(&self, guard: G::Guard<'_>, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.view_under(guard, hash, key, V::clone)
+    }
+
+    #[inline(always)]
+    fn view_under<Q, R>(&self, guard: G::Guard<'_>, hash: u64, key: &Q, mut look: impl FnMut(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let plan = self.plan(&guard);
+        if let Plan::Settled(table) = plan {
+            let found = table.view(G::under(&guard), hash, key, &mut look);
+            if found.is_some() || self.is_still(plan) {
+                return found;
+            }
+        }
+        self.view_in_motion(&guard, hash, key, look)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn view_in_motion<Q, R>(&self, guard: &G::Guard<'_>, hash: u64, key: &Q, mut look: impl FnMut(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let under = G::under(guard);
         loop {
-            let plan = self.plan(&guard);
+            let plan = self.plan(guard);
             let found = match plan {
-                Plan::Settled(table) => table.view(hash, key, &mut show),
-                Plan::Opening(table, _) => table.view(hash, key, &mut show),
-                Plan::Moving { from, to, swept, .. } => look_in_both(&**from, &**to, Some(swept), hash, key, &mut show),
-                Plan::Halting { from, to, .. } => look_in_both(&**from, &**to, None, hash, key, &mut show),
+                Plan::Settled(table) | Plan::Opening(table, _) => table.view(under, hash, key, &mut look),
+                Plan::Moving { from, to, swept, .. } => {
+                    look_in_both(&**from, &**to, Some(swept), under, hash, key, &mut look)
+                }
+                Plan::Halting { from, to, .. } => look_in_both(&**from, &**to, None, under, hash, key, &mut look),
             };
             if found.is_some() || self.is_still(plan) {
-                return found.flatten();
+                return found;
             }
             self.again();
         }
     }
 
     /// Where a write of `key` goes. Whoever writes holds the guard and this until it is done.
-    #[inline]
     fn place<'g, Q>(&self, guard: &'g G::Guard<'_>, hash: u64, key: &Q) -> Place<'g, S>
     where
         K: Borrow<Q>,
@@ -271,11 +364,11 @@ where
                 to
             }
             Plan::Halting { from, to, .. } => {
-                let here = from.view(hash, key, |_| ()).is_some();
-                let there = to.view(hash, key, |_| ()).is_some();
+                let here = from.view(Under::Nothing, hash, key, |_| ()).is_some();
+                let there = to.view(Under::Nothing, hash, key, |_| ()).is_some();
                 if here && there {
                     // A move that panicked half-way left both, equal: undo it.
-                    to.take(hash, key, |_| ());
+                    to.take(Under::Nothing, hash, key, |_| ());
                 }
                 if there && !here { to } else { from }
             }
@@ -284,53 +377,77 @@ where
     }
 
     /// Shows the value to one who changes it in place: a write, unlike [`view`](Self::view).
+    #[inline]
     pub fn touch<Q, R>(&self, hash: u64, key: &Q, touch: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let guard = self.grace.pin();
-        self.place(&guard, hash, key).table.view(hash, key, touch)
+        if let Some(table) = self.settled(&guard) {
+            return table.view(G::under(&guard), hash, key, touch);
+        }
+        aside(|| self.place(&guard, hash, key).table.view(G::under(&guard), hash, key, touch))
     }
 
     /// See [`Structure::put`].
+    #[inline]
     pub fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Hash + Ord,
     {
         let guard = self.grace.pin();
-        let place = self.place(&guard, hash, &key);
-        place.table.put(hash, key, value, look)
+        if let Some(table) = self.settled(&guard) {
+            return table.put(G::under(&guard), hash, key, value, look);
+        }
+        aside(|| {
+            let place = self.place(&guard, hash, &key);
+            place.table.put(G::under(&guard), hash, key, value, look)
+        })
     }
 
     /// See [`Structure::put_absent`].
+    #[inline]
     pub fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V>
     where
         K: Hash + Ord,
     {
         let guard = self.grace.pin();
-        let place = self.place(&guard, hash, &key);
-        place.table.put_absent(hash, key, value)
+        if let Some(table) = self.settled(&guard) {
+            return table.put_absent(G::under(&guard), hash, key, value);
+        }
+        aside(|| {
+            let place = self.place(&guard, hash, &key);
+            place.table.put_absent(G::under(&guard), hash, key, value)
+        })
     }
 
     /// See [`Structure::revise`].
+    #[inline]
     pub fn revise<Q, R>(&self, hash: u64, key: &Q, revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let guard = self.grace.pin();
-        self.place(&guard, hash, key).table.revise(hash, key, revise)
+        if let Some(table) = self.settled(&guard) {
+            return table.revise(G::under(&guard), hash, key, revise);
+        }
+        aside(|| self.place(&guard, hash, key).table.revise(G::under(&guard), hash, key, revise))
     }
 
     /// See [`Structure::take`].
+    #[inline]
     pub fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let guard = self.grace.pin();
-        self.place(&guard, hash, key).table.take(hash, key, look)
+        if let Some(table) = self.settled(&guard) {
+            return table.take(G::under(&guard), hash, key, look);
+        }
+        aside(|| self.place(&guard, hash, key).table.take(G::under(&guard), hash, key, look))
     }
 
     /// How many entries there are. During a hand-over a key in motion may count twice: one for each stripe.
@@ -391,6 +508,7 @@ fn look_in_both<K, V, S, Q, R>(
     from: &S,
     to: &S,
     swept: Option<&Swept>,
+    under: Under<'_>,
     hash: u64,
     key: &Q,
     mut show: impl FnMut(&V) -> R,
@@ -401,14 +519,24 @@ where
     S: Structure<K, V>,
 {
     if swept.is_some_and(|swept| swept.has_passed(from, hash)) {
-        return to.view(hash, key, show);
+        return to.view(under, hash, key, show);
     }
-    let there = if swept.is_some_and(|swept| swept.most.load(Relaxed)) { to.view(hash, key, &mut show) } else { None };
+    let there =
+        if swept.is_some_and(|swept| swept.most.load(Relaxed)) { to.view(under, hash, key, &mut show) } else { None };
     if cfg!(rt_mutant = "handover_new_then_old") {
-        return there.or_else(|| to.view(hash, key, &mut show)).or_else(|| from.view(hash, key, &mut show));
+        return there
+            .or_else(|| to.view(under, hash, key, &mut show))
+            .or_else(|| from.view(under, hash, key, &mut show));
     }
     // After a miss in `to` too this order has to be kept: the key may have moved meanwhile.
-    there.or_else(|| from.view(hash, key, &mut show)).or_else(|| to.view(hash, key, &mut show))
+    there.or_else(|| from.view(under, hash, key, &mut show)).or_else(|| to.view(under, hash, key, &mut show))
+}
+
+/// Keeps what is rarely done out of the way of what mostly is: inlined, it would have every operation save registers for it.
+#[cold]
+#[inline(never)]
+fn aside<R>(rare: impl FnOnce() -> R) -> R {
+    rare()
 }
 
 /// Moves a key to the table that it goes to, if it has not been. Under its stripe. A panic of its `Clone` leaves it where
@@ -422,14 +550,14 @@ where
 {
     let Some((known, value)) = from.copy(hash, key) else { return false };
     if cfg!(rt_mutant = "handover_remove_before_put") {
-        from.take(hash, key, |_| ());
-        _ = to.put_absent(hash, known, value);
+        from.take(Under::Nothing, hash, key, |_| ());
+        _ = to.put_absent(Under::Nothing, hash, known, value);
         return true;
     }
     // Refused when a move was broken off before: the copy that is there is equal.
-    _ = to.put_absent(hash, known, value);
+    _ = to.put_absent(Under::Nothing, hash, known, value);
     Step::MapCopied.reached();
-    from.take(hash, key, |_| ());
+    from.take(Under::Nothing, hash, key, |_| ());
     Step::MapMoved.reached();
     true
 }

@@ -3,6 +3,7 @@
 use super::backend::{Backend, Table};
 use super::face::Map;
 use super::handover::{Course, Phase};
+use super::structure::Under;
 use super::switch::{Grace, Stripes};
 use crate::observe::Snapshot;
 use crate::reclaim;
@@ -22,8 +23,23 @@ impl Grace for Process {
         reclaim::pin()
     }
 
+    #[inline(always)]
+    fn pin_at_once(&self) -> Option<reclaim::Guard<'static>> {
+        reclaim::pin_at_once()
+    }
+
+    #[inline(always)]
+    fn leave_with<R>(guard: reclaim::Guard<'static>, result: R) -> R {
+        guard.leave_with(result)
+    }
+
     fn synchronize(&self) {
         reclaim::synchronize().expect("the thread that hands over holds no guard");
+    }
+
+    #[inline(always)]
+    fn under<'a>(guard: &'a reclaim::Guard<'static>) -> Under<'a> {
+        Under::Guard(guard)
     }
 }
 

@@ -1,20 +1,21 @@
 //! The `fixed` backend: the lists, found by the position of a key.
 //!
 //! A bucket holds the positions that begin with its number, so buckets are in the order of scans, and a page looks only at
-//! the buckets of its interval. Entries carry their hash ([`Hashed`]): it settles almost every comparison on the way along
-//! a list, and is the position of a scan without hashing again.
+//! the buckets of its interval. Entries carry their hash, unless their keys are integers ([`Kept`]): it settles almost every
+//! comparison on the way along a list, and is the position of a scan without hashing again.
 //!
 //! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, unless the map was told another number; or as
 //! many as the entries it is made for, which a hand-over knows, if that is more. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
 //! table of far more entries than buckets is slow, but no operation ever waits for it to grow. Memory: 8 bytes a bucket, and
-//! for each entry its key, its value and 16 bytes, as the allocator rounds them.
+//! for each entry its key, its value and 16 bytes (8 with an integer for a key), as the allocator rounds them.
 //! Progress: lock-free.
 
-use super::super::hashed::Hashed;
+use super::super::hashed::Kept;
+use super::super::keyed::Keyed;
 use super::super::record::Record;
 use super::super::shape::{CHAINS, TableShape};
 use super::super::stalls::Stalls;
-use super::super::structure::{Revision, Structure, position};
+use super::super::structure::{Revision, Structure, Under, position};
 use super::lists::{Lists, Visit};
 use crate::observe::Cells;
 use crate::sync::Arc;
@@ -34,8 +35,9 @@ const STRIPE_BUCKETS: usize = 16;
 const INSERTED: usize = 0;
 const REMOVED: usize = 1;
 
-pub(in super::super) struct Fixed<K, V> {
-    lists: Lists<Hashed<K>, V>,
+pub(in super::super) struct Fixed<N, V> {
+    lists: Lists<N, V>,
+    hasher: Keyed,
     /// Bits of a position that do not choose its bucket.
     shift: u32,
     cells: Cells<2>,
@@ -44,16 +46,16 @@ pub(in super::super) struct Fixed<K, V> {
     stalls: Arc<Stalls>,
 }
 
-impl<K, V> Fixed<K, V>
+impl<N, V> Fixed<N, V>
 where
-    K: Send + Sync + 'static,
+    N: Kept,
     V: Send + Sync + 'static,
 {
     /// With at least `buckets`, or as many as `capacity` if that is more, rounded up to a power of two.
-    pub(in super::super) fn with_capacity(record: &Record, capacity: usize, buckets: usize) -> Self {
+    pub(in super::super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize, buckets: usize) -> Self {
         let buckets = buckets.max(capacity).clamp(FIXED_BUCKETS_MIN, FIXED_BUCKETS_MAX).next_power_of_two();
         let (cells, lost, stalls) = (Cells::new(), record.count_lost(), record.watch_stalls());
-        Self { lists: Lists::new(buckets), shift: u64::BITS - buckets.ilog2(), cells, lost, stalls }
+        Self { lists: Lists::new(buckets), hasher, shift: u64::BITS - buckets.ilog2(), cells, lost, stalls }
     }
 
     /// How full the buckets are, and how far a key that is not there is looked for.
@@ -62,7 +64,7 @@ where
         let mut shape = TableShape { load: self.entries() as f64 / buckets as f64, ..TableShape::default() };
         for bucket in (0..buckets).step_by(buckets.div_ceil(CHAINS)) {
             let mut entries = 0;
-            self.visit(|visit| self.lists.walk(visit, bucket, |_, _| entries += 1));
+            self.visit(Under::Nothing, |visit| self.lists.walk(visit, bucket, |_, _| entries += 1));
             shape.look_at(entries);
         }
         shape
@@ -82,73 +84,86 @@ where
         self.bucket_at(position(hash))
     }
 
-    fn visit<R>(&self, operation: impl FnOnce(&Visit) -> R) -> R {
-        let visit = Visit::begin();
-        let result = operation(&visit);
-        if visit.lost() > 0 {
-            self.lost.add(0, visit.lost());
-        }
-        result
+    #[inline(always)]
+    fn visit<R>(&self, under: Under<'_>, operation: impl FnOnce(&Visit<'_>) -> R) -> R {
+        under.guarded(|guard| {
+            let visit = Visit::under(guard);
+            let result = operation(&visit);
+            if visit.lost() > 0 {
+                self.lost.add(0, visit.lost());
+            }
+            result
+        })
     }
 }
 
-impl<K, V> Structure<K, V> for Fixed<K, V>
+impl<N, V> Structure<N::Key, V> for Fixed<N, V>
 where
-    K: Hash + Ord + Clone + Send + Sync + 'static,
+    N: Kept,
     V: Send + Sync + 'static,
 {
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let is = |known: &Hashed<K>| known.is(hash, key);
+        let is = |known: &N| known.is(hash, key);
         let _watch = self.stalls.watch();
-        self.visit(|visit| self.lists.view(visit, self.bucket(hash), is, |_, value| look(value)))
+        self.visit(under, |visit| self.lists.view(visit, self.bucket(hash), is, |_, value| look(value)))
     }
 
-    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(N::Key, V)>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
         V: Clone,
     {
-        let is = |known: &Hashed<K>| known.is(hash, key);
-        let copy = |known: &Hashed<K>, value: &V| (known.key.clone(), value.clone());
-        self.visit(|visit| self.lists.view(visit, self.bucket(hash), is, copy))
+        let is = |known: &N| known.is(hash, key);
+        let copy = |known: &N, value: &V| (known.key().clone(), value.clone());
+        self.visit(Under::Nothing, |visit| self.lists.view(visit, self.bucket(hash), is, copy))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let key = Hashed { hash, key };
+    #[inline(never)]
+    fn put<R>(&self, under: Under<'_>, hash: u64, key: N::Key, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let key = N::keep(hash, key);
         let mut replaced = false;
         let look = |old: &V| {
             replaced = true;
             look(old)
         };
         let _watch = self.stalls.watch();
-        let shown = self.visit(|visit| self.lists.put(visit, self.bucket(hash), key, value, look));
+        let shown = self.visit(under, |visit| self.lists.put(visit, self.bucket(hash), key, value, look));
         if !replaced {
             self.cells.add(INSERTED, 1);
         }
         shown
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
-        let key = Hashed { hash, key };
+    #[inline(never)]
+    fn put_absent(&self, under: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
+        let key = N::keep(hash, key);
         let _watch = self.stalls.watch();
-        let put = self.visit(|visit| self.lists.put_absent(visit, self.bucket(hash), key, value));
+        let put = self.visit(under, |visit| self.lists.put_absent(visit, self.bucket(hash), key, value));
         if put.is_ok() {
             self.cells.add(INSERTED, 1);
         }
         put
     }
 
-    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        under: Under<'_>,
+        hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let is = |known: &Hashed<K>| known.is(hash, key);
+        let is = |known: &N| known.is(hash, key);
         let mut removes = false;
         let step = |value: &V| {
             let (revision, gift) = revise(value);
@@ -156,26 +171,27 @@ where
             (revision, gift)
         };
         let _watch = self.stalls.watch();
-        let revised = self.visit(|visit| self.lists.revise(visit, self.bucket(hash), is, step));
+        let revised = self.visit(under, |visit| self.lists.revise(visit, self.bucket(hash), is, step));
         if revised.is_some() && removes {
             self.cells.add(REMOVED, 1);
         }
         revised
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
+        N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let is = |known: &Hashed<K>| known.is(hash, key);
+        let is = |known: &N| known.is(hash, key);
         // Counted before user code runs: the entry is gone even if that panics.
         let look = |value: &V| {
             self.cells.add(REMOVED, 1);
             look(value)
         };
         let _watch = self.stalls.watch();
-        self.visit(|visit| self.lists.take_if(visit, self.bucket(hash), is, |_| true, look))
+        self.visit(under, |visit| self.lists.take_if(visit, self.bucket(hash), is, |_| true, look))
     }
 
     fn len(&self) -> usize {
@@ -184,7 +200,7 @@ where
 
     fn clear(&self) -> usize {
         let clear = |bucket| {
-            let removed = self.visit(|visit| self.lists.clear(visit, bucket));
+            let removed = self.visit(Under::Nothing, |visit| self.lists.clear(visit, bucket));
             if removed > 0 {
                 self.cells.add(REMOVED, removed as u64);
             }
@@ -209,11 +225,12 @@ where
     }
 
     /// No lock is held; writers go on meanwhile.
-    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
+    fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &N::Key, &V)) {
         let first = stripe * STRIPE_BUCKETS;
-        self.visit(|at| {
+        self.visit(Under::Nothing, |at| {
             for bucket in first..first + STRIPE_BUCKETS {
-                self.lists.walk(at, bucket, |known, value| visit(position(known.hash), &known.key, value));
+                self.lists
+                    .walk(at, bucket, |known, value| visit(position(known.hash_by(&self.hasher)), known.key(), value));
             }
         });
     }
@@ -221,6 +238,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::hashed::Hashed;
+    use super::super::super::keyed::keyed;
     use super::*;
 
     /// Any bijection does for a hash.
@@ -231,8 +250,8 @@ mod tests {
     #[test]
     fn stripes_are_short_and_in_the_order_of_positions() {
         const ENTRIES: u64 = 100_000;
-        let map = Fixed::with_capacity(&Record::default(), ENTRIES as usize, FIXED_BUCKETS);
-        (0..ENTRIES).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
+        let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), ENTRIES as usize, FIXED_BUCKETS);
+        (0..ENTRIES).for_each(|key| _ = map.put(Under::Nothing, hash(key), key, (), |()| ()));
         let (mut seen, mut longest) = (0, 0);
         for stripe in 0..map.stripes() {
             let mut here = 0;
@@ -251,13 +270,13 @@ mod tests {
     #[test]
     fn an_update_that_is_overtaken_runs_again_and_is_counted() {
         let record = Record::default();
-        let map = Fixed::with_capacity(&record, 0, FIXED_BUCKETS);
-        map.put(7, 1, 10, |_| ());
+        let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &record, 0, FIXED_BUCKETS);
+        map.put(Under::Nothing, 7, 1, 10, |_| ());
         let mut runs = 0;
-        let replaced = map.revise(7, &1, |value| {
+        let replaced = map.revise(Under::Nothing, 7, &1, |value| {
             runs += 1;
             if runs == 1 {
-                map.put(7, 1, 20, |_| ());
+                map.put(Under::Nothing, 7, 1, 20, |_| ());
             }
             (Revision::Replace(value + 1), *value)
         });
@@ -268,11 +287,12 @@ mod tests {
 
     #[test]
     fn has_as_many_buckets_as_it_was_told_or_has_entries_for() {
-        let buckets =
-            |capacity, buckets| Fixed::<u64, ()>::with_capacity(&Record::default(), capacity, buckets).lists.buckets();
+        let buckets = |capacity, buckets| {
+            Fixed::<Hashed<u64>, ()>::with_capacity(keyed(), &Record::default(), capacity, buckets).lists.buckets()
+        };
         assert_eq!([buckets(0, 1), buckets(0, 1000), buckets(5000, 1000)], [FIXED_BUCKETS_MIN, 1024, 8192]);
-        let map = Fixed::with_capacity(&Record::default(), 0, 16);
-        (0..64).for_each(|key| _ = map.put(hash(key), key, (), |()| ()));
+        let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), 0, 16);
+        (0..64).for_each(|key| _ = map.put(Under::Nothing, hash(key), key, (), |()| ()));
         let shape = map.shape();
         assert_eq!((shape.load, shape.chains, shape.steps, shape.mean()), (4.0, 16, 64, 4.0));
         assert!(shape.longest >= 4 && shape.moved.is_none(), "{shape:?}");
@@ -280,11 +300,11 @@ mod tests {
 
     #[test]
     fn counts_what_a_panic_passed_by() {
-        let map = Fixed::with_capacity(&Record::default(), 0, FIXED_BUCKETS);
-        (0..4).for_each(|key| _ = map.put(key, key, (), |()| ()));
-        let take = || map.take(0, &0, |()| panic!("as the test wants it"));
+        let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), 0, FIXED_BUCKETS);
+        (0..4).for_each(|key| _ = map.put(Under::Nothing, key, key, (), |()| ()));
+        let take = || map.take(Under::Nothing, 0, &0, |()| panic!("as the test wants it"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(take)).is_err());
-        assert_eq!(map.revise(1, &1, |()| (Revision::Remove, ())), Some(()));
+        assert_eq!(map.revise(Under::Nothing, 1, &1, |()| (Revision::Remove, ())), Some(()));
         assert_eq!((map.len(), map.clear(), map.len()), (2, 2, 0));
     }
 }

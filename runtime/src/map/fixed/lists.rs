@@ -28,7 +28,7 @@
 //! proportion to the entries of the bucket: keys that all hash alike make a list of everything.
 
 use super::super::structure::Revision;
-use crate::reclaim::{self, Guard};
+use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::cell::Cell;
 use std::ptr;
@@ -65,14 +65,15 @@ struct Place<'g, K, V> {
 }
 
 /// One operation: the guard it runs under, and how many compare-exchanges it lost to others.
-pub(super) struct Visit {
-    guard: Guard<'static>,
+pub(super) struct Visit<'g> {
+    guard: &'g Guard<'static>,
     lost: Cell<u64>,
 }
 
-impl Visit {
-    pub(super) fn begin() -> Self {
-        Self { guard: reclaim::pin(), lost: Cell::new(0) }
+impl<'g> Visit<'g> {
+    #[inline(always)]
+    pub(super) fn under(guard: &'g Guard<'static>) -> Self {
+        Self { guard, lost: Cell::new(0) }
     }
 
     /// Compare-exchanges that failed because another operation had been there.
@@ -114,7 +115,7 @@ where
     /// Shows the entry whose key `is` the one.
     pub(super) fn view<R>(
         &self,
-        visit: &Visit,
+        visit: &Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         look: impl FnOnce(&K, &V) -> R,
@@ -136,7 +137,14 @@ where
     }
 
     /// Puts the entry in and shows the value it replaced.
-    pub(super) fn put<R>(&self, visit: &Visit, bucket: usize, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>
+    pub(super) fn put<R>(
+        &self,
+        visit: &Visit<'_>,
+        bucket: usize,
+        key: K,
+        value: V,
+        look: impl FnOnce(&V) -> R,
+    ) -> Option<R>
     where
         K: Eq,
     {
@@ -156,7 +164,7 @@ where
     }
 
     /// Puts the entry in if the key has none, else hands the value back.
-    pub(super) fn put_absent(&self, visit: &Visit, bucket: usize, key: K, value: V) -> Result<(), V>
+    pub(super) fn put_absent(&self, visit: &Visit<'_>, bucket: usize, key: K, value: V) -> Result<(), V>
     where
         K: Eq,
     {
@@ -178,7 +186,7 @@ where
     /// gave, which is the one that took effect.
     pub(super) fn revise<R>(
         &self,
-        visit: &Visit,
+        visit: &Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         mut revise: impl FnMut(&V) -> (Revision<V>, R),
@@ -209,7 +217,7 @@ where
     /// first, and its last answer counts.
     pub(super) fn take_if<R>(
         &self,
-        visit: &Visit,
+        visit: &Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         mut holds: impl FnMut(&V) -> bool,
@@ -229,7 +237,7 @@ where
     }
 
     /// Removes every entry of a bucket that is there when its turn comes, and says how many it removed itself.
-    pub(super) fn clear(&self, visit: &Visit, bucket: usize) -> usize {
+    pub(super) fn clear(&self, visit: &Visit<'_>, bucket: usize) -> usize {
         let bucket = &self.buckets[bucket];
         let mut removed = 0;
         let mut node = bucket.load(Ordering::Acquire);
@@ -252,7 +260,7 @@ where
 
     /// Shows every entry of a bucket: those that are there all the time once, others at most once for each time they
     /// were put.
-    pub(super) fn walk(&self, _visit: &Visit, bucket: usize, mut show: impl FnMut(&K, &V)) {
+    pub(super) fn walk(&self, _visit: &Visit<'_>, bucket: usize, mut show: impl FnMut(&K, &V)) {
         let mut node = self.buckets[bucket].load(Ordering::Acquire);
         // SAFETY: what a link led to under the guard stays for the guard (I4); published nodes are whole (O1).
         while let Some(at) = unsafe { node.as_ref() } {
@@ -282,7 +290,7 @@ impl<K, V> Drop for Lists<K, V> {
 fn find<'g, K: Send + 'static, V: Send + 'static>(
     bucket: &'g Link<K, V>,
     is: impl Fn(&K) -> bool,
-    visit: &'g Visit,
+    visit: &'g Visit<'_>,
 ) -> Place<'g, K, V> {
     'again: loop {
         let mut link = bucket;
@@ -306,7 +314,7 @@ fn find<'g, K: Send + 'static, V: Send + 'static>(
 }
 
 /// Makes the link at the end of a list lead to `node`; if it is the end no longer, the node comes back.
-fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: &Visit) -> Result<(), Box<Node<K, V>>> {
+fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: &Visit<'_>) -> Result<(), Box<Node<K, V>>> {
     // It may come from a replacement that failed and still lead to where that would have been: published so, it would close
     // a circle.
     if cfg!(not(rt_mutant = "fixed_late_put_closes_circle")) {
@@ -330,7 +338,7 @@ fn replace<K: Send + 'static, V: Send + 'static>(
     mut next: *mut Node<K, V>,
     node: Box<Node<K, V>>,
     bucket: &Link<K, V>,
-    visit: &Visit,
+    visit: &Visit<'_>,
 ) -> Result<(), Box<Node<K, V>>> {
     let node = Box::into_raw(node);
     while !is_marked(next) {
@@ -358,7 +366,7 @@ fn remove<K: Send + 'static, V: Send + 'static>(
     node: &Node<K, V>,
     next: *mut Node<K, V>,
     bucket: &Link<K, V>,
-    visit: &Visit,
+    visit: &Visit<'_>,
 ) -> bool {
     let marked = mark(node, next, visit);
     if let Ok(next) = marked {
@@ -369,7 +377,11 @@ fn remove<K: Send + 'static, V: Send + 'static>(
 
 /// Marks the node, whose `next` was seen to be this, and gives its successor; that of one that is marked already comes as
 /// an error.
-fn mark<K, V>(node: &Node<K, V>, mut next: *mut Node<K, V>, visit: &Visit) -> Result<*mut Node<K, V>, *mut Node<K, V>> {
+fn mark<K, V>(
+    node: &Node<K, V>,
+    mut next: *mut Node<K, V>,
+    visit: &Visit<'_>,
+) -> Result<*mut Node<K, V>, *mut Node<K, V>> {
     while !is_marked(next) {
         match node.next.compare_exchange(next, marked(next), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Ok(next),
@@ -390,7 +402,7 @@ fn unlink<K: Send + 'static, V: Send + 'static>(
     node: &Node<K, V>,
     next: *mut Node<K, V>,
     bucket: &Link<K, V>,
-    visit: &Visit,
+    visit: &Visit<'_>,
 ) {
     if !try_unlink(place.link, node, next, visit) {
         sweep(bucket, visit);
@@ -399,7 +411,7 @@ fn unlink<K: Send + 'static, V: Send + 'static>(
 
 /// Unlinks every marked node of a bucket that it meets. Runs no user code, so that an update that has happened cannot
 /// end in a panic of somebody's `Eq`.
-fn sweep<K: Send + 'static, V: Send + 'static>(bucket: &Link<K, V>, visit: &Visit) {
+fn sweep<K: Send + 'static, V: Send + 'static>(bucket: &Link<K, V>, visit: &Visit<'_>) {
     'again: loop {
         let mut link = bucket;
         let mut node = link.load(Ordering::Acquire);
@@ -424,7 +436,7 @@ fn try_unlink<K: Send + 'static, V: Send + 'static>(
     link: &Link<K, V>,
     node: &Node<K, V>,
     next: *mut Node<K, V>,
-    visit: &Visit,
+    visit: &Visit<'_>,
 ) -> bool {
     let node = ptr::from_ref(node).cast_mut();
     // AcqRel: it publishes `next` again, which this thread may have from another's exchange.

@@ -1,16 +1,22 @@
-//! One bucket: a cache line with its sequence, its link, and a few entries in place. Orderings: [`super`].
+//! One bucket: a cache line, or more for longer entries, with a header, the keys and values of a few entries, and a link. Orderings: [`super`].
 //!
 //! ```text
-//! word 0       sequence: odd while a writer is inside
-//! word 1       link: address of the next bucket of the chain (64-aligned) | which slots are full (6 bits); or MOVED
-//! words 2..    slots, each the words of a key and then the words of its value
+//! word 0       header: sequence (55 bits) | whether there is more behind the link | which slots are full (7 bits) |
+//!              whether a writer is inside
+//! words 1..    the words of the slots' keys
+//! then         the words of their values
+//! last word    link: address of the next bucket of the chain; or MOVED
 //! ```
 //!
-//! A chain is the home bucket and the spare ones linked behind it; the home's sequence guards all of it.
+//! Keys come first, so that what is not there is known from the first lines, and a look asks for the line with the values
+//! before it reads them.
+//!
+//! A chain is the home bucket and the spare ones linked behind it; the home's header guards all of it, and a spare's has no
+//! sequence.
 //! C1  Where there are spares, the home is full, and so is every spare but the first. Hence an entry goes in, and a
 //!     hole is filled, at the head of the chain: at a cost that does not depend on its length.
 
-use super::line::Line;
+use super::line::{Line, prefetch};
 use super::spare::Spares;
 use super::words::{Plain, gather, word, words_in};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
@@ -18,12 +24,20 @@ use crate::sync::{Backoff, MODELLED};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-const HEADER: usize = 2;
+/// Words to a line.
 const LINE: usize = 8;
-/// Bits of the link word below the address.
-const FULL: u64 = 0b11_1111;
-/// The link of a bucket whose entries have gone to the next table. No address: those end in user space.
-const MOVED: u64 = !FULL;
+const _: () = assert!(size_of::<Line>() == LINE * size_of::<AtomicU64>());
+/// A writer is inside.
+const INSIDE: u64 = 1;
+/// The first slot is full; the others have the bits above.
+const FIRST_FULL: u64 = 1 << 1;
+const SLOTS_MAX: usize = 7;
+/// The link leads somewhere, or says that the chain has moved.
+const LINKED: u64 = FIRST_FULL << SLOTS_MAX;
+/// One change of the chain.
+const CHANGE: u64 = LINKED << 1;
+/// The link of a bucket whose entries have gone to the next table. No address: those of lines are multiples of 64.
+const MOVED: u64 = 1;
 
 /// A bucket of a table, for as long as the table is borrowed.
 pub(super) struct Bucket<'t, K, V> {
@@ -58,17 +72,21 @@ pub(super) struct Place<'t, K, V> {
 
 impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
     const KEY: usize = words_in::<K>();
-    const PAIR: usize = Self::KEY + words_in::<V>();
+    const VALUE: usize = words_in::<V>();
+    const PAIR: usize = Self::KEY + Self::VALUE;
     /// Lines to a bucket: room for three entries at least, so that few chains need a spare.
-    pub(super) const LINES: usize = (HEADER + 3 * Self::PAIR).div_ceil(LINE);
+    pub(super) const LINES: usize = (2 + 3 * Self::PAIR).div_ceil(LINE);
     /// Entries to a bucket.
     pub(super) const SLOTS: usize = {
         assert!(Self::PAIR > 0, "a map of nothing to nothing");
-        let room = (Self::LINES * LINE - HEADER) / Self::PAIR;
-        let most = if MODELLED { 2 } else { FULL.count_ones() as usize };
+        let room = (Self::LINES * LINE - 2) / Self::PAIR;
+        let most = if MODELLED { 2 } else { SLOTS_MAX };
         if room < most { room } else { most }
     };
-    const ALL_FULL: u64 = (1 << Self::SLOTS) - 1;
+    /// Entries to a home bucket for which a table is made: two of three slots, so that one chain in eight has a spare.
+    pub(super) const LOAD: usize = (2 * Self::SLOTS).div_ceil(3);
+    const ALL_FULL: u64 = (FIRST_FULL << Self::SLOTS) - FIRST_FULL;
+    const LINK: usize = Self::LINES * LINE - 1;
 
     /// # Safety
     /// `first` is the first of `LINES` lines that live as long as `'t`.
@@ -84,144 +102,212 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
     #[inline(always)]
     fn word(self, index: usize) -> &'t AtomicU64 {
         debug_assert!(index < Self::LINES * LINE);
-        // SAFETY: the bucket's lines are alive (`at`), and `index` is within them.
-        unsafe { (*self.first.as_ptr().add(index / LINE)).0.get_unchecked(index % LINE) }
+        // SAFETY: the bucket's lines are alive (`at`), one after another without a gap, and `index` is within them.
+        unsafe { self.first.cast::<AtomicU64>().add(index).as_ref() }
     }
 
     #[inline(always)]
-    pub(super) fn sequence(self) -> &'t AtomicU64 {
+    fn header(self) -> &'t AtomicU64 {
         self.word(0)
     }
 
     #[inline(always)]
-    fn link_word(self) -> &'t AtomicU64 {
-        self.word(1)
+    fn link(self) -> &'t AtomicU64 {
+        self.word(Self::LINK)
     }
 
-    /// The bucket that a link word leads to.
+    #[inline(always)]
+    fn key_word(self, slot: usize, index: usize) -> &'t AtomicU64 {
+        self.word(1 + slot * Self::KEY + index)
+    }
+
+    #[inline(always)]
+    fn value_word(self, slot: usize, index: usize) -> &'t AtomicU64 {
+        self.word(1 + Self::SLOTS * Self::KEY + slot * Self::VALUE + index)
+    }
+
+    /// Asks for the lines behind the first.
+    #[inline(always)]
+    fn prefetch_rest(self) {
+        // SAFETY: within the bucket.
+        (1..Self::LINES.min(2)).for_each(|line| prefetch(unsafe { self.first.add(line) }));
+    }
+
+    /// Copies an entry of another bucket into a slot.
+    fn copy_entry(self, slot: usize, from: Self, there: usize) {
+        for index in 0..Self::KEY {
+            self.key_word(slot, index).store(from.key_word(there, index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        for index in 0..Self::VALUE {
+            self.value_word(slot, index)
+                .store(from.value_word(there, index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Puts an empty bucket that nobody uses yet at its `n`th change.
+    pub(super) fn start_at(self, n: u64) {
+        self.header().store(n.wrapping_mul(CHANGE), Ordering::Relaxed);
+    }
+
+    /// The link of a bucket with this header; 0 where it has none.
+    #[inline(always)]
+    fn onward(self, header: u64) -> u64 {
+        if header & LINKED == 0 { 0 } else { self.link().load(Ordering::Relaxed) }
+    }
+
+    /// The bucket that a link leads to.
     #[inline(always)]
     fn follow(self, link: u64) -> Option<Self> {
-        let first = NonNull::new(std::ptr::with_exposed_provenance_mut::<Line>((link & !FULL) as usize))?;
-        // SAFETY: links are written by `set_link` only, to spares of the same table, which keeps them (I5).
+        let first = NonNull::new(std::ptr::with_exposed_provenance_mut(link as usize))?;
+        // SAFETY: links are written by `link_to` only, to spares of the same table, which keeps them (I5).
         Some(unsafe { Self::at(first) })
     }
 
-    /// Which slots hold this key, full or not.
+    /// Which slots hold this key, full or not, as the bits of a header.
     #[inline(always)]
     fn matches(self, key: &K) -> u64 {
         (0..Self::SLOTS).fold(0, |hits, slot| {
-            let at = HEADER + slot * Self::PAIR;
             let difference = (0..Self::KEY)
-                .fold(0, |bits, index| bits | (self.word(at + index).load(Ordering::Relaxed) ^ word(key, index)));
-            hits | u64::from(difference == 0) << slot
+                .fold(0, |bits, index| bits | (self.key_word(slot, index).load(Ordering::Relaxed) ^ word(key, index)));
+            hits | (u64::from(difference == 0) * FIRST_FULL) << slot
         })
+    }
+
+    /// The slot of this key, if it is full.
+    #[inline(always)]
+    fn slot_of(self, key: &K, header: u64) -> Option<usize> {
+        let hits = self.matches(key) & header;
+        if hits == 0 { None } else { Some((hits / FIRST_FULL).trailing_zeros() as usize) }
     }
 
     #[inline(always)]
     fn key(self, slot: usize) -> K {
-        let at = HEADER + slot * Self::PAIR;
-        gather(|index| self.word(at + index).load(Ordering::Relaxed))
+        gather(|index| self.key_word(slot, index).load(Ordering::Relaxed))
     }
 
     #[inline(always)]
     fn value(self, slot: usize) -> V {
-        let at = HEADER + slot * Self::PAIR + Self::KEY;
-        gather(|index| self.word(at + index).load(Ordering::Relaxed))
+        gather(|index| self.value_word(slot, index).load(Ordering::Relaxed))
     }
 
-    /// Whether the chain still is what it was at `version`, and so what was read since is one state of it.
+    /// Whether the chain still is what it was at `header`, and so what was read since is one state of it.
     #[inline(always)]
-    fn still_at(self, version: u64) -> bool {
+    fn still_at(self, header: u64) -> bool {
         if cfg!(not(rt_mutant = "flat_read_fence")) {
             fence(Ordering::Acquire); // O2
         }
-        cfg!(rt_mutant = "flat_read_check") || self.sequence().load(Ordering::Relaxed) == version
+        cfg!(rt_mutant = "flat_read_check") || self.header().load(Ordering::Relaxed) == header
     }
 
-    /// Looks for a key in the chain of this home. One cache line, in most cases.
+    /// What was found, if it was read from one state.
+    #[inline(always)]
+    fn validated<T>(self, header: u64, look: Look<T>) -> Look<T> {
+        if self.still_at(header) { look } else { Look::Torn }
+    }
+
+    /// What the home alone says of a key: its value, or that it is nowhere; `None` when that takes more than a glance.
+    #[inline(always)]
+    pub(super) fn glance(self, key: &K) -> Option<Option<V>> {
+        self.prefetch_rest();
+        let header = self.header().load(Ordering::Acquire); // O1
+        if header & INSIDE != 0 {
+            return None;
+        }
+        let found = self.slot_of(key, header).map(|slot| self.value(slot));
+        if (found.is_some() || header & LINKED == 0) && self.still_at(header) { Some(found) } else { None }
+    }
+
+    /// Looks for a key in the chain of this home. One bucket, in most cases.
     #[inline(always)]
     pub(super) fn look(self, key: &K) -> Look<V> {
-        let version = self.sequence().load(Ordering::Acquire); // O1
-        if version & 1 == 1 {
+        self.prefetch_rest();
+        let header = self.header().load(Ordering::Acquire); // O1
+        if header & INSIDE != 0 {
             return Look::Torn;
         }
-        let link = self.link_word().load(Ordering::Relaxed);
-        let hits = self.matches(key) & link & Self::ALL_FULL;
-        if hits != 0 {
-            let value = self.value(hits.trailing_zeros() as usize);
-            return if self.still_at(version) { Look::Found(value) } else { Look::Torn };
+        if let Some(slot) = self.slot_of(key, header) {
+            return self.validated(header, Look::Found(self.value(slot)));
         }
-        if link & !FULL == 0 {
-            return if self.still_at(version) { Look::Absent } else { Look::Torn };
+        if header & LINKED == 0 {
+            return self.validated(header, Look::Absent);
         }
-        self.look_behind(key, version, link)
+        self.look_behind(key, header)
     }
 
     #[inline(never)]
-    fn look_behind(self, key: &K, version: u64, mut link: u64) -> Look<V> {
+    fn look_behind(self, key: &K, header: u64) -> Look<V> {
+        let (mut bucket, mut here) = (self, header);
         loop {
+            let link = bucket.onward(here);
             // A link is followed only once it is known to be of this version: so its bucket is one of this chain.
-            if !self.still_at(version) {
+            if !self.still_at(header) {
                 return Look::Torn;
             }
-            if link & !FULL == MOVED {
+            if link == MOVED {
                 return Look::Moved;
             }
             let Some(spare) = self.follow(link) else { return Look::Absent };
-            link = spare.link_word().load(Ordering::Relaxed);
-            let hits = spare.matches(key) & link & Self::ALL_FULL;
-            if hits != 0 {
-                let value = spare.value(hits.trailing_zeros() as usize);
-                return if self.still_at(version) { Look::Found(value) } else { Look::Torn };
+            (bucket, here) = (spare, spare.header().load(Ordering::Relaxed));
+            if let Some(slot) = bucket.slot_of(key, here) {
+                return self.validated(header, Look::Found(bucket.value(slot)));
             }
         }
     }
 
-    /// Reads the whole chain of this home into `entries`, and returns the version it was at.
+    /// Reads the whole chain of this home into `entries`, and returns the header it was at.
     pub(super) fn try_collect(self, entries: &mut Vec<(K, V)>) -> Look<u64> {
         entries.clear();
-        let version = self.sequence().load(Ordering::Acquire); // O1
-        if version & 1 == 1 {
+        let header = self.header().load(Ordering::Acquire); // O1
+        if header & INSIDE != 0 {
             return Look::Torn;
         }
-        let mut bucket = self;
+        let (mut bucket, mut here) = (self, header);
         loop {
-            let link = bucket.link_word().load(Ordering::Relaxed);
-            bucket.append_entries(link, entries);
-            if !self.still_at(version) {
+            bucket.append_entries(here, entries);
+            let link = bucket.onward(here);
+            if !self.still_at(header) {
                 return Look::Torn;
             }
-            if link & !FULL == MOVED {
+            if link == MOVED {
                 return Look::Moved;
             }
-            match self.follow(link) {
-                Some(spare) => bucket = spare,
-                None => return Look::Found(version),
-            }
+            let Some(spare) = self.follow(link) else { return Look::Found(header) };
+            (bucket, here) = (spare, spare.header().load(Ordering::Relaxed));
         }
     }
 
-    fn append_entries(self, link: u64, entries: &mut Vec<(K, V)>) {
-        let full = (0..Self::SLOTS).filter(|slot| link & 1 << slot != 0);
+    fn append_entries(self, header: u64, entries: &mut Vec<(K, V)>) {
+        let full = (0..Self::SLOTS).filter(|slot| header & FIRST_FULL << slot != 0);
         entries.extend(full.map(|slot| (self.key(slot), self.value(slot))));
     }
 
     /// Enters the chain of this home as its only writer, if that is free.
     #[inline(always)]
     pub(super) fn try_lock(self) -> Option<Locked<'t, K, V>> {
-        let version = self.sequence().load(Ordering::Relaxed);
-        if version & 1 == 1 { None } else { self.try_lock_at(version) }
+        self.prefetch_rest();
+        let header = self.header().load(Ordering::Relaxed);
+        if header & INSIDE != 0 { None } else { self.try_lock_at(header) }
     }
 
-    /// Enters the chain of this home as its only writer, if it is still at `version`.
+    /// Enters the chain of this home as its only writer, if it is still at `header`.
     #[inline(always)]
-    pub(super) fn try_lock_at(self, version: u64) -> Option<Locked<'t, K, V>> {
-        let odd = version.wrapping_add(1);
-        self.sequence().compare_exchange(version, odd, Ordering::Acquire, Ordering::Relaxed).ok()?; // O3
+    pub(super) fn try_lock_at(self, header: u64) -> Option<Locked<'t, K, V>> {
+        let inside = header | INSIDE;
+        self.header().compare_exchange(header, inside, Ordering::Acquire, Ordering::Relaxed).ok()?; // O3
         if cfg!(not(rt_mutant = "flat_write_fence")) {
             fence(Ordering::Release); // O2
         }
-        Some(Locked { home: self, version, changed: false })
+        Some(Locked { home: self, header, changed: false })
+    }
+
+    /// Enters the chain of this home as its only writer, by way of `wait` if another is inside. `wait` enters as well, and
+    /// says at which header: what it returned in memory would keep a whole operation in memory.
+    #[inline(always)]
+    pub(super) fn lock_or(self, wait: impl FnOnce() -> u64) -> Locked<'t, K, V> {
+        match self.try_lock() {
+            Some(locked) => locked,
+            None => Locked { home: self, header: wait(), changed: false },
+        }
     }
 
     /// Enters the chain of this home as its only writer, after however long others need to leave it.
@@ -236,54 +322,100 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         }
     }
 
-    /// Puts an entry into the chain of this home, which the caller alone may write (locked, or not published yet).
-    /// Says whether that took a spare bucket.
+    /// Puts an entry into the chain of a home that is not published yet.
     #[inline(always)]
-    pub(super) fn put(self, key: &K, value: &V, spares: &Spares) -> bool {
-        let link = self.link_word().load(Ordering::Relaxed);
-        if link & Self::ALL_FULL != Self::ALL_FULL {
-            self.fill(link, key, value);
-            return false;
+    pub(super) fn put_unseen(self, key: &K, value: &V, spares: &Spares) {
+        let (header, _) = self.put(self.header().load(Ordering::Relaxed), key, value, spares);
+        self.header().store(header, Ordering::Relaxed);
+    }
+
+    /// Puts an entry into the chain of this home, which the caller alone may write. Returns what its header is then, and
+    /// whether that took a spare bucket of a pool past its quota.
+    #[inline(always)]
+    fn put(self, header: u64, key: &K, value: &V, spares: &Spares) -> (u64, bool) {
+        if header & Self::ALL_FULL != Self::ALL_FULL {
+            return (self.fill(header, key, value), false);
         }
-        self.put_behind(link, key, value, spares)
+        self.put_behind(header, key, value, spares)
     }
 
     #[inline(never)]
-    fn put_behind(self, link: u64, key: &K, value: &V, spares: &Spares) -> bool {
+    fn put_behind(self, header: u64, key: &K, value: &V, spares: &Spares) -> (u64, bool) {
+        let link = self.onward(header);
         if let Some(head) = self.follow(link) {
-            let behind = head.link_word().load(Ordering::Relaxed);
+            let behind = head.header().load(Ordering::Relaxed);
             if behind & Self::ALL_FULL != Self::ALL_FULL {
-                head.fill(behind, key, value);
-                return false;
+                head.header().store(head.fill(behind, key, value), Ordering::Relaxed);
+                return (header, false);
             }
         }
+        let (spare, crowded) = spares.take(self.first);
         // SAFETY: a spare has as many lines as any bucket of the table (I5).
-        let head = unsafe { Self::at(spares.take(self.first)) };
-        head.fill(link & !FULL, key, value);
-        self.set_link(Some(head), Self::ALL_FULL);
-        true
+        let head = unsafe { Self::at(spare) };
+        head.link().store(link, Ordering::Relaxed);
+        head.header().store(head.fill(header & LINKED, key, value), Ordering::Relaxed);
+        (self.link_to(header, Some(head)), crowded)
     }
 
-    fn fill(self, link: u64, key: &K, value: &V) {
-        let slot = (!link & Self::ALL_FULL).trailing_zeros() as usize;
-        let at = HEADER + slot * Self::PAIR;
+    /// Puts an entry into a slot that is not full. Returns what the header is to be.
+    #[inline(always)]
+    fn fill(self, header: u64, key: &K, value: &V) -> u64 {
+        let slot = ((!header & Self::ALL_FULL) / FIRST_FULL).trailing_zeros() as usize;
         for index in 0..Self::KEY {
-            self.word(at + index).store(word(key, index), Ordering::Relaxed);
+            self.key_word(slot, index).store(word(key, index), Ordering::Relaxed);
         }
         self.set_value(slot, value);
-        self.link_word().store(link | 1 << slot, Ordering::Relaxed);
+        header | FIRST_FULL << slot
     }
 
+    #[inline(always)]
     fn set_value(self, slot: usize, value: &V) {
-        let at = HEADER + slot * Self::PAIR + Self::KEY;
-        for index in 0..words_in::<V>() {
-            self.word(at + index).store(word(value, index), Ordering::Relaxed);
+        for index in 0..Self::VALUE {
+            self.value_word(slot, index).store(word(value, index), Ordering::Relaxed);
         }
     }
 
-    fn set_link(self, next: Option<Self>, full: u64) {
-        let address = next.map_or(0, |next| next.first.as_ptr().expose_provenance() as u64);
-        self.link_word().store(address | full, Ordering::Relaxed);
+    /// Writes the link. Returns what the header is to be.
+    fn link_to(self, header: u64, next: Option<Self>) -> u64 {
+        let Some(next) = next else { return header & !LINKED };
+        self.link().store(next.first.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
+        header | LINKED
+    }
+
+    /// Looks for a key behind this home, whose chain the caller alone may write.
+    #[inline(never)]
+    fn find_behind(self, key: &K, header: u64) -> Option<Place<'t, K, V>> {
+        let mut link = self.onward(header);
+        while let Some(bucket) = self.follow(link) {
+            let header = bucket.header().load(Ordering::Relaxed);
+            if let Some(slot) = bucket.slot_of(key, header) {
+                return Some(Place { bucket, slot });
+            }
+            link = bucket.onward(header);
+        }
+        None
+    }
+
+    /// Fills a hole in the chain of this home from the head of what is behind it (C1). Returns what the home's header is
+    /// then.
+    #[inline(never)]
+    fn fill_hole(self, header: u64, head: Self, hole: Place<'t, K, V>, spares: &Spares) -> u64 {
+        let behind = head.header().load(Ordering::Relaxed);
+        let emptied = if hole.bucket.first == head.first {
+            hole.slot
+        } else {
+            let last = ((behind & Self::ALL_FULL) / FIRST_FULL).ilog2() as usize;
+            hole.bucket.copy_entry(hole.slot, head, last);
+            last
+        };
+        let left = behind & !(FIRST_FULL << emptied);
+        head.header().store(left, Ordering::Relaxed);
+        if left & Self::ALL_FULL != 0 {
+            return header;
+        }
+        let header = self.link_to(header, head.follow(head.onward(left)));
+        spares.give(self.first, head.first);
+        header
     }
 
     /// Buckets in the chain; 0 where it has moved. A glance, of no one state.
@@ -299,41 +431,35 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
 /// The only writer inside a chain. Leaves it when dropped, so also when a panic passes.
 pub(super) struct Locked<'t, K, V> {
     home: Bucket<'t, K, V>,
-    /// The even number that the sequence was at.
-    version: u64,
+    /// The home's, as it will be when this leaves, but for the sequence.
+    header: u64,
     changed: bool,
 }
 
 impl<'t, K: Plain, V: Plain> Locked<'t, K, V> {
     #[inline(always)]
     pub(super) fn is_moved(&self) -> bool {
-        self.home.link_word().load(Ordering::Relaxed) == MOVED
+        self.home.onward(self.header) == MOVED
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.version
+    /// The header it was entered at, as long as nothing was changed.
+    pub(super) fn header(&self) -> u64 {
+        self.header
+    }
+
+    /// Stays inside, for who goes on with the header by [`Bucket::lock_or`].
+    pub(super) fn stay(self) -> u64 {
+        let header = self.header;
+        std::mem::forget(self);
+        header
     }
 
     #[inline(always)]
     pub(super) fn find(&self, key: &K) -> Option<Place<'t, K, V>> {
-        let link = self.home.link_word().load(Ordering::Relaxed);
-        let hits = self.home.matches(key) & link & Bucket::<K, V>::ALL_FULL;
-        if hits != 0 {
-            return Some(Place { bucket: self.home, slot: hits.trailing_zeros() as usize });
+        if let Some(slot) = self.home.slot_of(key, self.header) {
+            return Some(Place { bucket: self.home, slot });
         }
-        if link & !FULL == 0 { None } else { self.find_behind(link, key) }
-    }
-
-    #[inline(never)]
-    fn find_behind(&self, mut link: u64, key: &K) -> Option<Place<'t, K, V>> {
-        while let Some(bucket) = self.home.follow(link) {
-            link = bucket.link_word().load(Ordering::Relaxed);
-            let hits = bucket.matches(key) & link & Bucket::<K, V>::ALL_FULL;
-            if hits != 0 {
-                return Some(Place { bucket, slot: hits.trailing_zeros() as usize });
-            }
-        }
-        None
+        if self.header & LINKED == 0 { None } else { self.home.find_behind(key, self.header) }
     }
 
     #[inline(always)]
@@ -347,60 +473,38 @@ impl<'t, K: Plain, V: Plain> Locked<'t, K, V> {
         place.bucket.set_value(place.slot, value);
     }
 
-    /// Puts in an entry whose key is not there. Says whether that took a spare bucket.
+    /// Puts in an entry whose key is not there. Says whether that took a spare bucket of a pool past its quota.
     #[inline(always)]
     pub(super) fn put(&mut self, key: &K, value: &V, spares: &Spares) -> bool {
         self.changed = true;
-        self.home.put(key, value, spares)
+        let (header, crowded) = self.home.put(self.header, key, value, spares);
+        self.header = header;
+        crowded
     }
 
     /// Takes an entry out, and fills the hole from the head of the chain (C1).
     #[inline(always)]
     pub(super) fn take(&mut self, place: Place<'t, K, V>, spares: &Spares) {
         self.changed = true;
-        let Place { bucket, slot } = place;
-        match self.home.follow(self.home.link_word().load(Ordering::Relaxed)) {
-            None => {
-                let full = self.home.link_word().load(Ordering::Relaxed);
-                self.home.link_word().store(full & !(1 << slot), Ordering::Relaxed);
-            }
-            Some(head) => self.fill_hole(head, bucket, slot, spares),
-        }
-    }
-
-    #[inline(never)]
-    fn fill_hole(&self, head: Bucket<'t, K, V>, bucket: Bucket<'t, K, V>, slot: usize, spares: &Spares) {
-        let link = head.link_word().load(Ordering::Relaxed);
-        let hole = if bucket.first == head.first {
-            slot
-        } else {
-            let last = (link & FULL).ilog2() as usize;
-            for index in 0..Bucket::<K, V>::PAIR {
-                let moved = head.word(HEADER + last * Bucket::<K, V>::PAIR + index).load(Ordering::Relaxed);
-                bucket.word(HEADER + slot * Bucket::<K, V>::PAIR + index).store(moved, Ordering::Relaxed);
-            }
-            last
-        };
-        let left = link & !(1 << hole);
-        head.link_word().store(left, Ordering::Relaxed);
-        if left & FULL == 0 {
-            self.home.set_link(head.follow(left), Bucket::<K, V>::ALL_FULL);
-            spares.give(self.home.first, head.first);
+        match self.home.follow(self.home.onward(self.header)) {
+            None => self.header &= !(FIRST_FULL << place.slot),
+            Some(head) => self.header = self.home.fill_hole(self.header, head, place, spares),
         }
     }
 
     /// Takes every entry out and says how many they were.
     pub(super) fn clear(&mut self, spares: &Spares) -> usize {
-        let mut taken = 0;
-        let mut link = self.home.link_word().load(Ordering::Relaxed);
-        taken += (link & FULL).count_ones() as usize;
+        let full = |header: u64| (header & Bucket::<K, V>::ALL_FULL).count_ones() as usize;
+        let mut taken = full(self.header);
+        let mut link = self.home.onward(self.header);
         while let Some(spare) = self.home.follow(link) {
-            link = spare.link_word().load(Ordering::Relaxed);
-            taken += (link & FULL).count_ones() as usize;
+            let header = spare.header().load(Ordering::Relaxed);
+            link = spare.onward(header);
+            taken += full(header);
             spares.give(self.home.first, spare.first);
         }
         self.changed |= taken > 0;
-        self.home.set_link(None, 0);
+        self.header &= !(Bucket::<K, V>::ALL_FULL | LINKED);
         taken
     }
 
@@ -411,22 +515,22 @@ impl<'t, K: Plain, V: Plain> Locked<'t, K, V> {
         if self.is_moved() {
             return false;
         }
-        let mut bucket = self.home;
+        let (mut bucket, mut here) = (self.home, self.header);
         loop {
-            let link = bucket.link_word().load(Ordering::Relaxed);
-            bucket.append_entries(link, entries);
-            match self.home.follow(link) {
-                Some(spare) => bucket = spare,
-                None => return true,
-            }
+            bucket.append_entries(here, entries);
+            let Some(spare) = self.home.follow(bucket.onward(here)) else { return true };
+            (bucket, here) = (spare, spare.header().load(Ordering::Relaxed));
         }
     }
 
     /// Leaves the forward mark: from here on the chain's entries are those of the next table.
     pub(super) fn mark_moved(&mut self) {
         self.changed = true;
-        let link = if cfg!(rt_mutant = "flat_forward_mark") { 0 } else { MOVED };
-        self.home.link_word().store(link, Ordering::Relaxed);
+        self.header &= !(Bucket::<K, V>::ALL_FULL | LINKED);
+        if cfg!(not(rt_mutant = "flat_forward_mark")) {
+            self.home.link().store(MOVED, Ordering::Relaxed);
+            self.header |= LINKED;
+        }
     }
 }
 
@@ -434,8 +538,8 @@ impl<K, V> Drop for Locked<'_, K, V> {
     #[inline(always)]
     fn drop(&mut self) {
         // Where nothing was written, readers that came before may as well have come after.
-        let left = if self.changed { self.version.wrapping_add(2) } else { self.version };
-        // SAFETY: a bucket's first word is its sequence; the lines are alive (`Bucket::at`).
+        let left = if self.changed { self.header.wrapping_add(CHANGE) } else { self.header };
+        // SAFETY: a bucket's first word is its header; the lines are alive (`Bucket::at`).
         unsafe { &self.home.first.as_ref().0[0] }.store(left, Ordering::Release); // O1
     }
 }

@@ -120,21 +120,21 @@ impl<K: Plain, V: Plain> Table<K, V> {
         let (mut entries, mut later, mut homes) = (Vec::new(), Vec::new(), Vec::new());
         for bucket in buckets.map(|index| self.bucket(index)) {
             let mut locked = loop {
-                let version = match bucket.try_collect(&mut entries) {
-                    Look::Found(version) => version,
+                let seen = match bucket.try_collect(&mut entries) {
+                    Look::Found(header) => header,
                     Look::Moved => break None,
                     Look::Absent | Look::Torn => {
                         let locked = bucket.lock_after_wait();
                         if !locked.collect(&mut entries) {
                             break None;
                         }
-                        locked.version()
+                        locked.header()
                     }
                 };
                 homes.clear();
                 homes.extend(entries.iter().map(|(key, _)| next.index(position(key))));
                 let locked = bucket.try_lock().unwrap_or_else(|| bucket.lock_after_wait());
-                if locked.version() == version {
+                if locked.header() == seen {
                     break Some(locked);
                 }
                 // Others were here. While the keys are the same, the homes are; else they are to be found anew.
@@ -148,7 +148,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
             };
             if let Some(locked) = &mut locked {
                 for ((key, value), &home) in entries.iter().zip(&homes) {
-                    next.bucket(home).put(key, value, &next.spares);
+                    next.bucket(home).put_unseen(key, value, &next.spares);
                 }
                 Step::FlatCopied.reached();
                 locked.mark_moved();
@@ -172,7 +172,7 @@ impl<K: Plain, V: Plain> Table<K, V> {
                 let is_here = bucket.collect(&mut entries);
                 debug_assert!(is_here, "all of a run have moved, or none has");
                 for (key, value) in &entries {
-                    next.bucket(first / run).put(key, value, &next.spares);
+                    next.bucket(first / run).put_unseen(key, value, &next.spares);
                 }
             }
             Step::FlatCopied.reached();

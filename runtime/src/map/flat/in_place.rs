@@ -5,12 +5,13 @@
 //! meanwhile is that number, and as good. Everything else is [`super`]'s.
 
 use super::counts::{Counts, Met};
-use super::integer::{as_integer, from_word, is_integer, to_word};
 use super::stripes::{STRIPES, positions_of, stripe_of};
 use super::tables::Tables;
 use crate::map::TableShape;
+use crate::map::integer::{as_integer, from_word, is_integer, to_word};
 use crate::map::keyed::Keyed;
-use crate::map::structure::{Revision, Structure, position};
+use crate::map::structure::{Revision, Structure, Under, position};
+use crate::reclaim::{self, Guard};
 use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -82,15 +83,26 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// A copy.
-    #[inline]
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(always)]
+    fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let position = position(hash);
-        let value = self.tables.get(position, &self.word_of(position, key)?)?;
+        let word = self.word_of(position, key)?;
+        let value = under.guarded(|guard| self.tables.get(position, &word, guard))?;
         Some(look(&from_word(value)))
+    }
+
+    #[inline(always)]
+    fn glance<Q>(&self, guard: &Guard<'static>, hash: u64, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let word = to_word(as_integer::<K, Q>(key)?);
+        Some(self.tables.try_get(position(hash), &word, guard)?.map(from_word))
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
@@ -100,51 +112,72 @@ where
     {
         let position = position(hash);
         let word = self.word_of(position, key)?;
-        Some((from_word(word), from_word(self.tables.get(position, &word)?)))
+        Some((from_word(word), from_word(self.tables.get(position, &word, &reclaim::pin())?)))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let replaced = self.tables.insert(position(hash), &to_word(&key), &to_word(&value), &self.position_of());
+    #[inline(always)]
+    fn put<R>(&self, under: Under<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let (key, value) = (to_word(&key), to_word(&value));
+        let replaced =
+            under.guarded(|guard| self.tables.insert(position(hash), &key, &value, &self.position_of(), guard));
         replaced.map(|replaced| look(&from_word(replaced)))
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
-        match self.tables.insert_absent(position(hash), &to_word(&key), &to_word(&value), &self.position_of()) {
+    #[inline(never)]
+    fn put_absent(&self, under: Under<'_>, hash: u64, key: K, value: V) -> Result<(), V> {
+        let (key, word) = (to_word(&key), to_word(&value));
+        let there =
+            under.guarded(|guard| self.tables.insert_absent(position(hash), &key, &word, &self.position_of(), guard));
+        match there {
             None => Ok(()),
             Some(_) => Err(value),
         }
     }
 
-    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        under: Under<'_>,
+        hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let position = position(hash);
         let key = self.word_of(position, key)?;
-        loop {
-            let seen = self.tables.get(position, &key)?;
-            let (revision, given) = revise(&from_word(seen));
-            let is_seen = |value: &u64| *value == seen;
-            let done = match revision {
-                Revision::Keep => true,
-                Revision::Replace(value) => self.tables.exchange(position, &key, &to_word(&value), is_seen).is_ok(),
-                Revision::Remove => self.tables.remove(position, &key, is_seen, &self.position_of()).is_some(),
-            };
-            if done {
-                return Some(given);
+        under.guarded(|guard| {
+            loop {
+                let seen = self.tables.get(position, &key, guard)?;
+                let (revision, given) = revise(&from_word(seen));
+                let is_seen = |value: &u64| *value == seen;
+                let done = match revision {
+                    Revision::Keep => true,
+                    Revision::Replace(value) => {
+                        self.tables.exchange(position, &key, &to_word(&value), is_seen, guard).is_ok()
+                    }
+                    Revision::Remove => {
+                        self.tables.remove(position, &key, is_seen, &self.position_of(), guard).is_some()
+                    }
+                };
+                if done {
+                    return Some(given);
+                }
             }
-        }
+        })
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let position = position(hash);
         let key = self.word_of(position, key)?;
-        let taken = self.tables.remove(position, &key, |_| true, &self.position_of())?;
+        let taken = under.guarded(|guard| self.tables.remove(position, &key, |_| true, &self.position_of(), guard))?;
         Some(look(&from_word(taken)))
     }
 

@@ -7,6 +7,18 @@ use std::ptr::NonNull;
 #[repr(align(64))]
 pub(super) struct Line(pub(super) [AtomicU64; 8]);
 
+/// Asks for a line that is about to be read.
+#[inline(always)]
+pub(super) fn prefetch(line: NonNull<Line>) {
+    #[cfg(all(target_arch = "x86_64", not(any(rt_loom, rt_shuttle))))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which no address makes fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    let _ = line; // Elsewhere there is nothing to ask.
+}
+
 /// A run of lines. Large runs are backed by large pages where the system has them: a random read then misses one
 /// cache line and no more than one entry of the page table, and a run is given back without a walk over its pages.
 pub(super) struct Lines {

@@ -1,4 +1,4 @@
-//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket, with its own
+//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket of integers, with its own
 //! sequence lock, and entries in place.
 //!
 //! Sources: the bucket of a cache line with a link behind it is CLHT's (David, Guerraoui, Trigonakis, ASPLOS 2015);
@@ -9,11 +9,12 @@
 //! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations, `counts` and `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and
 //! `pointed` for all other types: the word that stands for an entry leads to it.
 //!
-//! Writers: a bucket's words, and those of the spares linked behind it, by the one who made its sequence odd; those of
-//! a table that is being filled by who claimed the stripe they come from; `next` by who began the move; `current`
+//! Writers: a bucket's words, and those of the spares linked behind it, by the one who set the lowest bit of its header,
+//! which so says that a writer is inside (the sequence is *odd* for short, and becomes even again with the next number);
+//! those of a table that is being filled by who claimed the stripe they come from; `next` by who began the move; `current`
 //! by who moved the last stripe.
 //! I1  A home's sequence is odd exactly while one writer is inside its chain. Every other word of the chain is written
-//!     by that writer only. No user code runs inside: keys are compared as words, closures and `Hash` run outside, on
+//!     by that writer only. Its header says by the same store which of its slots are full: one load shows a reader both. No user code runs inside: keys are compared as words, closures and `Hash` run outside, on
 //!     copies. Who is inside leaves by a guard's drop.
 //! I2  A key's entry is in the chain of its home in the first table, from the current one on, whose home bears no
 //!     forward mark; and there at most once. A mark is set together with the end of the copy, in one odd window, so
@@ -24,7 +25,7 @@
 //! O1  Sequence: the writer's last store of it is Release, a reader's first load Acquire. Who reads an even number
 //!     sees everything written before it became that.
 //! O2  Torn reads: the writer makes the sequence odd, Release fence, writes words; a reader reads words, Acquire fence,
-//!     reads the sequence. If the reader saw one of these words, the fences pair and it sees the odd number or a later
+//!     reads the header. If the reader saw one of these words, the fences pair and it sees the odd number or a later
 //!     one, which is not the even one it began with: it discards what it read. If it saw none, it read the state of
 //!     the even number.
 //! O3  A writer's compare-exchange is Acquire and pairs with the Release of the writer before it (O1).
@@ -34,8 +35,8 @@
 //! O5  `next` and `current`: Release store, Acquire load. They carry a table's zeroed memory and, in `current`'s case,
 //!     every stripe moved. A reader that sees a mark saw it in an even state (O1), written after `next`.
 //!
-//! 64 bits of sequence wrap after 2^63 writes of one chain; nothing but equality is asked of them, so a wrap matters only
-//! to a reader that sleeps through all of them.
+//! 55 bits of sequence wrap after 2^55 writes of one chain, years of nothing else; only equality is asked
+//! of them, so a wrap matters to nobody but a reader that sleeps through exactly all of them.
 //!
 //! Linearization: a read at its first load of the sequence it came through with (or, with the lock, inside); a
 //! write at the store that makes the sequence even again.
@@ -62,8 +63,6 @@ mod statistics;
 mod stripes;
 mod pointed;
 // The map's hash needs statics.
-#[cfg(not(any(rt_loom, rt_shuttle)))]
-mod integer;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod in_place;
 
@@ -152,7 +151,7 @@ where
         Self { tables: Tables::new(entries, Counts::default()), hasher }
     }
 
-    /// With every sequence at `start`, an even number: so tests reach the wrap.
+    /// With every sequence at `start`, of which the lowest 55 bits count: so tests reach the wrap.
     #[doc(hidden)]
     pub fn with_sequences_at(start: u64, entries: usize, hasher: S) -> Self {
         let mut map = Self::with_capacity_and_hasher(entries, hasher);
@@ -170,7 +169,12 @@ where
     /// The value of a key. One cache line in most cases, and no store to memory that others see.
     #[inline]
     pub fn get(&self, key: &K) -> Option<V> {
-        self.tables.get(self.position(key), key)
+        let position = self.position(key);
+        let Some(guard) = reclaim::pin_at_once() else { return self.tables.get_after_all(position, *key, None) };
+        match self.tables.try_get(position, key, &guard) {
+            Some(found) => guard.leave_with(found),
+            None => self.tables.get_after_all(position, *key, Some(guard)),
+        }
     }
 
     /// Whether the key is there.
@@ -182,13 +186,13 @@ where
     /// Puts a value in and returns the one it replaces.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.tables.insert(self.position(&key), &key, &value, &|key| self.position(key))
+        self.tables.insert(self.position(&key), &key, &value, &|key| self.position(key), &reclaim::pin())
     }
 
     /// Puts a value in unless the key is there; else nothing is done and the value that is there is returned.
     #[inline]
     pub fn insert_if_absent(&self, key: K, value: V) -> Option<V> {
-        self.tables.insert_absent(self.position(&key), &key, &value, &|key| self.position(key))
+        self.tables.insert_absent(self.position(&key), &key, &value, &|key| self.position(key), &reclaim::pin())
     }
 
     /// The value of a key, which is put in if it is not there. `make` may run although another thread's value wins.
@@ -203,10 +207,11 @@ where
     /// not there. `f` runs again when the value has changed meanwhile; a try that fails has been overtaken.
     pub fn update(&self, key: &K, f: impl Fn(V) -> V) -> Option<V> {
         let position = self.position(key);
-        let mut seen = self.tables.get(position, key)?;
+        let mut seen = self.tables.get(position, key, &reclaim::pin())?;
         loop {
+            // No guard is held for as long as `f` takes.
             let new = f(seen);
-            match self.tables.exchange(position, key, &new, |value| are_same(value, &seen)) {
+            match self.tables.exchange(position, key, &new, |value| are_same(value, &seen), &reclaim::pin()) {
                 Ok(replaced) => return Some(replaced),
                 Err(value) => seen = value?,
             }
@@ -226,21 +231,22 @@ where
 
     /// Stores `new` if the value is `seen`, byte for byte. `Ok` is the value replaced, `Err` what stands there instead.
     pub fn compare_exchange(&self, key: &K, seen: V, new: V) -> Result<V, Option<V>> {
-        self.tables.exchange(self.position(key), key, &new, |value| are_same(value, &seen))
+        self.tables.exchange(self.position(key), key, &new, |value| are_same(value, &seen), &reclaim::pin())
     }
 
     /// Takes the entry out and returns its value.
     #[inline]
     pub fn remove(&self, key: &K) -> Option<V> {
-        self.tables.remove(self.position(key), key, |_| true, &|key| self.position(key))
+        self.tables.remove(self.position(key), key, |_| true, &|key| self.position(key), &reclaim::pin())
     }
 
     /// Takes the entry out if `f` says so of its value. `f` runs on a copy, again if that has changed meanwhile.
     pub fn remove_if(&self, key: &K, f: impl Fn(&V) -> bool) -> Option<V> {
         let position = self.position(key);
         loop {
-            let seen = self.tables.get(position, key).filter(&f)?;
-            let removed = self.tables.remove(position, key, |value| are_same(value, &seen), &|key| self.position(key));
+            let seen = self.tables.get(position, key, &reclaim::pin()).filter(&f)?;
+            let same = |value: &V| are_same(value, &seen);
+            let removed = self.tables.remove(position, key, same, &|key| self.position(key), &reclaim::pin());
             if removed.is_some() {
                 return removed;
             }

@@ -30,7 +30,7 @@
 use super::counts::Counts;
 use super::stripes::{STRIPES, positions_of, stripe_of};
 use super::tables::Tables;
-use crate::map::structure::{Revision, Structure, position};
+use crate::map::structure::{Revision, Structure, Under, position};
 use crate::reclaim::{self, Guard};
 use crate::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::borrow::Borrow;
@@ -219,16 +219,16 @@ impl<K, V> Pointed<K, V> {
     }
 
     #[inline]
-    fn read(&self, position: u64) -> Option<u64> {
-        self.tables.get(position, &position)
+    fn read(&self, position: u64, guard: &Guard<'_>) -> Option<u64> {
+        self.tables.get(position, &position, guard)
     }
 
     /// Puts `next` in the place of `seen`, or nothing; false when something else stands there by now.
-    fn swap(&self, position: u64, seen: u64, next: Option<Next<K, V>>) -> bool {
+    fn swap(&self, position: u64, seen: u64, next: Option<Next<K, V>>, guard: &Guard<'_>) -> bool {
         let Some(next) = next else {
-            return self.tables.remove(position, &position, |word| *word == seen, &itself).is_some();
+            return self.tables.remove(position, &position, |word| *word == seen, &itself, guard).is_some();
         };
-        let swapped = self.tables.exchange(position, &position, &next.word(), |word| *word == seen).is_ok();
+        let swapped = self.tables.exchange(position, &position, &next.word(), |word| *word == seen, guard).is_ok();
         if swapped {
             next.let_go();
         }
@@ -266,7 +266,7 @@ where
 
     /// Unlinks a node, with or without another in its place; false, and nothing done, when `seen` is overtaken.
     fn unlink(&self, position: u64, seen: u64, node: u64, with: Option<u64>, guard: &Guard<'_>) -> bool {
-        if !self.swap(position, seen, Self::change(seen, Some(node), with, guard)) {
+        if !self.swap(position, seen, Self::change(seen, Some(node), with, guard), guard) {
             return false;
         }
         if seen & LIST != 0 && with.is_none() {
@@ -283,9 +283,9 @@ where
     /// Adds a node whose key is not among those of `seen`; false, and nothing done, when that is overtaken.
     fn link(&self, position: u64, seen: Option<u64>, node: u64, guard: &Guard<'_>) -> bool {
         let Some(seen) = seen else {
-            return self.tables.insert_absent(position, &position, &node, &itself).is_none();
+            return self.tables.insert_absent(position, &position, &node, &itself, guard).is_none();
         };
-        if !self.swap(position, seen, Self::change(seen, None, Some(node), guard)) {
+        if !self.swap(position, seen, Self::change(seen, None, Some(node), guard), guard) {
             return false;
         }
         self.beside.fetch_add(1, Relaxed);
@@ -301,14 +301,16 @@ where
     V: Send + Sync + 'static,
 {
     /// Under no lock; the value may be taken out meanwhile.
-    fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let guard = reclaim::pin();
-        let word = self.read(position(hash))?;
-        Self::find(word, key, &guard).map(|(_, node)| look(&node.value))
+        under.guarded(|guard| {
+            let word = self.read(position(hash), guard)?;
+            Self::find(word, key, guard).map(|(_, node)| look(&node.value))
+        })
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
@@ -318,88 +320,106 @@ where
         V: Clone,
     {
         let guard = reclaim::pin();
-        let word = self.read(position(hash))?;
+        let word = self.read(position(hash), &guard)?;
         Self::find(word, key, &guard).map(|(_, node)| (node.key.clone(), node.value.clone()))
     }
 
-    fn put<R>(&self, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let (guard, position) = (reclaim::pin(), position(hash));
-        let new = Unseen::node(key, value);
-        loop {
-            let seen = self.read(position);
-            match seen.and_then(|word| Self::find(word, &new.get().key, &guard).map(|found| (word, found))) {
-                Some((word, (address, old))) => {
-                    if self.unlink(position, word, address, Some(new.word), &guard) {
-                        new.let_go();
-                        return Some(look(&old.value));
+    #[inline(never)]
+    fn put<R>(&self, under: Under<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
+        let position = position(hash);
+        under.guarded(|guard| {
+            let new = Unseen::node(key, value);
+            loop {
+                let seen = self.read(position, guard);
+                match seen.and_then(|word| Self::find(word, &new.get().key, guard).map(|found| (word, found))) {
+                    Some((word, (address, old))) => {
+                        if self.unlink(position, word, address, Some(new.word), guard) {
+                            new.let_go();
+                            return Some(look(&old.value));
+                        }
+                    }
+                    None => {
+                        if self.link(position, seen, new.word, guard) {
+                            new.let_go();
+                            return None;
+                        }
                     }
                 }
-                None => {
-                    if self.link(position, seen, new.word, &guard) {
-                        new.let_go();
-                        return None;
-                    }
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn put_absent(&self, under: Under<'_>, hash: u64, key: K, value: V) -> Result<(), V> {
+        let position = position(hash);
+        under.guarded(|guard| {
+            let new = Unseen::node(key, value);
+            loop {
+                let seen = self.read(position, guard);
+                if seen.is_some_and(|word| Self::find(word, &new.get().key, guard).is_some()) {
+                    return Err(new.into_node().value);
+                }
+                if self.link(position, seen, new.word, guard) {
+                    new.let_go();
+                    return Ok(());
                 }
             }
-        }
+        })
     }
 
-    fn put_absent(&self, hash: u64, key: K, value: V) -> Result<(), V> {
-        let (guard, position) = (reclaim::pin(), position(hash));
-        let new = Unseen::node(key, value);
-        loop {
-            let seen = self.read(position);
-            if seen.is_some_and(|word| Self::find(word, &new.get().key, &guard).is_some()) {
-                return Err(new.into_node().value);
-            }
-            if self.link(position, seen, new.word, &guard) {
-                new.let_go();
-                return Ok(());
-            }
-        }
-    }
-
-    fn revise<Q, R>(&self, hash: u64, key: &Q, mut revise: impl FnMut(&V) -> (Revision<V>, R)) -> Option<R>
+    #[inline(never)]
+    fn revise<Q, R>(
+        &self,
+        under: Under<'_>,
+        hash: u64,
+        key: &Q,
+        mut revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let (guard, position) = (reclaim::pin(), position(hash));
-        loop {
-            let word = self.read(position)?;
-            let (address, old) = Self::find(word, key, &guard)?;
-            let (revision, given) = revise(&old.value);
-            let done = match revision {
-                Revision::Keep => true,
-                Revision::Remove => self.unlink(position, word, address, None, &guard),
-                Revision::Replace(value) => {
-                    let new = Unseen::node(old.key.clone(), value);
-                    let swapped = self.unlink(position, word, address, Some(new.word), &guard);
-                    if swapped {
-                        new.let_go();
+        let position = position(hash);
+        under.guarded(|guard| {
+            loop {
+                let word = self.read(position, guard)?;
+                let (address, old) = Self::find(word, key, guard)?;
+                let (revision, given) = revise(&old.value);
+                let done = match revision {
+                    Revision::Keep => true,
+                    Revision::Remove => self.unlink(position, word, address, None, guard),
+                    Revision::Replace(value) => {
+                        let new = Unseen::node(old.key.clone(), value);
+                        let swapped = self.unlink(position, word, address, Some(new.word), guard);
+                        if swapped {
+                            new.let_go();
+                        }
+                        swapped
                     }
-                    swapped
+                };
+                if done {
+                    return Some(given);
                 }
-            };
-            if done {
-                return Some(given);
             }
-        }
+        })
     }
 
-    fn take<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    #[inline(never)]
+    fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let (guard, position) = (reclaim::pin(), position(hash));
-        loop {
-            let word = self.read(position)?;
-            let (address, old) = Self::find(word, key, &guard)?;
-            if self.unlink(position, word, address, None, &guard) {
-                return Some(look(&old.value));
+        let position = position(hash);
+        under.guarded(|guard| {
+            loop {
+                let word = self.read(position, guard)?;
+                let (address, old) = Self::find(word, key, guard)?;
+                if self.unlink(position, word, address, None, guard) {
+                    return Some(look(&old.value));
+                }
             }
-        }
+        })
     }
 
     fn len(&self) -> usize {
@@ -411,7 +431,7 @@ where
         let guard = reclaim::pin();
         let mut cleared = 0;
         self.tables.walk(0, u64::MAX, &itself, &mut |position, _, _| {
-            let Some(word) = self.tables.remove(position, &position, |_| true, &itself) else { return };
+            let Some(word) = self.tables.remove(position, &position, |_| true, &itself, &guard) else { return };
             // SAFETY: taken out here and now, under the guard.
             unsafe {
                 let nodes = nodes_of(&word, &guard);

@@ -11,8 +11,8 @@ use std::ptr::NonNull;
 
 /// Pools of a table; a chain draws on the one that its home's address picks.
 const POOLS: usize = if crate::sync::MODELLED { 1 } else { 8 };
-/// One bucket in so many is a spare at the load where a table grows (2.25 entries to a bucket of three, Poisson).
-const SHARE: usize = 5;
+/// One bucket in so many is a spare at the load where a table grows (2.1 entries to a bucket of three, Poisson).
+const SHARE: usize = 6;
 
 /// The spare buckets of a table.
 pub(super) struct Spares {
@@ -54,10 +54,11 @@ impl Spares {
         &self.pools[(home.as_ptr() as usize >> 12) % POOLS]
     }
 
-    /// An empty spare for the chain of `home`.
-    pub(super) fn take(&self, home: NonNull<Line>) -> NonNull<Line> {
+    /// An empty spare for the chain of `home`, and whether the pool that serves that is past its quota.
+    pub(super) fn take(&self, home: NonNull<Line>) -> (NonNull<Line>, bool) {
         let mut pool = self.pool(home).lock();
         pool.in_use += 1;
+        let crowded = pool.in_use > pool.quota;
         let spare = match pool.given_back.pop() {
             Some(spare) => spare,
             None => pool.carve(self.lines_each),
@@ -66,7 +67,7 @@ impl Spares {
         if cfg!(not(rt_mutant = "flat_spare_fence")) {
             fence(Ordering::Release); // O4
         }
-        spare
+        (spare, crowded)
     }
 
     /// Takes back what was the chain of `home`'s. The caller's window is open still: nobody who reads it now gets away

@@ -8,9 +8,6 @@ use super::words::Plain;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::marker::PhantomData;
 
-/// Entries to a home bucket for which a table is made: two of three slots, so that one chain in eight has a spare.
-pub(super) const ENTRIES_PER_BUCKET: usize = 2;
-
 pub(super) struct Table<K, V> {
     homes: Lines,
     buckets: usize,
@@ -37,11 +34,16 @@ impl<K: Plain, V: Plain> Table<K, V> {
 
     /// How many home buckets a table for so many entries has.
     pub(super) fn buckets_for(entries: usize) -> usize {
-        (entries / ENTRIES_PER_BUCKET).max(1)
+        (entries / Bucket::<K, V>::LOAD).max(1)
     }
 
     pub(super) fn buckets(&self) -> usize {
         self.buckets
+    }
+
+    /// How many entries it is made for.
+    pub(super) fn load(&self) -> usize {
+        self.buckets * Bucket::<K, V>::LOAD
     }
 
     /// The home of a position: positions are spread over the buckets in order, so bucket `b` of a table becomes the

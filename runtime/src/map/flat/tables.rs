@@ -4,7 +4,7 @@ use super::bucket::{Bucket, Locked, Look};
 use super::counts::{Count, Counts};
 use super::discard::discard;
 use super::growth::Help;
-use super::table::{ENTRIES_PER_BUCKET, Table};
+use super::table::Table;
 use super::words::Plain;
 use crate::reclaim::{self, Guard};
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -14,8 +14,8 @@ use crate::sync::{Backoff, MODELLED, Step};
 const TRIES: usize = if MODELLED { 2 } else { 64 };
 /// A removal measures the table if its home's index is a multiple of this.
 const MEASURED_EVERY: usize = 256;
-/// A table with fewer entries to a bucket than the inverse of this shrinks to half.
-const BUCKETS_PER_ENTRY_MAX: usize = 2;
+/// A table with fewer entries than one in so many of those it would be made for shrinks to half.
+const SHRINKS_AT: usize = 4;
 
 /// The size of the next table, by that of the one it follows: one's buckets must fall into whole ones of the other.
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +43,11 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
     }
 
-    /// Puts every sequence of a map that nobody has used yet at `start`, an even number: wrap-around is then near.
+    /// Puts every sequence of a map that nobody has used yet at `start`: wrap-around may then be near.
     pub(super) fn start_sequences_at(&mut self, start: u64) {
-        assert!(start.is_multiple_of(2), "an odd sequence says that a writer is inside");
         let guard = reclaim::pin();
         let table = self.current(&guard);
-        (0..table.buckets()).for_each(|index| table.bucket(index).sequence().store(start, Ordering::Relaxed));
+        (0..table.buckets()).for_each(|index| table.bucket(index).start_at(start));
     }
 
     #[inline(always)]
@@ -58,18 +57,33 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         unsafe { &*self.current.load(Ordering::Acquire) } // O5
     }
 
+    /// The value of a key, or that there is none, if the first look at its home says so.
+    #[inline(always)]
+    pub(super) fn try_get(&self, position: u64, key: &K, guard: &Guard<'_>) -> Option<Option<V>> {
+        self.current(guard).home(position).glance(key)
+    }
+
+    /// The value of a key after a glance did not tell. It takes what it needs by value and comes last, so that the glance
+    /// saves no registers for it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn get_after_all(&self, position: u64, key: K, guard: Option<Guard<'static>>) -> Option<V> {
+        let guard = guard.unwrap_or_else(reclaim::pin);
+        self.get(position, &key, &guard)
+    }
+
     /// The value of a key.
     #[inline(always)]
-    pub(super) fn get(&self, position: u64, key: &K) -> Option<V> {
-        let guard = reclaim::pin();
-        match self.current(&guard).home(position).look(key) {
+    pub(super) fn get(&self, position: u64, key: &K, guard: &Guard<'_>) -> Option<V> {
+        match self.current(guard).home(position).look(key) {
             Look::Found(value) => Some(value),
             Look::Absent => None,
-            Look::Moved | Look::Torn => self.get_again(position, key, &guard),
+            Look::Moved | Look::Torn => self.get_again(position, key, guard),
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn get_again(&self, position: u64, key: &K, guard: &Guard<'_>) -> Option<V> {
         let mut table = self.current(guard);
         let mut backoff = Backoff::new();
@@ -101,7 +115,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     fn lock_from<'t>(&'t self, mut table: &'t Table<K, V>, position: u64) -> (&'t Table<K, V>, Locked<'t, K, V>) {
         loop {
             let home = table.home(position);
-            let locked = home.try_lock().unwrap_or_else(|| self.wait_for(home));
+            let locked = home.lock_or(|| self.wait_for(home));
             if !locked.is_moved() {
                 return (table, locked);
             }
@@ -110,13 +124,15 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         }
     }
 
+    /// Enters a home that another is in, and says at which header.
     #[cold]
-    fn wait_for<'t>(&self, home: Bucket<'t, K, V>) -> Locked<'t, K, V> {
+    #[inline(never)]
+    fn wait_for(&self, home: Bucket<'_, K, V>) -> u64 {
         self.counts.add(Count::Contended, 1);
         let start = self.counts.start_wait();
         let locked = home.lock_after_wait();
         self.counts.end_wait(start);
-        locked
+        locked.stay()
     }
 
     /// What every writer does first: its share of a move that is under way.
@@ -157,16 +173,22 @@ impl<K: Plain, V: Plain> Tables<K, V> {
 
     /// Puts a value in and returns the one it replaces.
     #[inline(always)]
-    pub(super) fn insert(&self, position: u64, key: &K, value: &V, position_of: &impl Fn(&K) -> u64) -> Option<V> {
-        let guard = reclaim::pin();
-        self.help_in_passing(position_of, &guard);
-        let (table, mut locked) = self.lock(position, &guard);
+    pub(super) fn insert(
+        &self,
+        position: u64,
+        key: &K,
+        value: &V,
+        position_of: &impl Fn(&K) -> u64,
+        guard: &Guard<'_>,
+    ) -> Option<V> {
+        self.help_in_passing(position_of, guard);
+        let (table, mut locked) = self.lock(position, guard);
         if let Some(place) = locked.find(key) {
             let replaced = locked.value(&place);
             locked.set_value(&place, value);
             return Some(replaced);
         }
-        self.put_new(table, locked, position, key, value, position_of, &guard);
+        self.put_new(table, locked, position, key, value, position_of, guard);
         None
     }
 
@@ -178,14 +200,14 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         key: &K,
         value: &V,
         position_of: &impl Fn(&K) -> u64,
+        guard: &Guard<'_>,
     ) -> Option<V> {
-        let guard = reclaim::pin();
-        self.help_in_passing(position_of, &guard);
-        let (table, locked) = self.lock(position, &guard);
+        self.help_in_passing(position_of, guard);
+        let (table, locked) = self.lock(position, guard);
         if let Some(place) = locked.find(key) {
             return Some(locked.value(&place));
         }
-        self.put_new(table, locked, position, key, value, position_of, &guard);
+        self.put_new(table, locked, position, key, value, position_of, guard);
         None
     }
 
@@ -201,10 +223,10 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         position_of: &impl Fn(&K) -> u64,
         guard: &Guard<'_>,
     ) {
-        let took_spare = locked.put(key, value, &table.spares);
+        let crowded = locked.put(key, value, &table.spares);
         drop(locked);
         self.counts.add(Count::Inserted, 1);
-        if took_spare {
+        if crowded {
             self.consider_growth(table, position, position_of, guard);
         }
     }
@@ -216,9 +238,9 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         key: &K,
         new: &V,
         is_seen: impl FnOnce(&V) -> bool,
+        guard: &Guard<'_>,
     ) -> Result<V, Option<V>> {
-        let guard = reclaim::pin();
-        let (_, mut locked) = self.lock(position, &guard);
+        let (_, mut locked) = self.lock(position, guard);
         let Some(place) = locked.find(key) else { return Err(None) };
         let value = locked.value(&place);
         if !is_seen(&value) {
@@ -236,10 +258,10 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         key: &K,
         accept: impl Fn(&V) -> bool,
         position_of: &impl Fn(&K) -> u64,
+        guard: &Guard<'_>,
     ) -> Option<V> {
-        let guard = reclaim::pin();
-        self.help_in_passing(position_of, &guard);
-        let (table, mut locked) = self.lock(position, &guard);
+        self.help_in_passing(position_of, guard);
+        let (table, mut locked) = self.lock(position, guard);
         let place = locked.find(key)?;
         let value = locked.value(&place);
         if !accept(&value) {
@@ -249,7 +271,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         drop(locked);
         self.counts.add(Count::Removed, 1);
         if table.index(position).is_multiple_of(MEASURED_EVERY) {
-            self.consider_shrinking(table, position_of, &guard);
+            self.consider_shrinking(table, position_of, guard);
         }
         Some(value)
     }
@@ -264,14 +286,14 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     fn consider_growth(&self, table: &Table<K, V>, position: u64, position_of: &impl Fn(&K) -> u64, guard: &Guard<'_>) {
         let crowded = table.spares.is_past_quota(table.home(position).address());
         // Spares alone do not tell: keys that all collide take many, and would in any table.
-        if crowded && self.len() > table.buckets() * ENTRIES_PER_BUCKET * 9 / 10 {
+        if crowded && self.len() > table.load() * 9 / 10 {
             self.resize(table, Resize::Grow(2), position_of, guard);
         }
     }
 
     #[cold]
     fn consider_shrinking(&self, table: &Table<K, V>, position_of: &impl Fn(&K) -> u64, guard: &Guard<'_>) {
-        if self.len() * BUCKETS_PER_ENTRY_MAX < table.buckets() && self.may_halve(table) {
+        if self.len() * SHRINKS_AT < table.load() && self.may_halve(table) {
             self.resize(table, Resize::Halve, position_of, guard);
         }
     }
@@ -279,7 +301,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     /// Whether half of a table is a table, no smaller than what the map was made for, with room for all entries.
     fn may_halve(&self, table: &Table<K, V>) -> bool {
         let half = table.buckets() / 2;
-        table.buckets().is_multiple_of(2) && half >= self.buckets_min && self.len() <= half * ENTRIES_PER_BUCKET
+        table.buckets().is_multiple_of(2) && half >= self.buckets_min && self.len() <= table.load() / 2
     }
 
     /// Begins to move to a table of another size; whether or not it was this call that began. A table that is not the
