@@ -24,10 +24,11 @@ use super::row::{Counts, Event, SLOTS};
 use super::size_class::{CLASSES, GREATEST, SizeClass};
 use super::stock::{Control, Home, ROWS, Refused, Stock};
 use super::tenancy;
-use crate::observe::{THREAD_ROWS, row};
+use crate::observe::{Moment, THREAD_ROWS, now, row};
 use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Weak};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// The index under which large blocks are counted.
 pub(super) const LARGE: usize = CLASSES;
@@ -39,6 +40,8 @@ const MAGAZINE_BYTES: usize = 16 << 10;
 const MAGAZINE_BLOCKS_MAX: usize = 64;
 /// Idle bytes of a class that nobody minds.
 const IDLE_BYTES: usize = 1 << 20;
+/// From a search at the limit that found nothing to the next.
+const SEARCH_PAUSE: Duration = Duration::from_millis(1);
 const PAST_CLOSED: u64 = 1 << 63;
 
 /// The core.
@@ -51,6 +54,8 @@ pub struct Core {
     pub(super) large: Large,
     /// By class: looks in a row that found too much idle.
     surplus: [AtomicU32; CLASSES],
+    /// When a search at the limit last found nothing; 0 before the first.
+    searched: AtomicU64,
     past_frees: AtomicU64,
     out: AtomicI64,
 }
@@ -78,6 +83,7 @@ impl Core {
             ground,
             large: Large::default(),
             surplus: std::array::from_fn(|_| AtomicU32::new(0)),
+            searched: AtomicU64::new(0),
             past_frees: AtomicU64::new(0),
             out: AtomicI64::new(0),
         }))
@@ -123,12 +129,31 @@ impl Core {
     /// other classes. A change of level that is under way is waited for, as it may have them in hand.
     fn take_at_limit(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, Refused<NoMemory>> {
         let control = self.stock.control();
-        control.sweep(class.index());
+        let searches = self.may_search();
+        if searches {
+            control.sweep(class.index());
+        }
         drop(control);
         match self.take(index, class, len) {
-            Err(Refused::NoGrowth(_)) if self.trim(0) > 0 => self.take(index, class, len),
+            Err(Refused::NoGrowth(_)) if searches && self.trim_at_limit() => self.take(index, class, len),
             taken => taken,
         }
+    }
+
+    /// Whether to search for what idles: not within a moment of a search that found nothing. A search empties everybody's
+    /// magazines, and a pool that is full of blocks in use would be searched at every request.
+    fn may_search(&self) -> bool {
+        let last = self.searched.load(Ordering::Relaxed);
+        last == 0 || Moment(last).elapsed() >= SEARCH_PAUSE
+    }
+
+    /// Gives what idles back, for another class to have; false when there was nothing.
+    fn trim_at_limit(&self) -> bool {
+        let found = self.trim(0) > 0;
+        if !found {
+            self.searched.store(now().0.max(1), Ordering::Relaxed);
+        }
+        found
     }
 
     /// Has the calling thread vacate its row at its end, if it has one and has not promised so yet.
@@ -162,7 +187,9 @@ impl Core {
             return refuse(PoolError::TooLong { pool: self.address(), bytes: len, max: GREATEST });
         }
         let taken = match self.large.take(len, &self.ground) {
-            Err(NoMemory::Limit { .. }) if self.trim(0) > 0 => self.large.take(len, &self.ground),
+            Err(NoMemory::Limit { .. }) if self.may_search() && self.trim_at_limit() => {
+                self.large.take(len, &self.ground)
+            }
             taken => taken,
         };
         match taken {

@@ -19,7 +19,8 @@
 //! with numbers: it never aborts. Beside that it takes 4 bytes a block for links, and 10 KiB for each thread.
 //!
 //! A thread caches at most 32 KiB of a size class, 2 blocks where that is more; what a thread has cached when it
-//! ends goes back, and so does all of it when the pool reaches its limit.
+//! ends goes back, and so does all of it when the pool reaches its limit (but not within a millisecond of a time when that
+//! brought nothing).
 //!
 //! From the bottom: `region` is the door to the system, `ground` gives its chunks to classes, `number` numbers their
 //! blocks, `chain`, `tagged` and `magazine` hold free ones, `gate` and `row` are a thread's own, `stock` has the levels and
