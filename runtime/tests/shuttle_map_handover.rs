@@ -11,7 +11,7 @@
 #![cfg(rt_shuttle)]
 
 use rheostat_runtime::map::handover::{Course, Phase};
-use rheostat_runtime::map::structure::{Revision, Structure, hash_at, position};
+use rheostat_runtime::map::structure::{Revision, Structure, Under, hash_at, position};
 use rheostat_runtime::map::switch::{Grace, Switch};
 use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use rheostat_runtime::sync::{Arc, Mutex, RwLock, RwLockReadGuard, thread};
@@ -101,7 +101,7 @@ impl List {
 }
 
 impl Structure<u64, Number> for List {
-    fn view<Q, R>(&self, hash: u64, _: &Q, look: impl FnOnce(&Number) -> R) -> Option<R>
+    fn view<Q, R>(&self, _: Under<'_>, hash: u64, _: &Q, look: impl FnOnce(&Number) -> R) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -117,7 +117,7 @@ impl Structure<u64, Number> for List {
         self.stripe(hash).lock().iter().find(|entry| entry.0 == hash).cloned()
     }
 
-    fn put<R>(&self, hash: u64, _: u64, value: Number, look: impl FnOnce(&Number) -> R) -> Option<R> {
+    fn put<R>(&self, _: Under<'_>, hash: u64, _: u64, value: Number, look: impl FnOnce(&Number) -> R) -> Option<R> {
         let mut entries = self.stripe(hash).lock();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.0 == hash) {
             return Some(look(&std::mem::replace(&mut entry.1, value)));
@@ -126,7 +126,7 @@ impl Structure<u64, Number> for List {
         None
     }
 
-    fn put_absent(&self, hash: u64, _: u64, value: Number) -> Result<(), Number> {
+    fn put_absent(&self, _: Under<'_>, hash: u64, _: u64, value: Number) -> Result<(), Number> {
         let mut entries = self.stripe(hash).lock();
         if entries.iter().any(|entry| entry.0 == hash) {
             return Err(value);
@@ -135,7 +135,13 @@ impl Structure<u64, Number> for List {
         Ok(())
     }
 
-    fn revise<Q, R>(&self, hash: u64, _: &Q, mut revise: impl FnMut(&Number) -> (Revision<Number>, R)) -> Option<R>
+    fn revise<Q, R>(
+        &self,
+        _: Under<'_>,
+        hash: u64,
+        _: &Q,
+        mut revise: impl FnMut(&Number) -> (Revision<Number>, R),
+    ) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -151,7 +157,7 @@ impl Structure<u64, Number> for List {
         Some(given)
     }
 
-    fn take<Q, R>(&self, hash: u64, _: &Q, look: impl FnOnce(&Number) -> R) -> Option<R>
+    fn take<Q, R>(&self, _: Under<'_>, hash: u64, _: &Q, look: impl FnOnce(&Number) -> R) -> Option<R>
     where
         u64: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
