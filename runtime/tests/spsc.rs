@@ -10,7 +10,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use by_hand::{Calls, poll};
@@ -19,6 +18,7 @@ use ledger::{Item, Ledger, Order};
 use proptest::prelude::*;
 use rheostat_runtime::queue::spsc::{self, Consumer, Producer};
 use rheostat_runtime::queue::{CAPACITY_MAX, CapacityError, Closed, PopError, PushError};
+use rheostat_runtime::sync::thread;
 
 #[test]
 fn a_capacity_out_of_range_is_refused_with_the_range() {

@@ -4,12 +4,12 @@ mod ledger;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
 use std::time::Duration;
 
 use ledger::{Item, Ledger, Order};
 use rheostat_runtime::pipeline::elastic::{ElasticSet, Seat};
 use rheostat_runtime::queue::{CasFailures, PopError, PushError, Ring};
+use rheostat_runtime::sync::thread;
 
 const ITEMS: usize = 24_000;
 const SEED: u64 = 0x5eed_2026;

@@ -55,7 +55,10 @@ fn everything_declared_of_what_is_hosted_is_exposed() {
         families::ALLOCATOR,
         families::HOST,
     ];
-    for family in tables.into_iter().flatten().filter(|family| family.what != What::Strip) {
+    // Estimated from samples that are taken from the first heap profile on, and nobody has asked for one.
+    let later = [families::STAGE_SAMPLED_LIVE.name, families::STAGE_FREED_ELSEWHERE.name];
+    let exported = tables.into_iter().flatten().filter(|family| family.what != What::Strip);
+    for family in exported.filter(|family| !later.contains(&family.name)) {
         let help = format!("# HELP {} {}", family.name, family.help);
         assert!(answer.body.contains(&help), "{} is not exposed", family.name);
     }
