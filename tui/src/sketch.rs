@@ -317,10 +317,18 @@ pub fn contended(step: u64) -> Vec<Resource> {
 
 fn pool(s: f64) -> Resource {
     let class = |family: &str, bytes: &'static str, value| sample(family, &[("size_class", bytes)], value);
+    let levels = ["unlocked", "mutex", "lock_free", "thread_cached", "fixed"].map(String::from).to_vec();
+    let level = Knob {
+        name: "level".into(),
+        value: KnobValue::Choice("thread_cached".into()),
+        range: Range::Choice { choices: levels },
+        unit: String::new(),
+        help: "Concurrency level. Blocks in use stay valid; free ones are handed over.".into(),
+    };
     resource(
         "pool.batches",
         "pool",
-        vec![],
+        vec![level],
         vec![
             class(POOL_ALLOCS, "4096", 9_000.0 * s),
             class(POOL_ALLOCS, "65536", 3_000.0 * s),
