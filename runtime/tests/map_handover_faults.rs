@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(20);
 const MIGRATOR: &str = "map-handover";
 
-fn pairs() -> impl Iterator<Item = (Backend, Backend)> {
+fn pairs() -> impl Iterator<Item = (Backend, Backend)> + Clone {
     Backend::ALL.into_iter().flat_map(|from| Backend::ALL.map(|to| (from, to)))
 }
 
@@ -376,9 +376,8 @@ fn mined_hand_over(from: Backend, to: Backend, call: Call, at: usize, again: boo
 fn a_panic_at_any_call_of_the_migrator_leaves_the_map_whole() {
     let _alone = alone();
     hush();
-    // Each N on every backend, from which and to which the map moves.
-    for (from, at) in Backend::ALL.into_iter().flat_map(|from| (1..=200).map(move |at| (from, at))) {
-        let to = Backend::ALL[(from as usize + at) % Backend::ALL.len()];
+    // Each N and each call, from one pair of backends after another.
+    for (at, (from, to)) in (1..=200).zip(pairs().cycle()) {
         for call in [Call::CloneKey, Call::CloneValue, Call::Hash, Call::Drop] {
             // Where memory is freed by others' rules, a `Drop` that panics ends the process.
             let is_promised = |backend| call != Call::Drop || !matches!(backend, Backend::Papaya | Backend::LockFree);
