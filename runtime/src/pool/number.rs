@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 pub const CHUNK_BYTES: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
 const PLACE_BITS: u32 = 12;
-/// Chunks a pool can have: 64 GiB. The last number is no block's, for it would be [`BlockId::NONE`].
+/// Chunks a pool can have: 64 GiB. The last number is no block's, for it would be `BlockId::NONE`.
 pub const CHUNKS_MAX: usize = (1 << (32 - PLACE_BITS)) - 1;
 
 /// A block's number.

@@ -461,7 +461,7 @@ impl Stock {
     }
 
     /// Puts a block of `len` bytes into the usual place, if there is room. False when there is none, and once in
-    /// [`LOOK_EVERY`], so that the thread comes by [`put`](Self::put) and has a look at what idles.
+    /// `LOOK_EVERY`, so that the thread comes by [`put`](Self::put) and has a look at what idles.
     #[inline(always)]
     pub fn put_quick(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) -> bool {
         let Some(row) = self.row(index) else { return false };

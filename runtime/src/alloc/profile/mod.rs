@@ -16,7 +16,7 @@
 //! Writers: the thread-local cells, their thread; `STORE`, under its lock; `INTERVAL` and `LIVE`, under that lock.
 //! I1  Nothing that runs under the lock allocates or frees through the global allocator, so a thread never waits for
 //!     itself.
-//! I2  A block that [`keep`] took is in the store until [`take`] gives it up, which its free asks for before it frees.
+//! I2  A block that `keep` took is in the store until `take` gives it up, which its free asks for before it frees.
 //! O1  `LIVE` is read Relaxed by a free: the count that covers its block was stored before the block was handed out, and
 //!     whoever frees it has got it by something that happened after.
 //! O2  `INTERVAL` is a dial, read Relaxed when a countdown ends; between samplings a thread looks up every 512 KiB.
