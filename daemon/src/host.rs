@@ -76,6 +76,7 @@ impl Host {
                 value_bytes_max: limits.value_bytes,
                 entries_max: config.entries_max,
                 bytes_max: config.bytes_max,
+                turn_bytes_max: config.turn_bytes_max,
             };
             let config::Map { name, backend, buckets, .. } = config;
             match config.values {

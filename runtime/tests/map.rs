@@ -628,6 +628,20 @@ fn limits_are_kept_named_and_counted() {
 }
 
 #[test]
+fn a_hand_over_that_needs_too_much_memory_is_refused_before_it_starts() {
+    let limits = MapLimits { turn_bytes_max: 10_000, ..MapLimits::default() };
+    let map = CounterMap::new("tested", Backend::Sharded, limits).unwrap();
+    (0..1000u32).for_each(|key| _ = map.add(&key.to_le_bytes(), 1).unwrap());
+    let to = Value::Choice("flat".into());
+    let refused = map.turn("backend", &to).unwrap_err().to_string();
+    assert!(refused.contains("1000 entries on flat need about") && refused.contains("turn_bytes_max"), "{refused}");
+    assert_eq!((map.backend(), map.len()), (Backend::Sharded, 1000));
+    (100..1000u32).for_each(|key| _ = map.remove(&key.to_le_bytes()).unwrap());
+    map.turn("backend", &to).unwrap();
+    assert_eq!((map.backend(), map.len()), (Backend::Flat, 100));
+}
+
+#[test]
 fn bytes_are_limited_and_given_back() {
     let value = |bytes: usize| Arc::<[u8]>::from(vec![b'v'; bytes]);
     // A slot of two fat pointers, the key, the value with its two counts.

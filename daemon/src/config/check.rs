@@ -269,6 +269,12 @@ impl Check<'_> {
                 MapLimits::default().bytes_max as i64,
                 1 << 10..=1 << 40,
             ),
+            turn_bytes_max: check.number(
+                &format!("map.{name}.turn_bytes_max"),
+                raw.turn_bytes_max,
+                MapLimits::default().turn_bytes_max as i64,
+                1 << 10..=1 << 40,
+            ),
             name: name.to_owned(),
         });
         let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {

@@ -2,7 +2,7 @@
 //!
 //! Two types: what was written (`raw`) and what it means ([`Config`]). Precedence, here and nowhere else:
 //! defaults, then the file, then [`Overrides`] (which `main` fills from flags, and where a flag is missing from the
-//! environment).
+//! environment). Options of the allocator: mimalloc's defaults, then the file, then `MIMALLOC_*` in the environment.
 
 mod check;
 mod fault;
@@ -201,12 +201,14 @@ pub struct Map {
     pub values: Values,
     /// Which structure implements it.
     pub backend: Backend,
-    /// Buckets it has whenever it is on the backend `fixed`, a power of two.
+    /// Buckets it has at least whenever it is on the backend `fixed`, a power of two.
     pub buckets: usize,
     /// Entries it takes before it refuses new keys.
     pub entries_max: usize,
     /// Bytes of keys and values it takes before it refuses more.
     pub bytes_max: usize,
+    /// Bytes that the new table of a hand-over may need before it is refused.
+    pub turn_bytes_max: usize,
 }
 
 /// What stands in a map under its keys, which are byte strings but for words.

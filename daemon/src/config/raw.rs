@@ -104,6 +104,7 @@ pub(super) struct RawMap {
     pub buckets: Written<i64>,
     pub entries_max: Written<i64>,
     pub bytes_max: Written<i64>,
+    pub turn_bytes_max: Written<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -150,12 +150,12 @@ impl<V: Hosted> HostedMap<V> {
         self.map.backend()
     }
 
-    /// Begins to move the map to another backend; see [`Map::turn`].
+    /// Begins to move the map to another backend; see [`Map::turn_within`].
     ///
     /// # Errors
-    /// When one is under way already.
+    /// When one is under way already, or the new table would need more than [`MapLimits::turn_bytes_max`].
     pub fn turn_backend(&self, to: Backend) -> Result<Handover, HandoverRefused> {
-        self.map.turn(to)
+        self.map.turn_within(to, self.limits().turn_bytes_max)
     }
 
     /// The last hand-over that began; see [`Map::handover`].

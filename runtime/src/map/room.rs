@@ -19,12 +19,21 @@ pub struct MapLimits {
     /// Most bytes of keys and values: what they keep on the heap, and where they lie in a table. What a backend takes
     /// beside that comes on top; see [`Backend`](super::Backend). Exact as `entries_max` is.
     pub bytes_max: usize,
+    /// Most bytes that the new table of a hand-over may need, beside what is in use; see
+    /// [`Map::turn_within`](super::Map::turn_within).
+    pub turn_bytes_max: usize,
 }
 
 impl Default for MapLimits {
-    /// 64 KiB keys, 1 MiB values, 10 million entries, 4 GiB.
+    /// 64 KiB keys, 1 MiB values, 10 million entries, 4 GiB, and as much again for a hand-over.
     fn default() -> Self {
-        Self { key_bytes_max: 64 << 10, value_bytes_max: 1 << 20, entries_max: 10_000_000, bytes_max: 4 << 30 }
+        Self {
+            key_bytes_max: 64 << 10,
+            value_bytes_max: 1 << 20,
+            entries_max: 10_000_000,
+            bytes_max: 4 << 30,
+            turn_bytes_max: 4 << 30,
+        }
     }
 }
 

@@ -202,7 +202,7 @@ pub enum HandoverRefused {
     },
     /// For a time both backends hold entries, and that is more than may be used.
     #[error(
-        "{entries} entries on {to} need about {needed} bytes beside those in use, and {budget} may be used: raise the budget or remove entries"
+        "{entries} entries on {to} need about {needed} bytes beside those in use, and {budget} may be used: raise that (turn_bytes_max of a hosted map) or remove entries"
     )]
     Budget {
         /// The backend asked for.
