@@ -7,6 +7,7 @@ use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+#[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc;
 
 /// Names the allocator.
@@ -20,18 +21,25 @@ pub enum Allocator {
     /// What Rheostat's binaries have.
     Mimalloc,
     /// jemalloc.
+    #[cfg(feature = "jemalloc")]
     Jemalloc,
 }
 
 impl Allocator {
-    /// All of them; the first is what the others are compared with.
-    pub const ALL: [Allocator; 3] = [Allocator::System, Allocator::Mimalloc, Allocator::Jemalloc];
+    /// All of this build; the first is what the others are compared with.
+    pub const ALL: &[Allocator] = &[
+        Allocator::System,
+        Allocator::Mimalloc,
+        #[cfg(feature = "jemalloc")]
+        Allocator::Jemalloc,
+    ];
 
     /// Its name, in tables and in the environment.
     pub const fn name(self) -> &'static str {
         match self {
             Allocator::System => "system",
             Allocator::Mimalloc => "mimalloc",
+            #[cfg(feature = "jemalloc")]
             Allocator::Jemalloc => "jemalloc",
         }
     }
@@ -77,6 +85,7 @@ unsafe impl GlobalAlloc for Chosen {
             match chosen() {
                 Allocator::System => System.alloc(layout),
                 Allocator::Mimalloc => MiMalloc.alloc(layout),
+                #[cfg(feature = "jemalloc")]
                 Allocator::Jemalloc => Jemalloc.alloc(layout),
             }
         }
@@ -88,6 +97,7 @@ unsafe impl GlobalAlloc for Chosen {
             match chosen() {
                 Allocator::System => System.alloc_zeroed(layout),
                 Allocator::Mimalloc => MiMalloc.alloc_zeroed(layout),
+                #[cfg(feature = "jemalloc")]
                 Allocator::Jemalloc => Jemalloc.alloc_zeroed(layout),
             }
         }
@@ -99,6 +109,7 @@ unsafe impl GlobalAlloc for Chosen {
             match chosen() {
                 Allocator::System => System.dealloc(block, layout),
                 Allocator::Mimalloc => MiMalloc.dealloc(block, layout),
+                #[cfg(feature = "jemalloc")]
                 Allocator::Jemalloc => Jemalloc.dealloc(block, layout),
             }
         }
@@ -110,6 +121,7 @@ unsafe impl GlobalAlloc for Chosen {
             match chosen() {
                 Allocator::System => System.realloc(block, layout, size),
                 Allocator::Mimalloc => MiMalloc.realloc(block, layout, size),
+                #[cfg(feature = "jemalloc")]
                 Allocator::Jemalloc => Jemalloc.realloc(block, layout, size),
             }
         }

@@ -36,7 +36,7 @@ pub fn run(cli: &Cli) -> Result<Study, String> {
     let threads = cli.threads();
     let mut figures = Vec::new();
     for _ in 0..cli.repetitions {
-        for allocator in Allocator::ALL {
+        for &allocator in Allocator::ALL {
             let done = process(cli, allocator, &threads)?;
             figures.extend(done.into_iter().map(|figure| (allocator, figure)));
         }
