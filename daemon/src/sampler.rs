@@ -159,7 +159,13 @@ impl Sampler {
     pub(crate) fn read_one(&self, resource: &dyn Resource) -> Option<Reading> {
         let mut reading = Reading::default();
         let read = catch_unwind(AssertUnwindSafe(|| resource.read(&mut reading)));
-        read.map_err(|_| self.panicked(&format!("{} panicked when it was read", resource.address()))).ok()?;
+        read.map_err(|_| {
+            self.panicked(&format!(
+                "{} panicked when it was read, and is left out of what clients and Prometheus see",
+                resource.address()
+            ))
+        })
+        .ok()?;
         Some(reading)
     }
 
@@ -167,7 +173,7 @@ impl Sampler {
     fn panicked(&self, what: &str) {
         let panics = self.panics.fetch_add(1, Relaxed) + 1;
         if panics.is_power_of_two() {
-            tracing::error!(panics, "{what}; it is left out of what clients and Prometheus see");
+            tracing::error!(panics, "{what}");
         }
     }
 }
@@ -175,7 +181,7 @@ impl Sampler {
 /// Looks until stopped. Runs on a thread of its own: reading may take locks, and tokio's threads wait for nobody.
 pub(crate) fn run(app: &App) {
     while catch_unwind(AssertUnwindSafe(|| look_on(app))).is_err() {
-        app.sampler.panicked("a look panicked");
+        app.sampler.panicked("a look panicked, and begins again: something that clients see may be old");
         std::thread::sleep(PERIOD);
     }
 }
@@ -197,7 +203,7 @@ pub(crate) async fn watch(app: Arc<App>, closing: CancellationToken) {
             let reading = sampler.reading.lock().as_ref().map_or("nothing".to_owned(), Address::to_string);
             let trouble = format!(
                 "nothing has been sampled for {STANDSTILL} s: the sampler stands still reading {reading}, so streams, \
-                 history and effects stand still too"
+                 history and effects stand still too: keep what you need of that resource, then restart the daemon"
             );
             tracing::error!("{trouble}");
             *sampler.trouble.lock() = Some(trouble);

@@ -4,7 +4,7 @@ mod ledger;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledger::{Item, Ledger, Order};
 use rheostat_runtime::pipeline::elastic::{ElasticSet, Seat};
@@ -229,6 +229,7 @@ fn workers_come_and_go_two_hundred_times() {
 /// Until somebody has lost one of each: what nobody contends for is never counted.
 #[test]
 fn lost_exchanges_are_counted() {
+    let began = Instant::now();
     let ring = Ring::new(64).unwrap();
     for item in 0..64 {
         ring.try_push(item).unwrap();
@@ -239,6 +240,7 @@ fn lost_exchanges_are_counted() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while ring.cas_failures().pushes == 0 || ring.cas_failures().pops == 0 {
+                    assert!(began.elapsed() < Duration::from_secs(20), "nothing is counted: {:?}", ring.cas_failures());
                     for item in 0..1000 {
                         _ = ring.try_push(item);
                         _ = ring.try_pop();

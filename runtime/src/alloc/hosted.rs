@@ -69,16 +69,15 @@ impl Resource for HostedAllocator {
     fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
         let began = now();
         let known = sampling();
-        match to {
-            Value::Integer(bytes) if knob == known.name => {
-                profile::set_interval(*bytes as usize);
-                Ok(Turned { from: known.value, to: to.clone(), took: began.elapsed(), settled: true })
-            }
-            _ => {
-                let (resource, has) = (self.address.to_string(), vec![known.name.to_owned()]);
-                Err(TurnError::UnknownKnob { resource, knob: knob.to_owned(), has })
-            }
+        if knob != known.name {
+            let (resource, has) = (self.address.to_string(), vec![known.name.to_owned()]);
+            return Err(TurnError::UnknownKnob { resource, knob: knob.to_owned(), has });
         }
+        known.range.check(known.name, to)?;
+        if let Value::Integer(bytes) = to {
+            profile::set_interval(*bytes as usize);
+        }
+        Ok(Turned { from: known.value, to: to.clone(), took: began.elapsed(), settled: true })
     }
 }
 

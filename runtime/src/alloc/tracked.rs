@@ -15,8 +15,9 @@ use std::alloc::{GlobalAlloc, Layout};
 /// ```
 ///
 /// Costs 0.4 ns for an allocation and its free together where one block is made at a time, some 4 ns among blocks of mixed
-/// sizes (`rheostat-bench alloc`), whatever the number of threads: two relaxed loads and stores each, to a cache line of the thread's own, and a countdown in its own storage. A block that is resized counts as freed at its
-/// old size and allocated at its new one, moved or not.
+/// sizes (`rheostat-bench alloc`), whatever the number of threads: two relaxed loads and stores each, to a cache line of the
+/// thread's own, and a countdown in its own storage. A block that is resized counts as freed at its old size and allocated
+/// at its new one, moved or not.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tracked<A>(A);
 

@@ -25,9 +25,9 @@ pub enum PoolSetupError {
     #[error(transparent)]
     Name(#[from] AddressError),
     /// The system has no addresses or, at level `fixed`, no memory for it.
-    #[error("pool.{pool} of {bytes} bytes was refused by the system: lower bytes_max, or raise the process's limits")]
+    #[error("{pool} of {bytes} bytes was refused by the system: lower bytes_max, or raise the process's limits")]
     System {
-        /// The pool's name.
+        /// The pool.
         pool: String,
         /// Its limit.
         bytes: usize,
@@ -53,7 +53,9 @@ pub enum PoolError {
         max: usize,
     },
     /// The system gave no memory.
-    #[error("{pool} asked the system for {bytes} bytes and got none: the machine or the process is out of memory")]
+    #[error(
+        "{pool} asked the system for {bytes} bytes and got none, being out of memory: free some, or raise its limit"
+    )]
     System {
         /// The pool.
         pool: String,
@@ -68,8 +70,11 @@ pub enum PoolError {
         /// The pool.
         pool: String,
     },
-    /// The pool is at level `fixed`, which has no blocks of that length.
-    #[error("{pool} is at level fixed, which has no blocks of more than {max} bytes: {bytes} were asked for")]
+    /// The pool is at level `fixed`, or local to a thread, and has no blocks of that length.
+    #[error(
+        "{pool} has no blocks of more than {max} bytes, and {bytes} were asked for: ask for less, or of a hosted pool at \
+         another level than fixed"
+    )]
     TooLong {
         /// The pool.
         pool: String,

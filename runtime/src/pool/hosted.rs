@@ -52,7 +52,7 @@ impl Pool {
     pub fn new(name: &str, level: Level, limits: PoolLimits) -> Result<Arc<Pool>, PoolSetupError> {
         let address = Address::new(Kind::Pool, name)?;
         let bytes = limits.bytes_max;
-        let refused = || PoolSetupError::System { pool: name.to_owned(), bytes };
+        let refused = || PoolSetupError::System { pool: address.to_string(), bytes };
         let core = Core::new(name, level, bytes, false).ok_or_else(refused)?;
         Ok(Arc::new(Pool { address, core }))
     }

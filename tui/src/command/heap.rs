@@ -18,7 +18,7 @@ pub struct Heap {
     /// Sample for this long where sampling is off, and turn it off again
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
     lasting: Duration,
-    /// Bytes from one sample to the next, on average
+    /// Bytes from one sample to the next, on average, where sampling is off
     #[arg(long, value_name = "BYTES", default_value_t = 512 << 10, value_parser = clap::value_parser!(i64).range(1..=1 << 30))]
     every: i64,
     /// The file
@@ -43,7 +43,7 @@ pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Ex
     let was_off = knob.value == KnobValue::Integer(0);
     if was_off {
         turn(client, heap.every).await?;
-        // Also where this command is ended before its time: who asked is gone, and nobody else wants it.
+        // Off also where somebody does not wait for the end (Ctrl-C). Any other signal ends this command as it stands.
         tokio::select! {
             () = tokio::time::sleep(heap.lasting) => {}
             _ = tokio::signal::ctrl_c() => {}
@@ -61,7 +61,8 @@ pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Ex
         answer.object(&Written { file: &heap.output, bytes: profile.len() })?;
     } else {
         let size = units::memory(profile.len() as f64);
-        answer.line(format_args!("{}: {size}; `go tool pprof -http : FILE` shows it", heap.output.display()))?;
+        let file = heap.output.display();
+        answer.line(format_args!("{file}: {size}; `go tool pprof -http : {file}` shows it"))?;
     }
     answer.flush()?;
     Ok(Exit::Pass)

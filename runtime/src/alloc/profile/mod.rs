@@ -19,7 +19,8 @@
 //! I2  A block that `keep` took is in the store until `take` gives it up, which its free asks for before it frees.
 //! O1  `LIVE` is read Relaxed by a free: the count that covers its block was stored before the block was handed out, and
 //!     whoever frees it has got it by something that happened after.
-//! O2  `INTERVAL` is a dial, read Relaxed when a countdown ends; between samplings a thread looks up every 512 KiB.
+//! O2  `INTERVAL` is a dial, read Relaxed when a countdown ends; while there is no sampling a thread looks up every
+//!     512 KiB.
 
 mod samples;
 mod sites;
@@ -111,7 +112,8 @@ pub fn interval() -> usize {
 }
 
 /// Begins a profile with a sample every so many bytes, or ends it with 0. Beginning one forgets what was allocated
-/// before; what lives stays known. Threads follow within 512 KiB that they allocate.
+/// before; what lives stays known. From 0, threads follow within 512 KiB that they allocate; from another interval, when
+/// the distance that they have drawn is used up.
 pub fn set_interval(bytes: usize) {
     // Made before the lock is taken (I1); most of it is not touched before it is used.
     let mut made = (bytes > 0).then(|| {

@@ -1,21 +1,23 @@
-//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket of integers, with its own
-//! sequence lock, and entries in place.
+//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket of integers, with
+//! its own sequence lock, and entries in place.
 //!
 //! Sources: the bucket of a cache line with a link behind it is CLHT's (David, Guerraoui, Trigonakis, ASPLOS 2015);
 //! the sequence lock's orderings are Boehm's ("Can seqlocks get along with programming language memory models?",
 //! MSPC 2012): words are relaxed atomics between fences, never a copy of memory that somebody writes.
 //!
 //! `words` is data as words, `line` memory, `bucket` the layout and the sequence lock, `spare` what is linked behind
-//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations, `counts` and `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and
-//! `pointed` for all other types: the word that stands for an entry leads to it.
+//! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations, `counts` and
+//! `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and `pointed` for all other types: the
+//! word that stands for an entry leads to it.
 //!
 //! Writers: a bucket's words, and those of the spares linked behind it, by the one who set the lowest bit of its header,
 //! which so says that a writer is inside (the sequence is *odd* for short, and becomes even again with the next number);
 //! those of a table that is being filled by who claimed the stripe they come from; `next` by who began the move; `current`
 //! by who moved the last stripe.
 //! I1  A home's sequence is odd exactly while one writer is inside its chain. Every other word of the chain is written
-//!     by that writer only. Its header says by the same store which of its slots are full: one load shows a reader both. No user code runs inside: keys are compared as words, closures and `Hash` run outside, on
-//!     copies. Who is inside leaves by a guard's drop.
+//!     by that writer only. Its header says by the same store which of its slots are full: one load shows a reader
+//!     both. No user code runs inside: keys are compared as words, closures and `Hash` run outside, on copies. Who is
+//!     inside leaves by a guard's drop.
 //! I2  A key's entry is in the chain of its home in the first table, from the current one on, whose home bears no
 //!     forward mark; and there at most once. A mark is set together with the end of the copy, in one odd window, so
 //!     nobody reaches the copied entry before, and nobody the old one after. Marks are never taken back.
@@ -321,14 +323,6 @@ where
     /// Levels and totals.
     pub fn statistics(&self) -> FlatStatistics {
         self.tables.statistics()
-    }
-
-    /// How many buckets a read of a key that is not there looks at, in chains spread evenly over the table: index `n`
-    /// counts chains of `n + 1` buckets, the last one also longer ones. Looks at about 1000 chains.
-    pub fn probe_lengths(&self) -> [u64; 8] {
-        let mut lengths = [0; 8];
-        self.tables.glance(1000, |buckets| lengths[(buckets - 1).min(7)] += 1);
-        lengths
     }
 
     /// Times writers waited for another, of which [`Snapshot::count`](crate::observe::Snapshot::count) is the number of
