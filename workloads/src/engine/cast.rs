@@ -4,7 +4,7 @@
 use super::RunError;
 use super::context::Context;
 use super::flow::Flow;
-use super::pool_load::Stock;
+use super::pool_load::Pooled;
 use crate::script::{KnobName, MapValue, PipelineTarget, Target, TargetKind, Workload};
 use rheostat_runtime::map::{BytesMap, CounterMap, FIXED_BUCKETS, MapLimits, WordMap};
 use rheostat_runtime::observe::{Actor, Address, Change, RegistryError, Resource, Value};
@@ -26,7 +26,7 @@ pub(super) enum Player {
     /// A queue.
     Queue(Arc<HostedQueue>),
     /// A pool.
-    Pool(Stock),
+    Pool(Pooled),
 }
 
 /// Blocks that may be on their way from one worker of a pool to another.
@@ -108,7 +108,7 @@ impl<'r> Cast<'r> {
                 let limits = PoolLimits { bytes_max: pool.bytes_max as usize };
                 let pool = Pool::new(target.address.name(), pool.level, limits).map_err(|error| failed(&error))?;
                 self.host(pool.clone())?;
-                Some(Player::Pool(stock(target, pool)?))
+                Some(Player::Pool(pooled(target, pool)?))
             }
             TargetKind::Pipeline(_) => None,
         })
@@ -127,7 +127,7 @@ impl<'r> Cast<'r> {
             },
             TargetKind::Queue(_) => any.downcast::<HostedQueue>().ok().map(Player::Queue),
             TargetKind::Pool(_) => match any.downcast::<Pool>() {
-                Ok(pool) => Some(Player::Pool(stock(target, pool)?)),
+                Ok(pool) => Some(Player::Pool(pooled(target, pool)?)),
                 Err(_) => None,
             },
             TargetKind::Pipeline(_) => return Ok(None),
@@ -168,17 +168,17 @@ impl<'r> Cast<'r> {
     }
 
     /// The pool of that target.
-    pub fn stock(&self, target: &str) -> Option<&Stock> {
+    pub fn pooled(&self, target: &str) -> Option<&Pooled> {
         match self.players.get(target) {
-            Some(Player::Pool(stock)) => Some(stock),
+            Some(Player::Pool(pooled)) => Some(pooled),
             _ => None,
         }
     }
 
     /// Every pool, by target.
-    pub fn stocks(&self) -> impl Iterator<Item = (&String, &Stock)> {
+    pub fn pools(&self) -> impl Iterator<Item = (&String, &Pooled)> {
         self.players.iter().filter_map(|(name, player)| match player {
-            Player::Pool(stock) => Some((name, stock)),
+            Player::Pool(pooled) => Some((name, pooled)),
             _ => None,
         })
     }
@@ -224,9 +224,9 @@ impl<'r> Cast<'r> {
     }
 }
 
-fn stock(target: &Target, pool: Arc<Pool>) -> Result<Stock, RunError> {
+fn pooled(target: &Target, pool: Arc<Pool>) -> Result<Pooled, RunError> {
     let passed = Ring::new(PASSED_MAX).map_err(|error| RunError::target(target, &error))?;
-    Ok(Stock { pool, passed: Arc::new(passed) })
+    Ok(Pooled { pool, passed: Arc::new(passed) })
 }
 
 impl Drop for Cast<'_> {

@@ -218,13 +218,13 @@ impl Runner<'_> {
 
     /// Blocks allocated against blocks freed, by the workers' books and by the pool's own; frees what is still on its way.
     fn pool_conservation(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
-        let stock = cast.stock(&target.name)?;
+        let pooled = cast.pooled(&target.name)?;
         let mut book = self.pool_books.get(&target.name).copied().unwrap_or_default();
-        while let Ok(held) = stock.passed.try_pop() {
+        while let Ok(held) = pooled.passed.try_pop() {
             held.free(&mut book);
         }
         let mut reading = Reading::default();
-        stock.pool.read(&mut reading);
+        pooled.pool.read(&mut reading);
         let counted = [&POOL_ALLOCS, &POOL_FREES].map(|family| reading.total_of(family).unwrap_or(0));
         let live = reading.level_of(&POOL_LIVE).unwrap_or(0.0);
         let (name, PoolBook { allocated, freed, damaged, .. }) = (&target.name, book);

@@ -330,7 +330,7 @@ impl Runner<'_> {
         mix: &Mix<PoolOp>,
         live: u64,
     ) -> Result<PoolLoad, RunError> {
-        let stock = cast.stock(target).ok_or_else(|| RunError::missing(target))?.clone();
+        let pooled = cast.pooled(target).ok_or_else(|| RunError::missing(target))?.clone();
         let sizes = match self.workload.target(target).map(|target| &target.kind) {
             Some(TargetKind::Pool(pool)) => pool.size,
             _ => return Err(RunError::missing(target)),
@@ -338,7 +338,7 @@ impl Runner<'_> {
         let stream = Stream::new(self.workload.seed, worker);
         let (extra, ops) = (stream.branch(4), Chooser::new(mix, stream.branch(1)));
         let (live, hands, climb) = (live as usize, Hands::new(worker), sizes.over.map(Climb::new));
-        Ok(PoolLoad { stock, sizes, extra, ops, live, hands, climb })
+        Ok(PoolLoad { pooled, sizes, extra, ops, live, hands, climb })
     }
 
     fn map(&self, cast: &Cast<'_>, target: &str) -> Result<Map, RunError> {

@@ -61,9 +61,9 @@ impl Watched {
     }
 
     fn look_at_pools(&mut self, cast: &Cast<'_>) {
-        for (name, stock) in cast.stocks() {
+        for (name, pooled) in cast.pools() {
             let mut reading = Reading::default();
-            stock.pool.read(&mut reading);
+            pooled.pool.read(&mut reading);
             let held = reading.level_of(&POOL_SLABS).unwrap_or(0.0);
             let in_use = reading.level_of(&POOL_LIVE).unwrap_or(0.0);
             let most = self.pools.entry(name.clone()).or_default();

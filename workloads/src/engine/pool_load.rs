@@ -19,7 +19,7 @@ const CLIMB_EVERY: u64 = 64;
 
 /// A pool, and the blocks on their way from one worker to another.
 #[derive(Clone)]
-pub(super) struct Stock {
+pub(super) struct Pooled {
     pub pool: Arc<Pool>,
     pub passed: Arc<Ring<Held>>,
 }
@@ -59,7 +59,7 @@ fn places(len: usize) -> [usize; 2] {
 
 /// One worker.
 pub(super) struct PoolLoad {
-    pub stock: Stock,
+    pub pooled: Pooled,
     pub sizes: Sizes,
     /// Draws sizes, and which block is replaced.
     pub extra: Stream,
@@ -169,17 +169,17 @@ impl Driver for PoolLoad {
 
     fn perform(&mut self, drawn: Drawn, _: Option<Moment>, gate: &Gate) -> Option<Performed> {
         let Drawn { op: (op, what), bytes, place } = drawn;
-        let (hands, pool) = (&mut self.hands, &self.stock.pool);
+        let (hands, pool) = (&mut self.hands, &self.pooled.pool);
         let hit = match what {
             PoolOp::Pair => hands.allocate(pool, bytes).map(|held| held.free(&mut hands.book)).is_some(),
             PoolOp::Replace if place < hands.held.len() => hands.replace(pool, place, bytes),
             PoolOp::Replace => hands.allocate(pool, bytes).map(|fresh| hands.held.push(fresh)).is_some(),
             PoolOp::Pass => match hands.allocate(pool, bytes) {
-                Some(fresh) => pass(&self.stock.passed, fresh, &mut hands.book, gate)?,
+                Some(fresh) => pass(&self.pooled.passed, fresh, &mut hands.book, gate)?,
                 None => false,
             },
             PoolOp::Take => {
-                take(&self.stock.passed, gate)?.free(&mut hands.book);
+                take(&self.pooled.passed, gate)?.free(&mut hands.book);
                 true
             }
             PoolOp::Generation => self.bear(),
@@ -193,7 +193,7 @@ impl PoolLoad {
     fn bear(&mut self) -> bool {
         let fresh = Hands::new(self.hands.worker);
         let mut hands = std::mem::replace(&mut self.hands, fresh);
-        let (pool, live) = (self.stock.pool.clone(), self.live);
+        let (pool, live) = (self.pooled.pool.clone(), self.live);
         let (tagged, held, book) = (hands.tagged, hands.held.len() as u64, hands.book);
         let (sizes, extra) = (self.sizes, self.extra.branch(tagged));
         let heir = thread::Builder::new().name("generation".into()).spawn(move || {
