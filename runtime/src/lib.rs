@@ -3,7 +3,7 @@
 //! | module | choose it when |
 //! |---|---|
 //! | [`pipeline`] | records go through stages whose workers, batches and queues you want to turn |
-//! | [`queue`] | threads hand work to each other through a bounded ring |
+//! | [`queue`] | threads hand work to each other: bounded or not, one to one or many to many, of a kind that turns |
 //! | [`map`] | threads share a map, and which structure it is should be a choice |
 //! | [`pool`] | blocks of memory are taken and given back by many threads |
 //! | [`alloc`] | you want to know which part of your process allocates |

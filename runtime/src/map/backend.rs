@@ -18,7 +18,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::str::FromStr;
 
-/// Which structure implements a map. Chosen when the map is made.
+/// Which structure implements a map. Chosen when it is made, turned while it is used ([`Map::turn`](super::Map::turn)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Backend {
