@@ -130,9 +130,10 @@ impl<T> Slots<T> {
     fn look(&self, from: usize, most: usize, state: usize) -> usize {
         let mut until = from;
         loop {
-            // Of runs of one the next is looked up before the word has said where it begins.
+            // Of runs of one the next is looked up before the word has said where it begins. A longer run may have led past
+            // `most`, so that is no number to be met exactly.
             let mut word = self.end(until).load(Acquire); // O1
-            while until != most && word == until.wrapping_add(STRIDE | state) {
+            while distance(most, until) > 0 && word == until.wrapping_add(STRIDE | state) {
                 until = until.wrapping_add(STRIDE);
                 word = self.end(until).load(Acquire); // O1
             }
@@ -246,5 +247,27 @@ impl<T> Slot<'_, T> {
         let item = self.value.with(|value| unsafe { (*value).assume_init_read() });
         self.end.store(self.ticket.wrapping_add(self.lap + STRIDE), VACATE); // O1: to the next lap's producer.
         item
+    }
+}
+
+#[cfg(all(test, not(any(rt_loom, rt_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_ends_with_the_run_in_which_its_end_lies() {
+        const COUNT: usize = 64;
+        let (slots, ..) = Slots::new(COUNT, 0);
+        let items = [7_u64; 4];
+        // SAFETY: the one thread there is fills slots that are vacant, each once; `items` are copied.
+        unsafe { slots.fill_run(0, items.as_ptr(), items.len()) };
+        for ticket in (items.len()..COUNT).map(|slot| slot * STRIDE) {
+            // SAFETY: as above.
+            unsafe { slots.slot(ticket).fill(7) };
+        }
+        for wanted in 1..=items.len() {
+            assert_eq!(slots.look(0, wanted * STRIDE, FULL), items.len() * STRIDE, "{wanted} wanted of a run of four");
+        }
+        assert_eq!(slots.look(0, 6 * STRIDE, FULL), 6 * STRIDE, "runs of one are looked at one by one");
     }
 }
