@@ -414,6 +414,23 @@ fn memory_follows_the_entries() {
     assert_eq!((roomy.statistics().buckets, roomy.clear(), roomy.statistics().buckets), (made, 50_000, made));
 }
 
+#[test]
+fn room_that_cannot_be_made_is_refused_and_the_map_lives_on() {
+    let map = FlatMap::with_capacity_and_hasher(0, Weak::Identity);
+    let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (0..10).for_each(|n| _ = map.insert(spread(n), n));
+    let small = map.statistics().buckets;
+    assert!(catch_unwind(AssertUnwindSafe(|| map.reserve(usize::MAX))).is_err(), "there is no such table");
+    assert_eq!((map.len(), map.statistics().buckets, map.statistics().move_progress), (10, small, (0, 0)));
+    (0..10_000).for_each(|n| _ = map.insert(spread(n), n));
+    map.reserve(0);
+    assert!(map.statistics().buckets > 100 * small, "it still grows: {:?}", map.statistics());
+    assert!((0..10_000).all(|n| map.get(&spread(n)) == Some(n)));
+    assert!(catch_unwind(AssertUnwindSafe(|| map.reserve(usize::MAX))).is_err(), "there is none now either");
+    assert_eq!((map.clear(), map.len()), (10_000, 0));
+    assert!(map.statistics().buckets < 100 * small, "it still shrinks: {:?}", map.statistics());
+}
+
 thread_local! {
     /// Hashes until one panics; zero is never.
     static FUSE: Cell<u64> = const { Cell::new(0) };

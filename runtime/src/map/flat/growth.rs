@@ -1,7 +1,7 @@
 //! Moving a table's entries to the next one, a stripe of buckets at a time, by the writers that meet it.
 //!
 //! Writers: `claimed` and `moved` by everybody who helps, by fetch_add; `left_over` under its lock; `begun` by the one
-//! who begins.
+//! who begins, who takes it back if there is no making the next table: then another may begin.
 //! G1  A stripe is moved by the one who claimed it, or, if a panic of the user's `Hash` ended that, by one who takes
 //!     it over from `left_over`. So the buckets of the next table that a stripe maps to have one writer until their
 //!     forward marks are set, and are reached by nobody else (I2).
@@ -31,9 +31,10 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// True for the one caller who is to make the next table.
-    pub(super) fn begin(&self) -> bool {
-        !self.begun.swap(true, Ordering::Relaxed)
+    /// For the one caller who is to make the next table.
+    pub(super) fn begin(&self) -> Option<Beginning<'_>> {
+        // Not `then_some`: a beginning that is made is dropped.
+        (!self.begun.swap(true, Ordering::Relaxed)).then(|| Beginning(self))
     }
 
     fn claim(&self, stripes: usize) -> Option<usize> {
@@ -61,6 +62,23 @@ impl Growth {
     /// Stripes moved so far.
     pub(super) fn moved(&self) -> usize {
         self.moved.load(Ordering::Relaxed)
+    }
+}
+
+/// The task of making the next table; another's if a panic ends it.
+#[must_use = "dropped, it is given up"]
+pub(super) struct Beginning<'g>(&'g Growth);
+
+impl Beginning<'_> {
+    /// The next table is known.
+    pub(super) fn end(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.begun.store(false, Ordering::Relaxed);
     }
 }
 

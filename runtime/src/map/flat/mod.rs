@@ -288,6 +288,9 @@ where
 
     /// Makes room for so many more entries and moves what is there. Others go on meanwhile; the caller waits for the
     /// stripes that they have claimed.
+    ///
+    /// # Panics
+    /// When that takes more than the address space. The map is as it was.
     pub fn reserve(&self, additional: usize) {
         self.tables.reserve(additional, &|key| self.position(key));
     }

@@ -305,7 +305,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     }
 
     /// Begins to move to a table of another size; whether or not it was this call that began. A table that is not the
-    /// current one is still being filled and has to wait, its chains getting longer meanwhile.
+    /// current one is still being filled and has to wait, its chains getting longer meanwhile. Panics, with nothing begun,
+    /// when the next table would be larger than the address space.
     pub(super) fn resize(
         &self,
         table: &Table<K, V>,
@@ -315,12 +316,13 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     ) {
         if !std::ptr::eq(table, self.current(guard)) {
             self.help_in_passing(position_of, guard);
-        } else if table.growth.begin() {
+        } else if let Some(beginning) = table.growth.begin() {
             let buckets = match resize {
                 Resize::Grow(factor) => table.buckets().saturating_mul(factor),
                 Resize::Halve => table.buckets() / 2,
             };
             table.set_next(Box::new(Table::new(buckets)));
+            beginning.end();
             self.help(table, position_of, guard);
         }
     }
@@ -357,6 +359,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
 
     /// Halves the table while its half has room for all entries.
     pub(super) fn shrink(&self, position_of: &impl Fn(&K) -> u64) {
+        let mut backoff = Backoff::new();
         loop {
             self.settle(position_of);
             let guard = reclaim::pin();
@@ -365,6 +368,11 @@ impl<K: Plain, V: Plain> Tables<K, V> {
                 return;
             }
             self.resize(table, Resize::Halve, position_of, &guard);
+            if table.next().is_none() {
+                // Another is making the next table.
+                drop(guard);
+                backoff.snooze();
+            }
         }
     }
 
