@@ -82,17 +82,17 @@ impl Subject for Behind {
         Self { map: Pointed::with_capacity(capacity), bitmap: bitmap.clone() }
     }
     fn get(&self, key: u64) -> Option<u64> {
-        self.map.view(Under::Nothing, hash(key), &key, |item| item.number)
+        self.map.view(Under::NOTHING, hash(key), &key, |item| item.number)
     }
     fn put(&self, key: u64, number: u64) -> Option<u64> {
-        self.map.put(Under::Nothing, hash(key), key, Item::new(number, &self.bitmap), |item| item.number)
+        self.map.put(Under::NOTHING, hash(key), key, Item::new(number, &self.bitmap), |item| item.number)
     }
     fn take(&self, key: u64) -> Option<u64> {
-        self.map.take(Under::Nothing, hash(key), &key, |item| item.number)
+        self.map.take(Under::NOTHING, hash(key), &key, |item| item.number)
     }
     fn increment(&self, key: u64) -> Option<u64> {
         let add = |item: &Item| (Revision::Replace(item.with(item.number + 1)), item.number);
-        self.map.revise(Under::Nothing, hash(key), &key, add)
+        self.map.revise(Under::NOTHING, hash(key), &key, add)
     }
     fn len(&self) -> usize {
         self.map.len()

@@ -276,11 +276,11 @@ fn a_node_outlives_its_readers() {
         let dropped = std::sync::Arc::new([const { AtomicBool::new(false) }; 3]);
         let map = Arc::new(Pointed::<u64, Watched>::with_capacity(2));
         let value = |n| Watched(n, dropped.clone());
-        map.put(Under::Nothing, 1, 1, value(0), |_| ());
+        map.put(Under::NOTHING, 1, 1, value(0), |_| ());
         let reader = {
             let (map, dropped) = (map.clone(), dropped.clone());
             thread::spawn(move || {
-                map.view(Under::Nothing, 1, &1, |value| {
+                map.view(Under::NOTHING, 1, &1, |value| {
                     let which = value.0;
                     // A point at which the writer may go on.
                     loom::sync::atomic::AtomicU64::new(0).load(loom::sync::atomic::Ordering::Relaxed);
@@ -288,9 +288,9 @@ fn a_node_outlives_its_readers() {
                 });
             })
         };
-        assert_eq!(map.put(Under::Nothing, 1, 1, value(1), |_| ()), Some(()));
+        assert_eq!(map.put(Under::NOTHING, 1, 1, value(1), |_| ()), Some(()));
         reclaim::process_domain().flush();
-        assert_eq!(map.take(Under::Nothing, 1, &1, |_| ()), Some(()));
+        assert_eq!(map.take(Under::NOTHING, 1, &1, |_| ()), Some(()));
         reclaim::process_domain().flush();
         reader.join().unwrap();
         drop(map);
@@ -314,11 +314,11 @@ fn a_node_is_read_as_it_was_made() {
             let map = map.clone();
             thread::spawn(move || {
                 // SAFETY: nobody writes a value in place.
-                let value = map.view(Under::Nothing, 1, &1, |value| value.0.with(|value| unsafe { *value }));
+                let value = map.view(Under::NOTHING, 1, &1, |value| value.0.with(|value| unsafe { *value }));
                 assert!(value.is_none_or(|value| value == 7));
             })
         };
-        map.put(Under::Nothing, 1, 1, Cell(loom::cell::UnsafeCell::new(7)), |_| ());
+        map.put(Under::NOTHING, 1, 1, Cell(loom::cell::UnsafeCell::new(7)), |_| ());
         map.begin_growth();
         reader.join().unwrap();
     });
@@ -328,16 +328,16 @@ fn a_node_is_read_as_it_was_made() {
 fn two_revisions_of_a_node_are_both_in() {
     model(10, || {
         let map = Arc::new(Pointed::<u64, u64>::with_capacity(2));
-        map.put(Under::Nothing, 1, 1, 0, |_| ());
+        map.put(Under::NOTHING, 1, 1, 0, |_| ());
         let add =
-            |map: &Pointed<u64, u64>| map.revise(Under::Nothing, 1, &1, |value| (Revision::Replace(value + 1), *value));
+            |map: &Pointed<u64, u64>| map.revise(Under::NOTHING, 1, &1, |value| (Revision::Replace(value + 1), *value));
         let other = {
             let map = map.clone();
             thread::spawn(move || add(&map))
         };
         let (ours, theirs) = (add(&map), other.join().unwrap());
         assert!(ours.max(theirs) == Some(1) && ours.min(theirs) == Some(0), "both replaced the same value");
-        assert_eq!(map.view(Under::Nothing, 1, &1, |value| *value), Some(2));
+        assert_eq!(map.view(Under::NOTHING, 1, &1, |value| *value), Some(2));
     });
 }
 
@@ -346,15 +346,15 @@ fn two_revisions_of_a_node_are_both_in() {
 fn keys_of_one_hash_come_and_go_beside_each_other() {
     model(20, || {
         let map = Arc::new(Pointed::<u64, u64>::with_capacity(2));
-        map.put(Under::Nothing, 1, 1, 10, |_| ());
+        map.put(Under::NOTHING, 1, 1, 10, |_| ());
         let other = {
             let map = map.clone();
-            thread::spawn(move || assert_eq!(map.put_absent(Under::Nothing, 1, 2, 20), Ok(())))
+            thread::spawn(move || assert_eq!(map.put_absent(Under::NOTHING, 1, 2, 20), Ok(())))
         };
-        assert_eq!(map.put_absent(Under::Nothing, 1, 3, 30), Ok(()));
-        assert_eq!(map.take(Under::Nothing, 1, &1, |value| *value), Some(10));
+        assert_eq!(map.put_absent(Under::NOTHING, 1, 3, 30), Ok(()));
+        assert_eq!(map.take(Under::NOTHING, 1, &1, |value| *value), Some(10));
         other.join().unwrap();
-        assert_eq!([1, 2, 3].map(|key| map.view(Under::Nothing, 1, &key, |value| *value)), [None, Some(20), Some(30)]);
+        assert_eq!([1, 2, 3].map(|key| map.view(Under::NOTHING, 1, &key, |value| *value)), [None, Some(20), Some(30)]);
         assert_eq!(map.clear(), 2);
     });
 }
@@ -364,17 +364,17 @@ fn a_change_in_place_is_not_lost_to_a_move() {
     use loom::sync::atomic::{AtomicU64, Ordering};
     model(20, || {
         let map = Arc::new(Pointed::<u64, AtomicU64>::with_capacity(2));
-        map.put(Under::Nothing, 1, 1, AtomicU64::new(0), |_| ());
+        map.put(Under::NOTHING, 1, 1, AtomicU64::new(0), |_| ());
         let other = {
             let map = map.clone();
-            thread::spawn(move || map.view(Under::Nothing, 1, &1, |value| value.fetch_add(1, Ordering::Relaxed)))
+            thread::spawn(move || map.view(Under::NOTHING, 1, &1, |value| value.fetch_add(1, Ordering::Relaxed)))
         };
         map.begin_growth();
         assert_eq!(
-            map.view(Under::Nothing, 1, &1, |value| value.fetch_add(2, Ordering::Relaxed)).map(|before| before < 2),
+            map.view(Under::NOTHING, 1, &1, |value| value.fetch_add(2, Ordering::Relaxed)).map(|before| before < 2),
             Some(true)
         );
         assert!(other.join().unwrap().is_some());
-        assert_eq!(map.view(Under::Nothing, 1, &1, |value| value.load(Ordering::Relaxed)), Some(3));
+        assert_eq!(map.view(Under::NOTHING, 1, &1, |value| value.load(Ordering::Relaxed)), Some(3));
     });
 }

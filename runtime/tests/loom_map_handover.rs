@@ -19,7 +19,8 @@ use std::hash::Hash;
 
 struct Readers(RwLock<()>);
 
-impl Grace for Readers {
+// SAFETY: the lock is written to when all are gone that read it, and read by none meanwhile.
+unsafe impl Grace for Readers {
     type Guard<'a> = RwLockReadGuard<'a, ()>;
 
     fn pin(&self) -> RwLockReadGuard<'_, ()> {

@@ -12,7 +12,6 @@ use super::record::Record;
 use super::shape::TableShape;
 use super::sharded::Sharded;
 use super::structure::{Revision, Structure, Under};
-use crate::reclaim::Guard;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -221,13 +220,13 @@ where
     }
 
     #[inline(always)]
-    fn glance<Q>(&self, guard: &Guard<'static>, hash: u64, key: &Q) -> Option<Option<V>>
+    fn glance<Q>(&self, under: Under<'_>, hash: u64, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         match self {
-            Table::FlatInPlace(table) => table.glance(guard, hash, key),
+            Table::FlatInPlace(table) => table.glance(under, hash, key),
             _ => None,
         }
     }

@@ -34,23 +34,37 @@ pub fn hash_at(position: u64) -> u64 {
     position.rotate_right(7)
 }
 
-/// What the caller of an operation holds meanwhile.
+/// What the caller of an operation holds meanwhile: a guard of the process's own domain, so that a structure that needs one
+/// does not take it again, or [`NOTHING`](Self::NOTHING). Structures take the former for proof that what they read stays,
+/// which a guard of another domain is not: so only this crate says what is one.
 #[derive(Debug, Clone, Copy)]
-pub enum Under<'g> {
-    /// A guard of the process's own domain, so that a structure that needs one does not take it again.
-    Guard(&'g Guard<'static>),
-    /// Nothing that would serve a structure.
-    Nothing,
-}
+pub struct Under<'g>(Option<&'g Guard<'static>>);
 
-impl Under<'_> {
+impl<'g> Under<'g> {
+    /// Nothing that would serve a structure.
+    pub const NOTHING: Self = Self(None);
+
+    /// # Safety
+    /// The guard is of the process's own domain.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    #[inline(always)]
+    pub(super) unsafe fn process_guard(guard: &'g Guard<'static>) -> Self {
+        Self(Some(guard))
+    }
+
+    /// The guard of the process's own domain that the caller holds.
+    #[inline(always)]
+    pub fn guard(self) -> Option<&'g Guard<'static>> {
+        self.0
+    }
+
     /// Runs `operation` under a guard of the process's own domain.
     #[inline(always)]
     pub fn guarded<R>(self, operation: impl FnOnce(&Guard<'static>) -> R) -> R {
         let own;
-        let guard = match self {
-            Under::Guard(guard) => guard,
-            Under::Nothing => {
+        let guard = match self.0 {
+            Some(guard) => guard,
+            None => {
                 own = reclaim::pin();
                 &own
             }
@@ -73,9 +87,9 @@ pub trait Structure<K, V>: Send + Sync {
     }
 
     /// A clone of the value, or that there is none, if that can be told without waiting, looking again or calling anything;
-    /// else `None`, and [`view`](Self::view) has to be asked.
+    /// else `None`, and [`view`](Self::view) has to be asked, as also where the caller holds no guard.
     #[inline(always)]
-    fn glance<Q>(&self, _guard: &Guard<'static>, _hash: u64, _key: &Q) -> Option<Option<V>>
+    fn glance<Q>(&self, _under: Under<'_>, _hash: u64, _key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,

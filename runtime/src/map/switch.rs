@@ -13,7 +13,12 @@ use std::marker::PhantomData;
 use std::ptr;
 
 /// Grace periods, as the protocol needs them: [`reclaim`](crate::reclaim) or a model's own.
-pub trait Grace: Send + Sync {
+///
+/// # Safety
+/// A switch frees a plan after [`synchronize`](Self::synchronize). That returns only when every guard is gone that was taken
+/// before it was called, and what was done under those happened before it returns; what is done under a guard that is taken
+/// later happens after what came before the call. [`leave_with`](Self::leave_with) drops the guard it is given.
+pub unsafe trait Grace: Send + Sync {
     /// What a reader holds.
     type Guard<'a>
     where
@@ -31,9 +36,9 @@ pub trait Grace: Send + Sync {
     }
     /// Waits for every guard taken before this call. The caller holds none.
     fn synchronize(&self);
-    /// What a guard is to a structure.
+    /// What a guard of [`pin`](Self::pin) or [`pin_at_once`](Self::pin_at_once) is to a structure.
     fn under<'a>(_guard: &'a Self::Guard<'_>) -> Under<'a> {
-        Under::Nothing
+        Under::NOTHING
     }
 }
 
@@ -251,8 +256,8 @@ where
         }
         let Some(guard) = self.grace.pin_at_once() else { return self.get_after_all(hash, key) };
         let plan = self.plan(&guard);
-        if let (Plan::Settled(table), Under::Guard(held)) = (plan, G::under(&guard))
-            && let Some(found) = table.glance(held, hash, key)
+        if let Plan::Settled(table) = plan
+            && let Some(found) = table.glance(G::under(&guard), hash, key)
             && (found.is_some() || self.is_still(plan))
         {
             return G::leave_with(guard, found);
@@ -364,11 +369,11 @@ where
                 to
             }
             Plan::Halting { from, to, .. } => {
-                let here = from.view(Under::Nothing, hash, key, |_| ()).is_some();
-                let there = to.view(Under::Nothing, hash, key, |_| ()).is_some();
+                let here = from.view(Under::NOTHING, hash, key, |_| ()).is_some();
+                let there = to.view(Under::NOTHING, hash, key, |_| ()).is_some();
                 if here && there {
                     // A move that panicked half-way left both, equal: undo it.
-                    to.take(Under::Nothing, hash, key, |_| ());
+                    to.take(Under::NOTHING, hash, key, |_| ());
                 }
                 if there && !here { to } else { from }
             }
@@ -550,14 +555,14 @@ where
 {
     let Some((known, value)) = from.copy(hash, key) else { return false };
     if cfg!(rt_mutant = "handover_remove_before_put") {
-        from.take(Under::Nothing, hash, key, |_| ());
-        _ = to.put_absent(Under::Nothing, hash, known, value);
+        from.take(Under::NOTHING, hash, key, |_| ());
+        _ = to.put_absent(Under::NOTHING, hash, known, value);
         return true;
     }
     // Refused when a move was broken off before: the copy that is there is equal.
-    _ = to.put_absent(Under::Nothing, hash, known, value);
+    _ = to.put_absent(Under::NOTHING, hash, known, value);
     Step::MapCopied.reached();
-    from.take(Under::Nothing, hash, key, |_| ());
+    from.take(Under::NOTHING, hash, key, |_| ());
     Step::MapMoved.reached();
     true
 }

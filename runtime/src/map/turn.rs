@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Grace periods of the process's own domain.
 pub(super) struct Process;
 
-impl Grace for Process {
+// SAFETY: it is what the domain promises of its guards.
+unsafe impl Grace for Process {
     type Guard<'a> = reclaim::Guard<'static>;
 
     #[inline(always)]
@@ -39,7 +40,8 @@ impl Grace for Process {
 
     #[inline(always)]
     fn under<'a>(guard: &'a reclaim::Guard<'static>) -> Under<'a> {
-        Under::Guard(guard)
+        // SAFETY: a guard of `pin` or `pin_at_once` is of the process's own domain.
+        unsafe { Under::process_guard(guard) }
     }
 }
 

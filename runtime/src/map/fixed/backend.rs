@@ -64,7 +64,7 @@ where
         let mut shape = TableShape { load: self.entries() as f64 / buckets as f64, ..TableShape::default() };
         for bucket in (0..buckets).step_by(buckets.div_ceil(CHAINS)) {
             let mut entries = 0;
-            self.visit(Under::Nothing, |visit| self.lists.walk(visit, bucket, |_, _| entries += 1));
+            self.visit(Under::NOTHING, |visit| self.lists.walk(visit, bucket, |_, _| entries += 1));
             shape.look_at(entries);
         }
         shape
@@ -121,7 +121,7 @@ where
     {
         let is = |known: &N| known.is(hash, key);
         let copy = |known: &N, value: &V| (known.key().clone(), value.clone());
-        self.visit(Under::Nothing, |visit| self.lists.view(visit, self.bucket(hash), is, copy))
+        self.visit(Under::NOTHING, |visit| self.lists.view(visit, self.bucket(hash), is, copy))
     }
 
     #[inline(never)]
@@ -200,7 +200,7 @@ where
 
     fn clear(&self) -> usize {
         let clear = |bucket| {
-            let removed = self.visit(Under::Nothing, |visit| self.lists.clear(visit, bucket));
+            let removed = self.visit(Under::NOTHING, |visit| self.lists.clear(visit, bucket));
             if removed > 0 {
                 self.cells.add(REMOVED, removed as u64);
             }
@@ -227,7 +227,7 @@ where
     /// No lock is held; writers go on meanwhile.
     fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &N::Key, &V)) {
         let first = stripe * STRIPE_BUCKETS;
-        self.visit(Under::Nothing, |at| {
+        self.visit(Under::NOTHING, |at| {
             for bucket in first..first + STRIPE_BUCKETS {
                 self.lists
                     .walk(at, bucket, |known, value| visit(position(known.hash_by(&self.hasher)), known.key(), value));
@@ -251,7 +251,7 @@ mod tests {
     fn stripes_are_short_and_in_the_order_of_positions() {
         const ENTRIES: u64 = 100_000;
         let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), ENTRIES as usize, FIXED_BUCKETS);
-        (0..ENTRIES).for_each(|key| _ = map.put(Under::Nothing, hash(key), key, (), |()| ()));
+        (0..ENTRIES).for_each(|key| _ = map.put(Under::NOTHING, hash(key), key, (), |()| ()));
         let (mut seen, mut longest) = (0, 0);
         for stripe in 0..map.stripes() {
             let mut here = 0;
@@ -271,12 +271,12 @@ mod tests {
     fn an_update_that_is_overtaken_runs_again_and_is_counted() {
         let record = Record::default();
         let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &record, 0, FIXED_BUCKETS);
-        map.put(Under::Nothing, 7, 1, 10, |_| ());
+        map.put(Under::NOTHING, 7, 1, 10, |_| ());
         let mut runs = 0;
-        let replaced = map.revise(Under::Nothing, 7, &1, |value| {
+        let replaced = map.revise(Under::NOTHING, 7, &1, |value| {
             runs += 1;
             if runs == 1 {
-                map.put(Under::Nothing, 7, 1, 20, |_| ());
+                map.put(Under::NOTHING, 7, 1, 20, |_| ());
             }
             (Revision::Replace(value + 1), *value)
         });
@@ -292,7 +292,7 @@ mod tests {
         };
         assert_eq!([buckets(0, 1), buckets(0, 1000), buckets(5000, 1000)], [FIXED_BUCKETS_MIN, 1024, 8192]);
         let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), 0, 16);
-        (0..64).for_each(|key| _ = map.put(Under::Nothing, hash(key), key, (), |()| ()));
+        (0..64).for_each(|key| _ = map.put(Under::NOTHING, hash(key), key, (), |()| ()));
         let shape = map.shape();
         assert_eq!((shape.load, shape.chains, shape.steps, shape.mean()), (4.0, 16, 64, 4.0));
         assert!(shape.longest >= 4 && shape.moved.is_none(), "{shape:?}");
@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn counts_what_a_panic_passed_by() {
         let map = Fixed::<Hashed<u64>, _>::with_capacity(keyed(), &Record::default(), 0, FIXED_BUCKETS);
-        (0..4).for_each(|key| _ = map.put(Under::Nothing, key, key, (), |()| ()));
-        let take = || map.take(Under::Nothing, 0, &0, |()| panic!("as the test wants it"));
+        (0..4).for_each(|key| _ = map.put(Under::NOTHING, key, key, (), |()| ()));
+        let take = || map.take(Under::NOTHING, 0, &0, |()| panic!("as the test wants it"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(take)).is_err());
-        assert_eq!(map.revise(Under::Nothing, 1, &1, |()| (Revision::Remove, ())), Some(()));
+        assert_eq!(map.revise(Under::NOTHING, 1, &1, |()| (Revision::Remove, ())), Some(()));
         assert_eq!((map.len(), map.clear(), map.len()), (2, 2, 0));
     }
 }

@@ -11,7 +11,7 @@ use crate::map::TableShape;
 use crate::map::integer::{as_integer, from_word, is_integer, to_word};
 use crate::map::keyed::Keyed;
 use crate::map::structure::{Revision, Structure, Under, position};
-use crate::reclaim::{self, Guard};
+use crate::reclaim;
 use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -96,13 +96,13 @@ where
     }
 
     #[inline(always)]
-    fn glance<Q>(&self, guard: &Guard<'static>, hash: u64, key: &Q) -> Option<Option<V>>
+    fn glance<Q>(&self, under: Under<'_>, hash: u64, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let word = to_word(as_integer::<K, Q>(key)?);
-        Some(self.tables.try_get(position(hash), &word, guard)?.map(from_word))
+        Some(self.tables.try_get(position(hash), &word, under.guard()?)?.map(from_word))
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
