@@ -8,6 +8,7 @@ use rheostat_runtime::observe::families::{
     MAP_HANDOVER_KEYS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_STALL, MAP_HANDOVERS,
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Turned, Value};
+use rheostat_runtime::reclaim;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -296,7 +297,7 @@ fn turning_the_knob_back_cancels() {
     let map = CounterMap::new("tested", Backend::Papaya, MapLimits::default()).unwrap();
     (0..2000_u32).for_each(|key| _ = map.insert(&key.to_be_bytes(), 7).unwrap());
     // The hand-over waits for this guard, so it is under way for sure.
-    let guard = rheostat_runtime::reclaim::pin();
+    let guard = reclaim::pin();
     let (there, back) = thread::scope(|scope| {
         let there = scope.spawn(|| map.turn("backend", &backend(Backend::Sharded)));
         while map.handover().is_none() {
@@ -364,6 +365,43 @@ fn every_copy_is_dropped_once() {
         }
         assert_eq!(alive.load(Relaxed), 0, "{from} to {to}");
     }
+}
+
+/// A key like all others to `Hash`: one stripe has them all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Alike(u32);
+
+impl std::hash::Hash for Alike {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+/// What writes to a map when it is dropped.
+struct Meddler(Arc<Map<Alike, u32>>);
+
+impl Drop for Meddler {
+    fn drop(&mut self) {
+        self.0.update(&Alike(0), |count| count + 1);
+    }
+}
+
+#[test]
+fn garbage_of_others_may_use_the_map_when_it_is_dropped() {
+    let map = Arc::new(Map::new(Backend::Flat));
+    (0..600).for_each(|key| _ = map.insert(Alike(key), 0));
+    let handover = map.turn(Backend::Sharded).unwrap();
+    let mut retired = 0;
+    let start = Instant::now();
+    while !handover.is_over() {
+        assert!(start.elapsed() < Duration::from_secs(25), "one waits for a stripe that it holds: {handover:?}");
+        let meddler = Box::into_raw(Box::new(Meddler(map.clone())));
+        // SAFETY: from a box, and nobody else knows of it.
+        unsafe { reclaim::pin().retire(meddler) };
+        retired += 1;
+        thread::yield_now();
+    }
+    assert_eq!((handover.phase(), map.len()), (Phase::Done, 600));
+    reclaim::synchronize().unwrap();
+    assert!(map.get(&Alike(0)).unwrap() <= retired, "one update each");
 }
 
 #[test]

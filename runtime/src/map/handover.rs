@@ -68,10 +68,11 @@
 use super::pace::Pace;
 use super::structure::{Structure, hash_at};
 use super::switch::{Grace, Plan, Stripes, Swept, Switch, carry};
+use crate::reclaim;
 use crate::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use crate::sync::{Arc, Step, thread};
+use crate::sync::{Arc, MODELLED, Step, thread};
 use std::cell::Cell;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -317,6 +318,9 @@ where
             return;
         }
         let step = catch_unwind(AssertUnwindSafe(|| {
+            // Dropped after the stripe: whose last guard goes may be asked to drop what others have retired, which takes its
+            // time and runs code of their own. Models have tables that retire nothing.
+            let _guard = (!MODELLED).then(reclaim::pin);
             let _stripe = cfg!(not(rt_mutant = "handover_moves_unlocked")).then(|| stripes.lock(hash));
             carry(from, to, hash, key)
         }));
