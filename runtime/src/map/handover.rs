@@ -353,7 +353,8 @@ where
             if from.walks_freely() {
                 attempt(&mut || from.walk(stripe, |position, key, _| move_one(hash_at(position), key)));
             } else {
-                // The walk holds a lock that a writer who holds the key's stripe may wait for: gather first, move then.
+                // The walk holds a lock that a writer who holds the key's stripe may wait for, or a guard that must not be held
+                // through rests: gather first, move then.
                 attempt(&mut || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone()))));
                 attempt(&mut || keys.drain(..).for_each(|(hash, key)| move_one(hash, &key)));
             }

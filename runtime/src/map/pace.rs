@@ -33,7 +33,8 @@ mod clocked {
             Self { began: Cell::new(now()), steps: Cell::new(0) }
         }
 
-        /// After each step, with nothing in hand that others could wait for. Rests when it is time.
+        /// After each step, with nothing in hand that others could wait for, no lock and no guard of the process's own
+        /// domain. Rests when it is time.
         pub(in super::super) fn keep(&self) {
             self.steps.set(self.steps.get() + 1);
             if !self.steps.get().is_multiple_of(STEPS) {

@@ -153,7 +153,8 @@ pub trait Structure<K, V>: Send + Sync {
         0
     }
 
-    /// Whether `walk` may remove entries of the stripe while it shows them: nothing that a writer could wait for is held.
+    /// Whether `walk` may remove entries of the stripe while it shows them, and take its time: nothing is held that others
+    /// could wait for, no lock and no guard of the process's own domain. One of a domain that is the structure's alone may be.
     fn walks_freely(&self) -> bool {
         false
     }

@@ -220,10 +220,6 @@ where
         self.bucket_at(position) / STRIPE_BUCKETS
     }
 
-    fn walks_freely(&self) -> bool {
-        true
-    }
-
     /// No lock is held; writers go on meanwhile.
     fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &N::Key, &V)) {
         let first = stripe * STRIPE_BUCKETS;

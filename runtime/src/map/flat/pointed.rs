@@ -458,10 +458,6 @@ where
         stripe_of(position)
     }
 
-    fn walks_freely(&self) -> bool {
-        true
-    }
-
     /// Chain by chain, each as it was at one moment, in the order of positions but for those of a chain.
     fn walk(&self, stripe: usize, mut visit: impl FnMut(u64, &K, &V)) {
         let guard = reclaim::pin();
