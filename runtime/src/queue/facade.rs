@@ -49,7 +49,9 @@
 //! Progress: that of the structure while no hand-over is under way. A turn waits for pushes in flight, no user code
 //! among them. A pop that has emptied the old structure waits for the same, yielding: it cannot say "empty", since newer
 //! items may be there, nor take those.
-//! Not promised: order between items of different producers; fairness among sleepers.
+//! Not promised: order between items of different producers; fairness among sleepers; that a turn runs no code of others: who
+//! waits for a grace period may be the one to drop what was retired before, with `turning` locked. A `Drop` of what is
+//! retired must not turn or close the queue, nor wait for one who does.
 
 use std::fmt;
 use std::ptr;
