@@ -12,11 +12,9 @@
 use loom::sync::Arc;
 use loom::thread;
 use rheostat_runtime::pool::Level;
-use rheostat_runtime::pool::chain::{Chain, List};
-use rheostat_runtime::pool::gate::{Gate, Station};
-use rheostat_runtime::pool::number::{BlockId, Geometry, Links};
-use rheostat_runtime::pool::stock::{Home, Run, Shelf, Stock};
-use rheostat_runtime::pool::tagged::TaggedList;
+use rheostat_runtime::pool::parts::{
+    BlockId, Chain, Gate, Geometry, Home, Links, List, Run, Shelf, Station, Stock, TaggedList,
+};
 use rheostat_runtime::sync::{Mutex, UnsafeCell, barrier};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -28,14 +28,14 @@
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod region;
-pub mod number;
-pub mod chain;
-pub mod tagged;
-pub mod magazine;
-pub mod gate;
-pub mod row;
+mod number;
+mod chain;
+mod tagged;
+mod magazine;
+mod gate;
+mod row;
 mod level;
-pub mod stock;
+mod stock;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod size_class;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -66,3 +66,13 @@ pub use {
     hosted::Pool,
     local::{LocalBlock, LocalPool},
 };
+
+/// What models are made of. Safe code could have blocks twice with these, so nobody else sees them.
+#[cfg(any(rt_loom, rt_shuttle))]
+pub mod parts {
+    pub use super::chain::{Chain, List};
+    pub use super::gate::{Gate, Station};
+    pub use super::number::{BlockId, Geometry, Links};
+    pub use super::stock::{Home, Run, Shelf, Stock};
+    pub use super::tagged::TaggedList;
+}

@@ -102,11 +102,6 @@ impl TaggedList {
             }
         }
     }
-
-    /// Whether it was empty.
-    pub fn is_empty(&self) -> bool {
-        first(self.head.load(Ordering::Relaxed)).is_none()
-    }
 }
 
 /// The chain that begins with `first` and goes on to the link that names no block.
