@@ -10,6 +10,7 @@ use crate::observe::row;
 use crate::sync::Arc;
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use allocator_api2::boxed::Box;
+use std::arch::asm;
 use std::ptr::NonNull;
 
 // SAFETY: a block stays where it is and valid until it is deallocated, also when the pool is moved or dropped (`core`).
@@ -32,6 +33,7 @@ unsafe impl Allocator for Pool {
             return;
         }
         let class = class_of(layout).expect("it was allocated with this layout").map_or(LARGE, SizeClass::index);
+        bytes_again(start);
         // SAFETY: by the caller it is a block of this pool, of this layout, that nobody uses any more.
         unsafe { Core::free(NonNull::from(self.core()), class, layout.size(), row(), start) };
     }
@@ -44,6 +46,18 @@ fn class_of(layout: Layout) -> Result<Option<SizeClass>, AllocError> {
         return Err(AllocError);
     }
     Ok(SizeClass::aligned_of(layout.size(), layout.align()))
+}
+
+/// Makes the bytes of a block initialised that held values of any type (I4 of `ground`). A value that is moved in may
+/// leave its padding, and what it never wrote, uninitialised, and the next holder of the block sees bytes.
+///
+/// There is no instruction in it, but the compiler may not know that: it has to take the assembly for a routine that is
+/// given the block's address and writes what it likes to every byte of the block. What lies in memory is one of the things
+/// it could have written, and stays there, as nothing takes the page from under a block that is in use or in a list.
+#[inline(always)]
+fn bytes_again(start: NonNull<u8>) {
+    // SAFETY: no instruction, so no register, flag or byte is changed.
+    unsafe { asm!("/* {0} */", in(reg) start.as_ptr(), options(nostack, preserves_flags)) };
 }
 
 /// No bytes, well aligned.
