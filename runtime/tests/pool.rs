@@ -128,6 +128,25 @@ fn a_full_pool_refuses_with_numbers_and_goes_on_after_a_free() {
 }
 
 #[test]
+fn what_can_never_fit_is_refused_without_a_search() {
+    at_every_level(MIB, |pool| {
+        drop((0..1024).map(|_| pool.alloc(1024).unwrap()).collect::<Vec<Block>>());
+        for len in [MIB + 1, usize::MAX - 5000, usize::MAX] {
+            assert!(pool.alloc(len).is_err() && pool.alloc_aligned(len).is_err());
+        }
+        assert_eq!(pool.held_bytes(), MIB, "{}: a search would have given it back", pool.level());
+    });
+    at_every_level(40_000, |pool| {
+        if pool.level() == Level::Fixed {
+            return;
+        }
+        drop((0..39).map(|_| pool.alloc(1024).unwrap()).collect::<Vec<Block>>());
+        assert!(pool.alloc(40_001).is_err());
+        assert_eq!(pool.held_bytes(), 39 * 1024, "{}", pool.level());
+    });
+}
+
+#[test]
 fn a_few_large_blocks_are_kept_for_the_next() {
     at_every_level(16 * MIB, |pool| {
         if !serves(pool, MIB) {
@@ -431,6 +450,33 @@ fn threads_past_the_table_are_served_too() {
         });
         assert_eq!(read(pool).level_of(&POOL_LIVE), Some(0.0));
         assert_eq!(read(pool).total_of(&POOL_ALLOCS), Some(threads as u64 * 99));
+    });
+}
+
+#[test]
+fn threads_past_the_table_find_what_idles_at_the_limit() {
+    let threads = rheostat_runtime::observe::THREAD_ROWS + 20;
+    at_every_shared_level(MIB, |pool| {
+        let mut blocks: Vec<Block> = (0..1024).map(|_| pool.alloc(1024).unwrap()).collect();
+        let mut index = 0;
+        // One in each chunk stays, or what idles would be found as chunks.
+        blocks.retain(|_| {
+            index += 1;
+            index % 32 == 0
+        });
+        let (barrier, turn) = (Barrier::new(threads), Mutex::new(()));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let allocated = {
+                        let _turn = turn.lock();
+                        pool.alloc(1024)
+                    };
+                    barrier.wait();
+                    assert!(allocated.is_ok(), "{}: {allocated:?}", pool.level());
+                });
+            }
+        });
     });
 }
 

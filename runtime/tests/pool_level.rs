@@ -4,7 +4,7 @@
 
 use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LEVEL, POOL_LIVE};
 use rheostat_runtime::observe::{Actor, Measure, Outcome, Reading, Registry, Resource, Value};
-use rheostat_runtime::pool::{Block, Level, LevelRefused, Pool, PoolError, PoolLimits};
+use rheostat_runtime::pool::{Block, Level, LevelRefused, Pool, PoolError, PoolLimits, PoolSetupError};
 use rheostat_runtime::sync::atomic::{AtomicBool, Ordering};
 use rheostat_runtime::sync::{Arc, Mutex, thread};
 use std::collections::BTreeMap;
@@ -103,9 +103,20 @@ fn a_level_that_cannot_be_is_refused_with_the_reason() {
     let large = pool.alloc(2 * MIB).unwrap();
     drop(large);
     let blocks: Vec<Block> = (0..20).map(|_| pool.alloc(40_000).unwrap()).collect();
-    let turned = pool.turn_level(Level::Fixed);
-    assert!(turned.is_ok() || matches!(turned, Err(LevelRefused::Smaller { .. })), "{turned:?}");
+    assert!(pool.held_bytes() < 2 * MIB);
+    pool.turn_level(Level::Fixed).expect("how many blocks there once were is no reason");
     drop(blocks);
+}
+
+#[test]
+fn a_fixed_pool_of_more_than_there_are_numbers_for_is_refused() {
+    let limits = PoolLimits { bytes_max: 64 << 30 };
+    assert!(matches!(Pool::new("vast", Level::Fixed, limits), Err(PoolSetupError::System { .. })));
+    let pool = Pool::new("vast", Level::LockFree, limits).unwrap();
+    let block = pool.alloc(100).unwrap();
+    let refused = pool.turn_level(Level::Fixed).unwrap_err();
+    assert_eq!(refused, LevelRefused::System { pool: "pool.vast".into(), bytes: 64 << 30 });
+    assert_eq!((pool.level(), block.len()), (Level::LockFree, 100));
 }
 
 #[test]

@@ -17,16 +17,63 @@ fn data_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// In a process of its own, as a limit is for a process and for good.
-#[test]
-fn growth_that_the_system_refuses_is_an_error_and_loses_nothing() {
+/// Lets the process have so many bytes more than it has.
+fn limit(more: u64) {
+    let limit = Some(data_bytes() + more);
+    setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit }).unwrap();
+}
+
+/// Runs the test of that name in a process of its own, as a limit is for a process and for good.
+fn in_a_process(name: &str, limited: impl FnOnce()) {
     if std::env::var_os(LIMITED).is_some() {
         return limited();
     }
-    let name = "growth_that_the_system_refuses_is_an_error_and_loses_nothing";
     let test = std::env::current_exe().unwrap();
     let output = Command::new(test).args(["--exact", name, "--nocapture"]).env(LIMITED, "1").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_block_comes_home_when_there_is_no_memory_for_magazines() {
+    in_a_process("a_block_comes_home_when_there_is_no_memory_for_magazines", || {
+        let mut pools: Vec<_> = [Level::Unlocked, Level::ThreadCached]
+            .into_iter()
+            .map(|level| {
+                let pool = Pool::new("limited", Level::LockFree, PoolLimits { bytes_max: MIB }).unwrap();
+                let blocks: Vec<Block> = (0..1000).map(|_| pool.alloc(64).unwrap()).collect();
+                pool.turn_level(level).unwrap();
+                // The thread caches from here on, and owns the pool that is unlocked.
+                drop(pool.alloc(5000).unwrap());
+                (pool, blocks)
+            })
+            .collect();
+        let mut hoard: Vec<Vec<u8>> = Vec::with_capacity(1 << 20);
+        limit(0);
+        // As long as a magazine of that class.
+        while hoard.len() < hoard.capacity() {
+            let mut some = Vec::new();
+            if some.try_reserve_exact(16 + 64 * size_of::<usize>()).is_err() {
+                break;
+            }
+            hoard.push(some);
+        }
+        let is_short = hoard.len() < hoard.capacity();
+        // Without giving back what the vectors have, which would do for magazines.
+        pools.iter_mut().for_each(|(_, blocks)| blocks.clear());
+        drop(hoard);
+        assert!(is_short);
+        for (pool, _) in pools {
+            let level = pool.level();
+            pool.turn_level(Level::LockFree).unwrap();
+            pool.trim();
+            assert_eq!(pool.held_bytes(), 0, "{level} lost blocks");
+        }
+    });
+}
+
+#[test]
+fn growth_that_the_system_refuses_is_an_error_and_loses_nothing() {
+    in_a_process("growth_that_the_system_refuses_is_an_error_and_loses_nothing", limited);
 }
 
 fn limited() {
@@ -35,8 +82,7 @@ fn limited() {
         .map(|level| Pool::new("limited", level, PoolLimits { bytes_max: 256 * MIB }).unwrap())
         .collect();
     let mut blocks: Vec<Block> = Vec::with_capacity(256 * MIB / 4096);
-    let limit = Some(data_bytes() + 32 * MIB as u64);
-    setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit }).unwrap();
+    limit(32 * MIB as u64);
     for pool in &pools {
         let refused = loop {
             match pool.alloc(4096) {

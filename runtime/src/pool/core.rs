@@ -11,7 +11,8 @@
 //!     one freed after is told that the pool is closed and counted in `out`. A thread without a row learns by its own
 //!     add to `past_frees` on which side of the close it was.
 //! I3  So `out` comes to zero once: at close if no block is left, else with the last one. Whoever finds it zero ends the
-//!     core's own count of itself, `itself`, taken at close.
+//!     core's own count of itself, taken before anything of close is done: a close that panics leaves the core to the
+//!     blocks that are out, and it is never freed.
 //! I4  A thread that frees touches the core inside its gate, or holds a count of it that it took while its block was out.
 //! O1  Adds to `out` are AcqRel: who ends the core has heard from every free. `past_frees` likewise.
 
@@ -108,10 +109,13 @@ impl Core {
         self.promise(index);
         let refused = match self.take(index, class, len) {
             Ok(block) => return Ok(block),
-            Err(Refused::NoGrowth(_)) => match self.take_at_limit(index, class, len) {
-                Ok(block) => return Ok(block),
-                Err(refused) => refused,
-            },
+            // What is longer than the limit is not worth a search.
+            Err(Refused::NoGrowth(_)) if class.bytes() <= self.ground.bytes_max() => {
+                match self.take_at_limit(index, class, len) {
+                    Ok(block) => return Ok(block),
+                    Err(refused) => refused,
+                }
+            }
             Err(refused) => refused,
         };
         self.stock.count(index, class.index(), Event::Refusal, 1);
@@ -186,9 +190,13 @@ impl Core {
         if self.stock.level() == Some(Level::Fixed) {
             return refuse(PoolError::TooLong { pool: self.address(), bytes: len, max: GREATEST });
         }
-        let taken = match self.large.take(len, &self.ground) {
+        // What is longer than the limit is not worth a search.
+        let Some(bytes) = Large::bytes_for(len).filter(|&bytes| bytes <= self.ground.bytes_max()) else {
+            return refuse(self.refusal(NoMemory::Limit { held: self.ground.held() }, len));
+        };
+        let taken = match self.large.take(bytes, &self.ground) {
             Err(NoMemory::Limit { .. }) if self.may_search() && self.trim_at_limit() => {
-                self.large.take(len, &self.ground)
+                self.large.take(bytes, &self.ground)
             }
             taken => taken,
         };
@@ -261,11 +269,11 @@ impl Core {
 
     /// The pool's end (I1). The memory goes with the last block.
     pub(super) fn close(self: &Arc<Self>) {
+        std::mem::forget(self.clone()); // I3
         self.stock.control().close();
         let past = self.past_frees.fetch_or(PAST_CLOSED, Ordering::AcqRel);
         let of_rows = |class| self.stock.counts(class).allocs as i64 - self.stock.frees_of_rows(class) as i64;
         let out: i64 = (0..CLASSES).map(of_rows).sum::<i64>() + self.stock.counts(LARGE).allocs as i64 - past as i64;
-        std::mem::forget(self.clone());
         self.count_home(-out);
     }
 
@@ -275,9 +283,12 @@ impl Core {
     }
 
     /// Gives chunks that idle back to the system if a class has had more idle than in use, and more than a MiB, at two
-    /// looks in a row: one might be the moment before everything is used again.
+    /// looks in a row: one might be the moment before everything is used again. A fixed pool keeps everything.
     #[cold]
     fn look(&self, class: usize) {
+        if self.stock.level() == Some(Level::Fixed) {
+            return;
+        }
         let bytes = self.stock.shelf(class).geometry.bytes();
         let live = self.counts(class).live() as usize * bytes;
         let idle = self.ground.extent(class).carved.saturating_sub(live);

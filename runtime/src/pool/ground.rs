@@ -10,7 +10,9 @@
 //!     before anything is carved, and lowered when a chunk or a region goes back.
 //! I3  Chunks that were committed once stay so, and their links with them (I2 of `number`): a chunk that goes back to the
 //!     system reads as zero.
-//! I4  Every byte of a committed chunk is initialised: the system gives zeroes, and blocks are only ever written to.
+//! I4  Every byte of a committed chunk is initialised whenever a block begins: the system gives zeroes, a `Block` is only
+//!     ever written bytes, and what else was made of a block, whose padding is nothing to the compiler, is made bytes
+//!     again before it comes home (`bytes_again` in `allocator`). Large blocks likewise.
 //! Progress: blocking. Everything here is growth, or the way back.
 //!
 //! Not promised: that the tail of a chunk, which is too short for a block, is of use.
@@ -71,9 +73,10 @@ struct Plots {
     /// By class: the chunk that is being carved.
     cutting: [Cutting; CLASSES],
     chunks: Vec<Chunk>,
-    /// Chunks that were given back.
+    /// Chunks that were given back and lie before one that was not, the last of them first: the first is given out
+    /// next, so that chunks in use gather at the beginning, where a fixed pool wants them.
     returned: Vec<u32>,
-    /// Chunks given out at least once.
+    /// Where the last chunk ends that a class has, in chunks.
     reached: usize,
     committed: usize,
     /// Chunks that may be used.
@@ -236,11 +239,15 @@ impl Ground {
         Ok(())
     }
 
-    /// Has all memory that the limit allows there and touched, and no more asked for from now on. Refused when classes
-    /// have more chunks than that already: then it says how many bytes those are.
+    /// Has all memory that the limit allows there and touched, and no more asked for from now on. Refused when a class
+    /// has a chunk that lies beyond: then it says how many bytes there are up to its end. Refused as if by the system when
+    /// the limit is more than there are numbers for.
     pub fn fix(&self) -> Result<(), NoMemory> {
         let mut plots = self.plots.lock();
         let usable = self.bytes_max / CHUNK_BYTES;
+        if usable > self.region.bytes() / CHUNK_BYTES {
+            return Err(NoMemory::System { bytes: self.bytes_max });
+        }
         if plots.reached > usable {
             return Err(NoMemory::Limit { held: plots.reached * CHUNK_BYTES });
         }
@@ -306,7 +313,6 @@ impl Ground {
         }
         for &chunk in &gone {
             plots.chunks[chunk as usize] = Chunk::default();
-            plots.returned.push(chunk);
             let cutting = &mut plots.cutting[class];
             cutting.extent.chunks -= CHUNK_BYTES;
             if cutting.chunk == chunk {
@@ -314,9 +320,25 @@ impl Ground {
             }
         }
         plots.cutting[class].extent.carved -= released;
+        plots.take_back(&gone);
         drop(plots);
         self.let_go(released);
         (rest, released)
+    }
+}
+
+impl Plots {
+    /// Chunks that no class has any more. There is room for them (`commit`).
+    fn take_back(&mut self, chunks: &[u32]) {
+        if chunks.is_empty() {
+            return;
+        }
+        self.returned.extend_from_slice(chunks);
+        self.returned.sort_unstable_by(|one, other| other.cmp(one));
+        let is_last = |&(chunk, end): &(&u32, usize)| *chunk as usize + 1 == end;
+        let tail = self.returned.iter().zip((0..=self.reached).rev()).take_while(is_last).count();
+        self.returned.drain(..tail);
+        self.reached -= tail;
     }
 }
 

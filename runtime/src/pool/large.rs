@@ -30,9 +30,14 @@ struct Regions {
 }
 
 impl Large {
-    /// A block for `len` bytes, aligned to a page, and whether it may hold what an earlier holder wrote.
-    pub fn take(&self, len: usize, ground: &Ground) -> Result<(NonNull<u8>, bool), NoMemory> {
-        let bytes = len.checked_next_multiple_of(PAGE_BYTES).ok_or(NoMemory::Limit { held: ground.held() })?;
+    /// Bytes of the least block for `len` bytes; `None` when they cannot be counted.
+    pub fn bytes_for(len: usize) -> Option<usize> {
+        len.checked_next_multiple_of(PAGE_BYTES)
+    }
+
+    /// A block of `bytes`, as [`bytes_for`](Self::bytes_for) says, aligned to a page, and whether it may hold what an
+    /// earlier holder wrote.
+    pub fn take(&self, bytes: usize, ground: &Ground) -> Result<(NonNull<u8>, bool), NoMemory> {
         let kept = self.regions.lock().take_kept(bytes);
         let used = kept.is_some();
         let region = match kept {

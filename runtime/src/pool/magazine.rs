@@ -162,8 +162,6 @@ impl Rounds {
     /// Gives the loaded magazine, empty, for a full one; false when the depot has none.
     pub fn fill(&mut self, depot: &mut Depot) -> bool {
         let Some(full) = Depot::pop(&mut depot.full) else { return false };
-        // SAFETY: the depot's, and now ours (I1).
-        depot.blocks -= unsafe { (*full).count } as usize;
         let empty = std::mem::replace(&mut self.loaded, full);
         self.load(full);
         if !empty.is_null() {
@@ -172,8 +170,12 @@ impl Rounds {
         true
     }
 
-    /// Gives the loaded magazine, full, for an empty one; false when there is none, nor memory for one.
+    /// Gives the loaded magazine, full, for an empty one; false when there is none, nor memory for one, and when no
+    /// magazine is loaded.
     pub fn flush(&mut self, depot: &mut Depot, spare: &mut Spare) -> bool {
+        if self.loaded.is_null() {
+            return false;
+        }
         let empty = match Depot::pop(&mut depot.empty) {
             Some(empty) => {
                 depot.empties -= 1;
@@ -184,7 +186,6 @@ impl Rounds {
         };
         // SAFETY: it is ours (I1).
         unsafe { (*self.loaded).count = self.count };
-        depot.blocks += self.count as usize;
         Depot::push(&mut depot.full, self.loaded);
         self.load(empty);
         true
@@ -245,7 +246,6 @@ pub struct Depot {
     full: *mut Magazine,
     empty: *mut Magazine,
     empties: usize,
-    blocks: usize,
 }
 
 // SAFETY: a depot owns its magazines and the blocks in them, to which no thread is special.
@@ -253,7 +253,7 @@ unsafe impl Send for Depot {}
 
 impl Default for Depot {
     fn default() -> Self {
-        Self { full: null_mut(), empty: null_mut(), empties: 0, blocks: 0 }
+        Self { full: null_mut(), empty: null_mut(), empties: 0 }
     }
 }
 
@@ -283,11 +283,6 @@ impl Depot {
         }
     }
 
-    /// Blocks in its full magazines.
-    pub fn blocks(&self) -> usize {
-        self.blocks
-    }
-
     /// Moves every block to a list.
     pub fn empty_into(&mut self, list: &mut List, geometry: &Geometry, links: &Links) {
         while let Some(magazine) = Self::pop(&mut self.full) {
@@ -299,7 +294,6 @@ impl Depot {
             }
             self.put_empty(magazine);
         }
-        self.blocks = 0;
     }
 }
 
@@ -311,5 +305,19 @@ impl Drop for Depot {
                 unsafe { Magazine::free(magazine) };
             }
         }
+    }
+}
+
+#[cfg(all(test, not(any(rt_loom, rt_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_without_magazines_have_none_to_give() {
+        let (mut rounds, mut depot) = (Rounds::default(), Depot::default());
+        depot.put_empty(Magazine::new(2));
+        assert!(!rounds.flush(&mut depot, &mut Spare::new(2)));
+        assert_eq!((rounds.room(), depot.empties), (0, 1));
+        assert!(depot.full.is_null());
     }
 }

@@ -550,10 +550,14 @@ impl Stock {
     fn put_cached(&self, row: &Row, class: usize, exchanges: bool, block: NonNull<u8>) -> Home {
         let shelf = self.shelf(class);
         let work = |rounds: &mut super::magazine::Rounds| {
-            if rounds.push(block) || (rounds.furnish(shelf.magazine_blocks) && rounds.push(block)) {
+            if rounds.push(block) {
                 return Home::Kept;
             }
-            if rounds.swap_for_room() && rounds.push(block) {
+            if !rounds.furnish(shelf.magazine_blocks) {
+                self.put_shared(Some(row), class, shelf.geometry.id(block));
+                return Home::Kept;
+            }
+            if rounds.push(block) || rounds.swap_for_room() && rounds.push(block) {
                 return Home::Kept;
             }
             if exchanges {
@@ -648,7 +652,8 @@ impl Control<'_> {
         moved
     }
 
-    /// Moves what idles in threads' magazines of a class to the shared list.
+    /// Moves what idles of a class in threads' magazines, in the depot and behind the lock to the shared list, where a
+    /// thread that has no row finds it too.
     pub fn sweep(&self, class: usize) {
         let stock = self.stock;
         if stock.level().is_some_and(Level::caches) {
@@ -659,6 +664,7 @@ impl Control<'_> {
         let shelf = stock.shelf(class);
         let mut list = List::default();
         shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
+        list.append_if(shelf.locked.lock().take(), &shelf.links);
         shelf.share(list, &mut 0);
     }
 
