@@ -21,6 +21,7 @@
 //! the one that made it come after. The other's surplus workers leave by themselves.
 //! Progress: lock-free but for the wake-up of those who wait for the set to settle.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
@@ -133,9 +134,15 @@ impl ElasticSet {
     /// As [`wait_settled`](Self::wait_settled), but gives up when `over` holds. Whoever makes it true calls
     /// [`look_again`](Self::look_again) after that.
     pub fn wait_settled_or(&self, timeout: Option<Duration>, over: impl Fn() -> bool) -> bool {
-        let settled = || self.running() == self.target();
-        self.table.settling.wait_until(timeout, || settled() || over());
-        settled()
+        // What was seen once counts: a worker that has begun to leave and finds that it is wanted after all gives its slot
+        // back for a moment.
+        let was_settled = Cell::new(false);
+        let look = || {
+            was_settled.set(self.running() == self.target());
+            was_settled.get()
+        };
+        self.table.settling.wait_until(timeout, || look() || over());
+        was_settled.get() || look()
     }
 
     /// Makes all who wait for the set to settle look again.
