@@ -205,11 +205,9 @@ impl Seat {
         fence(SeqCst); // O1, the leaver's.
         // When the claim fails a controller was first: its new worker has the slot.
         self.taken = self.index < table.target.load(Relaxed) && table.claim(self.index);
-        if self.taken {
-            return Some(self);
-        }
+        // Also for a seat that comes back: who looked in between has seen one worker too few, and waits.
         table.settling.notify_all();
-        None
+        if self.taken { Some(self) } else { None }
     }
 }
 
