@@ -69,7 +69,7 @@ fn ycsb() {
 #[test]
 fn ycsb_by_other_distributions() {
     for dist in ["uniform", "ycsb-zipfian", "latest", "hotspot", "sequential"] {
-        let vars = [("dist", dist), ("records", "1000"), ("warm", "10ms"), ("duration", "100ms")];
+        let vars = [("dist", dist), ("records", "1000"), ("warm", "60ms"), ("duration", "100ms")];
         holds(&run("map-ycsb-a", &vars));
     }
 }
@@ -140,7 +140,7 @@ fn map_switch_live() {
                 ("to", to.as_str()),
                 ("records", "500"),
                 ("every", "20ms"),
-                ("still", "10ms"),
+                ("still", "60ms"),
                 ("duration", "200ms"),
             ];
             let result = run("map-switch-live", &vars);

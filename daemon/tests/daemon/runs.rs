@@ -51,7 +51,7 @@ fn one_at_a_time_others_wait_and_each_can_be_cancelled() {
     let daemon = place.start(&[]);
     let client = daemon.client();
     let first = submit(&daemon, &workload("first", "60s"));
-    until("the first to run", || block_on(client.run(&first.id)).unwrap().state == RunState::Running);
+    until("the first to get something done", || block_on(client.run(&first.id)).unwrap().progress.items > 0);
     let (second, third) = (submit(&daemon, &workload("second", "60s")), submit(&daemon, &workload("third", "300ms")));
     assert!(first.id < second.id && second.id < third.id);
     let refused = block_on(client.submit(&workload("fourth", "1s"))).unwrap_err().to_string();
