@@ -1,36 +1,23 @@
 //! The hand-over of a map: writers, a reader and the one who hands over, over tables that are a lock and a list.
 //!
-//! Grace periods are a reader-writer lock that is taken and let go: whoever waits has waited for every reader of before.
-//! That orders more than real grace periods do; what those order is `loom_reclaim`'s claim.
+//! Grace periods are those of `grace`, a lock.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg rt_loom" CARGO_TARGET_DIR=target/loom cargo test -p rheostat-runtime --release --test loom_map_handover
 //! ```
 #![cfg(rt_loom)]
 
+mod grace;
+
+use grace::Readers;
 use loom::sync::Arc;
 use loom::thread;
 use rheostat_runtime::map::handover::{Course, Phase};
 use rheostat_runtime::map::structure::{Revision, Structure, Under, position};
-use rheostat_runtime::map::switch::{Grace, Switch};
-use rheostat_runtime::sync::{Mutex, RwLock, RwLockReadGuard};
+use rheostat_runtime::map::switch::Switch;
+use rheostat_runtime::sync::{Mutex, RwLock};
 use std::borrow::Borrow;
 use std::hash::Hash;
-
-struct Readers(RwLock<()>);
-
-// SAFETY: the lock is written to when all are gone that read it, and read by none meanwhile.
-unsafe impl Grace for Readers {
-    type Guard<'a> = RwLockReadGuard<'a, ()>;
-
-    fn pin(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.read()
-    }
-
-    fn synchronize(&self) {
-        drop(self.0.write());
-    }
-}
 
 /// The smallest table there is. Keys are their own hashes.
 #[derive(Default)]

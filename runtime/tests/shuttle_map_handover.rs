@@ -10,32 +10,20 @@
 //! back, and hand-overs that do not end. `loom_map_handover` has the orderings, on fewer steps.
 #![cfg(rt_shuttle)]
 
+mod grace;
+
+use grace::Readers;
 use rheostat_runtime::map::handover::{Course, Phase};
 use rheostat_runtime::map::structure::{Revision, Structure, Under, hash_at, position};
-use rheostat_runtime::map::switch::{Grace, Switch};
+use rheostat_runtime::map::switch::Switch;
 use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use rheostat_runtime::sync::{Arc, Mutex, RwLock, RwLockReadGuard, thread};
+use rheostat_runtime::sync::{Arc, Mutex, RwLock, thread};
 use shuttle::rand::{Rng, thread_rng};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
-
-struct Readers(RwLock<()>);
-
-// SAFETY: the lock is written to when all are gone that read it, and read by none meanwhile.
-unsafe impl Grace for Readers {
-    type Guard<'a> = RwLockReadGuard<'a, ()>;
-
-    fn pin(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.read()
-    }
-
-    fn synchronize(&self) {
-        drop(self.0.write());
-    }
-}
 
 /// One copy of all in a run panics, whoever makes it.
 #[derive(Debug, Default)]
