@@ -22,7 +22,8 @@ use super::large::Large;
 use super::level::Level;
 use super::number::CHUNK_BYTES;
 use super::row::{Counts, Event, SLOTS};
-use super::size_class::{CLASSES, GREATEST, SizeClass};
+use super::setup::PoolSetup;
+use super::size_class::{CLASSES, Fit, GREATEST, SizeClass};
 use super::stock::{Control, Home, ROWS, Refused, Stock};
 use super::tenancy;
 use crate::observe::{Moment, THREAD_ROWS, now, row};
@@ -36,11 +37,10 @@ pub(super) const LARGE: usize = CLASSES;
 
 const _: () = assert!(LARGE + 1 == SLOTS && ROWS == THREAD_ROWS);
 
-/// Bytes that one magazine of a class may hold, but for classes whose single block is more.
-const MAGAZINE_BYTES: usize = 16 << 10;
-const MAGAZINE_BLOCKS_MAX: usize = 64;
-/// Idle bytes of a class that nobody minds.
-const IDLE_BYTES: usize = 1 << 20;
+/// A magazine holds at most a block for so many bytes that it may hold.
+const MAGAZINE_BYTES_A_BLOCK: usize = 256;
+/// More is not cached of a class, whatever the setup says.
+const CACHE_BYTES_MAX: usize = 1 << 20;
 /// From a search at the limit that found nothing to the next.
 const SEARCH_PAUSE: Duration = Duration::from_millis(1);
 const PAST_CLOSED: u64 = 1 << 63;
@@ -53,6 +53,8 @@ pub struct Core {
     pub(super) stock: Stock,
     pub(super) ground: Ground,
     pub(super) large: Large,
+    pub(super) fit: Fit,
+    idle_bytes: usize,
     /// By class: looks in a row that found too much idle.
     surplus: [AtomicU32; CLASSES],
     /// When a search at the limit last found nothing; 0 before the first.
@@ -61,21 +63,26 @@ pub struct Core {
     out: AtomicI64,
 }
 
-/// Blocks that move between a thread's magazine and the depot at a time.
-pub(super) fn magazine_blocks(class: SizeClass) -> u32 {
-    (MAGAZINE_BYTES / class.bytes()).clamp(1, MAGAZINE_BLOCKS_MAX) as u32
+/// Blocks that move between a thread's magazine and the depot at a time, where a thread caches so many bytes of a class.
+pub(super) fn magazine_blocks(class: SizeClass, cache_bytes: usize) -> u32 {
+    // A thread has two magazines.
+    let bytes = cache_bytes.min(CACHE_BYTES_MAX) / 2;
+    (bytes / class.bytes()).min(bytes / MAGAZINE_BYTES_A_BLOCK).max(1) as u32
 }
 
 impl Core {
     /// A core without blocks; `None` when the system refuses.
-    pub fn new(name: &str, level: Level, bytes_max: usize, huge_pages: bool) -> Option<Arc<Self>> {
-        let ground = Ground::new(bytes_max, huge_pages)?;
-        let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class))).collect();
+    pub fn new(name: &str, fit: Fit, setup: &PoolSetup) -> Option<Arc<Self>> {
+        let PoolSetup { level, limits, bytes_initial, cache_bytes, idle_bytes, huge_pages, .. } = *setup;
+        let ground = Ground::new(limits.bytes_max, huge_pages)?;
+        let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class, cache_bytes))).collect();
         let stock = Stock::new(level, shelves)?;
         if level == Level::Fixed {
             ground.fix().ok()?;
             // Rows are memory too.
             (0..THREAD_ROWS).try_for_each(|index| stock.ensure_row(index).map(drop))?;
+        } else {
+            ground.provide(bytes_initial).ok()?;
         }
         Some(Arc::new_cyclic(|this| Self {
             name: name.into(),
@@ -83,6 +90,8 @@ impl Core {
             stock,
             ground,
             large: Large::default(),
+            fit,
+            idle_bytes,
             surplus: std::array::from_fn(|_| AtomicU32::new(0)),
             searched: AtomicU64::new(0),
             past_frees: AtomicU64::new(0),
@@ -282,7 +291,7 @@ impl Core {
         self.stock.control().vacate(row);
     }
 
-    /// Gives chunks that idle back to the system if a class has had more idle than in use, and more than a MiB, at two
+    /// Gives chunks that idle back to the system if a class has had more idle than in use, and than may be, at two
     /// looks in a row: one might be the moment before everything is used again. A fixed pool keeps everything.
     #[cold]
     fn look(&self, class: usize) {
@@ -292,11 +301,11 @@ impl Core {
         let bytes = self.stock.shelf(class).geometry.bytes();
         let live = self.counts(class).live() as usize * bytes;
         let idle = self.ground.extent(class).carved.saturating_sub(live);
-        if idle < live + IDLE_BYTES {
+        if idle < live.saturating_add(self.idle_bytes) {
             self.surplus[class].store(0, Ordering::Relaxed);
         } else if self.surplus[class].fetch_add(1, Ordering::Relaxed) > 0 {
             self.surplus[class].store(0, Ordering::Relaxed);
-            self.trim_class(&self.stock.control(), class, live / 2 + IDLE_BYTES / 2);
+            self.trim_class(&self.stock.control(), class, live / 2 + self.idle_bytes / 2);
         }
     }
 

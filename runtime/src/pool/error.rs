@@ -24,7 +24,17 @@ pub enum PoolSetupError {
     /// The name breaks the rule for names.
     #[error(transparent)]
     Name(#[from] AddressError),
-    /// The system has no addresses or, at level `fixed`, no memory for it.
+    /// Blocks cannot all be aligned so.
+    #[error("{pool} cannot have all blocks aligned to {alignment}: choose a power of two from 2 to {max}")]
+    Alignment {
+        /// The pool.
+        pool: String,
+        /// What was asked for.
+        alignment: usize,
+        /// The coarsest there is.
+        max: usize,
+    },
+    /// The system has no addresses for it, or no memory for what is to be there from the start.
     #[error("{pool} of {bytes} bytes was refused by the system: lower bytes_max, or raise the process's limits")]
     System {
         /// The pool.

@@ -65,6 +65,7 @@ pub struct Ground {
     sparse: Region,
     held: AtomicUsize,
     bytes_max: usize,
+    huge_pages: bool,
     plots: Mutex<Plots>,
 }
 
@@ -124,6 +125,7 @@ impl Ground {
             sparse: Region::reserve((usable << SPARSE_BITS) * LINK_BYTES)?,
             held: AtomicUsize::new(0),
             bytes_max,
+            huge_pages,
             plots: Mutex::new(plots),
         })
     }
@@ -152,6 +154,11 @@ impl Ground {
     /// The limit.
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
+    }
+
+    /// Whether memory is to lie on huge pages.
+    pub fn huge_pages(&self) -> bool {
+        self.huge_pages
     }
 
     /// What a class has.
@@ -251,20 +258,30 @@ impl Ground {
         if plots.reached > usable {
             return Err(NoMemory::Limit { held: plots.reached * CHUNK_BYTES });
         }
-        if plots.committed < usable {
-            let chunks = usable - plots.committed;
-            // In whole steps, for the links of one chunk are less than a page.
-            let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
-            self.commit(&mut plots, chunks.next_multiple_of(COMMIT_CHUNKS).min(most))?;
-        }
-        let populated = self.region.populate(0, usable * CHUNK_BYTES)
-            && self.dense.populate(0, usable * (LINK_BYTES << DENSE_BITS))
-            && self.sparse.populate(0, (usable * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
-        if !populated {
-            return Err(NoMemory::System { bytes: usable * CHUNK_BYTES });
-        }
+        self.touch(&mut plots, usable)?;
         (plots.usable, plots.fixed) = (usable, true);
         Ok(())
+    }
+
+    /// Has memory for the first `bytes` of chunks there and touched, or for as many as the limit allows.
+    pub fn provide(&self, bytes: usize) -> Result<(), NoMemory> {
+        let mut plots = self.plots.lock();
+        let chunks = bytes.min(self.bytes_max).div_ceil(CHUNK_BYTES).min(plots.usable);
+        self.touch(&mut plots, chunks)
+    }
+
+    /// Has the first chunks, and the links of their blocks, committed and touched.
+    fn touch(&self, plots: &mut Plots, chunks: usize) -> Result<(), NoMemory> {
+        if plots.committed < chunks {
+            let missing = chunks - plots.committed;
+            // In whole steps, for the links of one chunk are less than a page.
+            let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
+            self.commit(plots, missing.next_multiple_of(COMMIT_CHUNKS).min(most))?;
+        }
+        let populated = self.region.populate(0, chunks * CHUNK_BYTES)
+            && self.dense.populate(0, chunks * (LINK_BYTES << DENSE_BITS))
+            && self.sparse.populate(0, (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
+        if populated { Ok(()) } else { Err(NoMemory::System { bytes: chunks * CHUNK_BYTES }) }
     }
 
     /// Lets it grow again, and shrink.

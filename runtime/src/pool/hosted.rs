@@ -5,7 +5,8 @@ use super::core::{Core, LARGE};
 use super::error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError};
 use super::level::{Level, LevelError};
 use super::row::Event;
-use super::size_class::{ALIGNMENT_MAX, SizeClass};
+use super::setup::PoolSetup;
+use super::size_class::{ALIGNMENT_MAX, Fit, SizeClass};
 use crate::observe::families::{
     POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_CAS_FAILURES, POOL_DEPOT_EXCHANGES, POOL_FREES, POOL_LEVEL,
     POOL_LIMIT, POOL_LIVE, POOL_LOCK_CONTENTIONS, POOL_MAPPED, POOL_REFUSALS, POOL_REMOTE_FREES, POOL_REQUESTED,
@@ -50,10 +51,21 @@ impl Pool {
     /// # Errors
     /// When `name` breaks the rule for names, or the system refuses the addresses, or the memory of a fixed pool.
     pub fn new(name: &str, level: Level, limits: PoolLimits) -> Result<Arc<Pool>, PoolSetupError> {
+        Self::with_setup(name, PoolSetup { level, limits, ..PoolSetup::default() })
+    }
+
+    /// A pool made as the setup says.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and for an alignment that is none or too coarse, and when the system refuses the memory
+    /// that is to be there from the start.
+    pub fn with_setup(name: &str, setup: PoolSetup) -> Result<Arc<Pool>, PoolSetupError> {
         let address = Address::new(Kind::Pool, name)?;
-        let bytes = limits.bytes_max;
-        let refused = || PoolSetupError::System { pool: address.to_string(), bytes };
-        let core = Core::new(name, level, bytes, false).ok_or_else(refused)?;
+        let (pool, alignment) = (|| address.to_string(), setup.alignment);
+        let refused = || PoolSetupError::Alignment { pool: pool(), alignment, max: PoolSetup::ALIGNMENTS_MAX };
+        let fit = Fit::aligned(alignment).ok_or_else(refused)?;
+        let refused = || PoolSetupError::System { pool: pool(), bytes: setup.limits.bytes_max };
+        let core = Core::new(name, fit, &setup).ok_or_else(refused)?;
         Ok(Arc::new(Pool { address, core }))
     }
 
@@ -95,7 +107,7 @@ impl Pool {
     /// allocated; at `fixed`, for more than 64 KiB.
     #[inline]
     pub fn alloc(&self, len: usize) -> Result<Block, PoolError> {
-        match SizeClass::of(len) {
+        match self.core.fit.class(len) {
             Some(class) => self.alloc_class(class, len),
             None => self.alloc_large(len, false),
         }
@@ -106,7 +118,7 @@ impl Pool {
     /// # Errors
     /// As for [`alloc`](Self::alloc).
     pub fn alloc_zeroed(&self, len: usize) -> Result<Block, PoolError> {
-        match SizeClass::of(len) {
+        match self.core.fit.class(len) {
             Some(class) => self.alloc_class(class, len).map(|mut block| {
                 block.fill(0);
                 block
@@ -133,7 +145,7 @@ impl Pool {
         if !alignment.is_power_of_two() || alignment > ALIGNMENT_MAX {
             return Err(PoolError::Alignment { pool: self.core.address(), alignment, max: ALIGNMENT_MAX });
         }
-        match SizeClass::aligned_of(len, alignment) {
+        match SizeClass::aligned_of(len, alignment.max(self.core.fit.alignment())) {
             Some(class) => self.alloc_class(class, len),
             None => self.alloc_large(len, false),
         }

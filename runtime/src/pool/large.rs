@@ -47,7 +47,7 @@ impl Large {
                     self.release_kept(ground);
                     ground.hold(bytes, 1)?;
                 }
-                Region::committed(bytes).ok_or_else(|| {
+                Region::committed(bytes, ground.huge_pages()).ok_or_else(|| {
                     ground.let_go(bytes);
                     NoMemory::System { bytes }
                 })?

@@ -11,6 +11,7 @@ use super::error::{PoolError, PoolLimits, PoolSetupError};
 use super::ground::{Ground, NoMemory};
 use super::magazine::Rounds;
 use super::number::{Geometry, Links};
+use super::setup::CACHE_BYTES;
 use super::size_class::{CLASSES, GREATEST, SizeClass};
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -102,13 +103,14 @@ impl LocalPool {
     fn alloc_slow(&self, class: SizeClass) -> Result<NonNull<u8>, PoolError> {
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
         let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
-        if shelf.rounds.furnish(magazine_blocks(class)) && shelf.rounds.swap_for_blocks() {
+        if shelf.rounds.furnish(magazine_blocks(class, CACHE_BYTES)) && shelf.rounds.swap_for_blocks() {
             return Ok(shelf.rounds.pop().expect("a magazine that holds something was loaded"));
         }
         if let Some(id) = shelf.list.pop(&shelf.links) {
             return Ok(shelf.geometry.start(id));
         }
-        let run = self.ground.carve(class, magazine_blocks(class)).map_err(|why| self.refusal(why, class))?;
+        let run =
+            self.ground.carve(class, magazine_blocks(class, CACHE_BYTES)).map_err(|why| self.refusal(why, class))?;
         run.rest().for_each(|id| shelf.list.push(id, &shelf.links));
         Ok(shelf.geometry.start(run.first))
     }

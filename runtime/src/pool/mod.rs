@@ -11,6 +11,7 @@
 //! | [`Level::LockFree`] | several threads allocate, some of them seldom, and none may wait for another |
 //! | [`Level::ThreadCached`] | several threads allocate and free a lot |
 //! | [`Level::Fixed`] | no allocation may ask the system for anything |
+//! | [`PoolSetup`], [`Preset`] | more than level and limit should be as you want it: alignment, caches, memory at the start |
 //!
 //! Constraints. Size classes run from 16 bytes to 64 KiB, eight to the octave, so less than an eighth of a block is
 //! wasted (but for requests under 16 bytes). Longer blocks are regions of their own, of which a few are kept for the next.
@@ -18,7 +19,7 @@
 //! length and [`Pool::alloc_aligned_to`] up to a page. A pool holds at most [`PoolLimits::bytes_max`] and then refuses,
 //! with numbers: it never aborts. Beside that it takes 4 bytes a block for links, and 10 KiB for each thread.
 //!
-//! A thread caches at most 32 KiB of a size class, 2 blocks where that is more; what a thread has cached when it
+//! A thread caches at most 32 KiB of a size class unless its [`PoolSetup`] says otherwise, 2 blocks where that is more; what a thread has cached when it
 //! ends goes back, and so does all of it when the pool reaches its limit (but not within a millisecond of a time when that
 //! brought nothing).
 //!
@@ -45,6 +46,8 @@ mod large;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod error;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod setup;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod tenancy;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod core;
@@ -65,6 +68,7 @@ pub use {
     error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError},
     hosted::Pool,
     local::{LocalBlock, LocalPool},
+    setup::{PoolSetup, Preset, PresetError},
 };
 
 /// What models are made of. Safe code could have blocks twice with these, so nobody else sees them.

@@ -37,8 +37,14 @@ impl Region {
         Some(Self { mapping, mapping_bytes, start, bytes })
     }
 
-    /// A region of `bytes` that is committed, aligned to a page.
-    pub fn committed(bytes: usize) -> Option<Self> {
+    /// A region of `bytes` that is committed, aligned to a page. With `huge_pages` one that has room for a huge page is
+    /// aligned to that, and asks for them.
+    pub fn committed(bytes: usize, huge_pages: bool) -> Option<Self> {
+        if huge_pages && bytes >= ALIGNMENT {
+            let region = Self::reserve(bytes)?;
+            region.prefer_huge_pages();
+            return region.commit(0, bytes).then_some(region);
+        }
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, where the system likes.
         let mapping = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes.max(1), flags, MapFlags::PRIVATE) };

@@ -24,16 +24,53 @@ pub(super) const GREATEST: usize = 1 << GREATEST_BITS;
 /// The coarsest alignment that can be asked for: a page, to which large blocks are aligned too.
 pub(super) const ALIGNMENT_MAX: usize = 4096;
 
-/// The classes of lengths up to 1 KiB: a load instead of ten instructions.
-static SHORT: [u8; 1025] = {
+/// The classes of lengths up to 1 KiB: a load instead of ten instructions. Above that every class is a multiple of 128.
+type Short = [u8; 1025];
+
+/// By alignment: 2, 4 .. 64.
+static SHORT: [Short; 6] = [short(2), short(4), short(8), short(16), short(32), short(64)];
+
+/// Where every length goes to the class that its multiple of `alignment` goes to, which is one itself: the steps of an
+/// octave either divide the alignment, and then the multiple is a class of its own, or are multiples of it.
+const fn short(alignment: usize) -> Short {
     let mut classes = [0; 1025];
     let mut len = 0;
     while len < classes.len() {
-        classes[len] = SizeClass::computed(len).0;
+        classes[len] = SizeClass::computed(len.next_multiple_of(alignment)).0;
         len += 1;
     }
     classes
-};
+}
+
+/// Which class a pool serves a length from, by how its blocks are aligned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fit {
+    short: &'static Short,
+    alignment: usize,
+}
+
+impl Fit {
+    /// For blocks that are all aligned to a power of two from 2 to 64; `None` for any other number.
+    pub(super) fn aligned(alignment: usize) -> Option<Self> {
+        let (_, short) = SHORT.iter().enumerate().find(|(index, _)| 2 << index == alignment)?;
+        Some(Self { short, alignment })
+    }
+
+    /// What all blocks are aligned to.
+    pub(super) fn alignment(self) -> usize {
+        self.alignment
+    }
+
+    /// The least class whose blocks hold `len` bytes and are aligned so; `None` when only a large block does.
+    #[inline(always)]
+    pub(super) fn class(self, len: usize) -> Option<SizeClass> {
+        match self.short.get(len) {
+            Some(&class) => Some(SizeClass(class)),
+            None if len > GREATEST => None,
+            None => Some(SizeClass::computed(len)),
+        }
+    }
+}
 
 /// A size class, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +80,7 @@ impl SizeClass {
     /// The least class whose blocks hold `len` bytes; `None` when only a large block does.
     #[inline(always)]
     pub(super) fn of(len: usize) -> Option<Self> {
-        match SHORT.get(len) {
-            Some(&class) => Some(Self(class)),
-            None if len > GREATEST => None,
-            None => Some(Self::computed(len)),
-        }
+        Fit { short: &SHORT[0], alignment: 2 }.class(len)
     }
 
     /// The least class whose blocks hold `len` bytes, of which there are at most [`GREATEST`].
@@ -134,5 +167,16 @@ mod tests {
             assert_eq!(SizeClass::aligned_of(usize::MAX, alignment), None);
         }
         assert_eq!(SizeClass::aligned_of(65, 64).unwrap().label(), "128");
+    }
+    #[test]
+    fn what_fits_is_the_least_class_that_is_aligned() {
+        for alignment in (1..=6).map(|bits| 1 << bits) {
+            let fit = Fit::aligned(alignment).unwrap();
+            for len in 0..=GREATEST {
+                assert_eq!(fit.class(len), SizeClass::aligned_of(len, alignment), "{len} at {alignment}");
+            }
+            assert_eq!(fit.class(GREATEST + 1), None);
+        }
+        assert!([0, 1, 3, 24, 128, usize::MAX].into_iter().all(|alignment| Fit::aligned(alignment).is_none()));
     }
 }
