@@ -7,7 +7,7 @@ use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
-use rheostat_runtime::pool::{Pool, PoolLimits, PoolSetupError};
+use rheostat_runtime::pool::{Pool, PoolSetupError};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
 use rheostat_runtime::reclaim::HostedDomain;
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
@@ -96,7 +96,7 @@ impl Host {
         }
         let mut pools = BTreeMap::new();
         for config in &resources.pools {
-            let pool = Pool::new(&config.name, config.level, PoolLimits { bytes_max: config.bytes_max })?;
+            let pool = Pool::with_setup(&config.name, config.setup)?;
             registry.add(pool.clone())?;
             pools.insert(pool.address().clone(), pool);
         }

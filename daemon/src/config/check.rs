@@ -7,7 +7,7 @@ use crate::allocator;
 use rheostat_runtime::map::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN, MapLimits};
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
-use rheostat_runtime::pool::PoolLimits;
+use rheostat_runtime::pool::{PoolLimits, PoolSetup};
 use rheostat_runtime::queue::{self, HOSTED_CAPACITY_MAX};
 use rheostat_runtime::scheduler;
 use serde_spanned::Spanned;
@@ -287,16 +287,8 @@ impl Check<'_> {
             ),
             name: name.to_owned(),
         });
-        let mut pools = self.named(Kind::Pool, pools, |check, name, raw| Pool {
-            level: raw.level.map_or_else(Level::default, |level| level.into_inner().0),
-            bytes_max: check.number(
-                &format!("pool.{name}.bytes_max"),
-                raw.bytes_max,
-                PoolLimits::default().bytes_max as i64,
-                1 << 20..=1 << 40,
-            ),
-            name: name.to_owned(),
-        });
+        let mut pools = self
+            .named(Kind::Pool, pools, |check, name, raw| Pool { setup: check.pool(name, raw), name: name.to_owned() });
         let schedulers = self.named(Kind::Scheduler, schedulers, |check, name, raw| Scheduler {
             threads: check.number(
                 &format!("scheduler.{name}.threads"),
@@ -309,7 +301,7 @@ impl Check<'_> {
         // A pipeline that names no pool gets this one, and the pool need not be written down for it.
         let unnamed = pipelines.values().any(|pipeline| pipeline.pool.is_none());
         if unnamed && pools.iter().all(|pool| pool.name != POOL) {
-            pools.push(Pool { name: POOL.into(), level: Level::default(), bytes_max: PoolLimits::default().bytes_max });
+            pools.push(Pool { name: POOL.into(), setup: PoolSetup::default() });
         }
         let known = Known {
             maps: maps.iter().map(|map| map.name.clone()).collect(),
@@ -334,6 +326,33 @@ impl Check<'_> {
             checked.push(pipeline);
         }
         Resources { maps, queues, pools, schedulers, pipelines: checked }
+    }
+
+    fn pool(&mut self, name: &str, raw: RawPool) -> PoolSetup {
+        let key = |setting: &str| format!("pool.{name}.{setting}");
+        let preset = raw.preset.map_or_else(PoolSetup::default, |written| written.into_inner().0.setup());
+        let (limit, align) = (preset.limits.bytes_max as i64, PoolSetup::ALIGNMENTS_MAX as i64);
+        let bytes_max = self.number(&key("bytes_max"), raw.bytes_max, limit, 1 << 20..=1 << 40);
+        // A preset's figure is no more than the limit that was written; one that was written has to be.
+        let initial = preset.bytes_initial.min(bytes_max) as i64;
+        let alignment = raw.alignment.filter(|alignment| {
+            let good = (2..=align).contains(alignment.get_ref()) && alignment.get_ref().count_ones() == 1;
+            if !good {
+                let (key, value) = (key("alignment"), alignment.get_ref());
+                let message = format!("{key} = {value}: must be a power of two from 2 to {align}");
+                self.fault(alignment.span(), message);
+            }
+            good
+        });
+        PoolSetup {
+            level: raw.level.map_or(preset.level, |level| level.into_inner().0),
+            limits: PoolLimits { bytes_max },
+            bytes_initial: self.number(&key("bytes_initial"), raw.bytes_initial, initial, 0..=bytes_max as i64),
+            alignment: alignment.map_or(preset.alignment, |alignment| alignment.into_inner() as usize),
+            cache_bytes: self.number(&key("cache_bytes"), raw.cache_bytes, preset.cache_bytes as i64, 0..=1 << 20),
+            idle_bytes: self.number(&key("idle_bytes"), raw.idle_bytes, preset.idle_bytes as i64, 0..=1 << 40),
+            huge_pages: raw.huge_pages.map_or(preset.huge_pages, Spanned::into_inner),
+        }
     }
 
     fn named<R, C>(&mut self, kind: Kind, raw: Named<R>, mut make: impl FnMut(&mut Self, &str, R) -> C) -> Vec<C> {

@@ -13,7 +13,7 @@ mod reader;
 pub use fault::{Fault, Faults};
 
 use rheostat_runtime::map::Backend;
-use rheostat_runtime::pool::Level;
+use rheostat_runtime::pool::PoolSetup;
 use rheostat_runtime::{pipeline, queue};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -238,10 +238,8 @@ pub struct Queue {
 pub struct Pool {
     /// Name.
     pub name: String,
-    /// The concurrency level it runs at.
-    pub level: Level,
-    /// Bytes it may hold from the system.
-    pub bytes_max: usize,
+    /// How it is made: its preset's setup, or the default one, with what was written over it.
+    pub setup: PoolSetup,
 }
 
 /// A scheduler.

@@ -2,6 +2,7 @@
 
 use super::raw::*;
 use super::{Allocator, Config, EagerCommit, Op, Source, Values};
+use rheostat_runtime::pool::PoolSetup;
 use serde_spanned::Spanned;
 use std::fmt;
 use std::path::Path;
@@ -80,9 +81,7 @@ fn written(config: &Config) -> RawConfig {
         queue: named(&resources.queues, |queue| {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })
         }),
-        pool: named(&resources.pools, |pool| {
-            (&pool.name, RawPool { level: said(RawLevel(pool.level)), bytes_max: number(pool.bytes_max) })
-        }),
+        pool: named(&resources.pools, |pool| (&pool.name, pool_written(&pool.setup))),
         scheduler: named(&resources.schedulers, |scheduler| {
             (&scheduler.name, RawScheduler { threads: number(scheduler.threads) })
         }),
@@ -105,6 +104,20 @@ fn allocator_written(allocator: &Allocator) -> RawAllocator {
         large_os_pages: said(allocator.large_os_pages),
         purge_delay_ms: allocator.purge_delay.map_or_else(|| said(-1), millis),
         statistics_at_exit: said(allocator.statistics_at_exit),
+    }
+}
+
+/// Without its preset, as every setting is there.
+fn pool_written(setup: &PoolSetup) -> RawPool {
+    RawPool {
+        preset: None,
+        level: said(RawLevel(setup.level)),
+        bytes_max: number(setup.limits.bytes_max),
+        bytes_initial: number(setup.bytes_initial),
+        alignment: number(setup.alignment),
+        cache_bytes: number(setup.cache_bytes),
+        idle_bytes: number(setup.idle_bytes),
+        huge_pages: said(setup.huge_pages),
     }
 }
 

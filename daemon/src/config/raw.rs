@@ -117,8 +117,14 @@ pub(super) struct RawQueue {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPool {
+    pub preset: Written<RawPreset>,
     pub level: Written<RawLevel>,
     pub bytes_max: Written<i64>,
+    pub bytes_initial: Written<i64>,
+    pub alignment: Written<i64>,
+    pub cache_bytes: Written<i64>,
+    pub idle_bytes: Written<i64>,
+    pub huge_pages: Written<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -221,6 +227,25 @@ impl TryFrom<String> for RawLevel {
 impl From<RawLevel> for String {
     fn from(RawLevel(level): RawLevel) -> String {
         level.to_string()
+    }
+}
+
+/// Spelled as the runtime spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct RawPreset(pub pool::Preset);
+
+impl TryFrom<String> for RawPreset {
+    type Error = pool::PresetError;
+
+    fn try_from(word: String) -> Result<Self, pool::PresetError> {
+        word.parse().map(Self)
+    }
+}
+
+impl From<RawPreset> for String {
+    fn from(RawPreset(preset): RawPreset) -> String {
+        preset.to_string()
     }
 }
 

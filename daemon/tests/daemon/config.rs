@@ -2,6 +2,7 @@
 
 use crate::rheostatd::{Place, Rheostatd, SMALL, ask, tcp};
 use rheostat_daemon::{Config, Origin, Overrides};
+use rheostat_runtime::pool::{Level, PoolSetup, Preset};
 use std::path::Path;
 
 fn faults(text: &str) -> Vec<String> {
@@ -67,6 +68,50 @@ fn buckets_of_a_fixed_map_have_a_range_and_are_printed_as_they_will_be() {
         |text: &str| Config::parse(Origin::Demo, text, Path::new("/"), &Overrides::default()).unwrap().to_string();
     for (text, expected) in [("[map.m]\nbuckets = 1000\n", "buckets = 1024"), ("[map.m]\n", "buckets = 65536")] {
         assert!(printed(text).lines().any(|line| line == expected), "no `{expected}` in\n{}", printed(text));
+    }
+}
+
+#[test]
+fn a_pool_is_its_preset_with_what_is_written_over_it() {
+    let parse = |text: &str| Config::parse(Origin::Demo, text, Path::new("/"), &Overrides::default()).unwrap();
+    let setup = |text: &str| {
+        let config = parse(&format!("[pool.p]\n{text}"));
+        assert_eq!(parse(&config.to_string()), config, "printed and read back");
+        config.resources.pools[0].setup
+    };
+    for preset in Preset::ALL {
+        let made = setup(&format!("preset = \"{preset}\"\n"));
+        // All of it, where more was meant.
+        let bytes_initial = preset.setup().bytes_initial.min(preset.setup().limits.bytes_max);
+        assert_eq!(made, PoolSetup { bytes_initial, ..preset.setup() });
+    }
+    let changed = setup("preset = \"performance\"\nlevel = \"mutex\"\nbytes_max = 4194304\nhuge_pages = false\n");
+    assert_eq!((changed.level, changed.huge_pages, changed.alignment), (Level::Mutex, false, 16));
+    assert_eq!((changed.limits.bytes_max, changed.bytes_initial), (4 << 20, 4 << 20), "no more than the limit");
+    let named = setup("alignment = 64\ncache_bytes = 0\nidle_bytes = 7\nbytes_initial = 65536\n");
+    assert_eq!((named.alignment, named.cache_bytes, named.idle_bytes, named.bytes_initial), (64, 0, 7, 65_536));
+    assert_eq!(setup(""), PoolSetup::default());
+}
+
+#[test]
+fn a_pool_that_cannot_be_is_told_where() {
+    for (text, expected) in [
+        (
+            "preset = \"quick\"",
+            "r.toml:2:10: pool.p.preset: `quick` is not a preset: write performance, memory or realtime",
+        ),
+        ("alignment = 24", "r.toml:2:13: pool.p.alignment = 24: must be a power of two from 2 to 64"),
+        ("alignment = 128", "r.toml:2:13: pool.p.alignment = 128: must be a power of two from 2 to 64"),
+        ("alignment = -9223372036854775808", "r.toml:2:13: pool.p.alignment = -9223372036854775808: must be a power"),
+        ("cache_bytes = -1", "r.toml:2:15: pool.p.cache_bytes = -1: must be a whole number from 0 to 1048576"),
+        ("idle_bytes = -1", "r.toml:2:14: pool.p.idle_bytes = -1: must be a whole number from 0 to"),
+        (
+            "bytes_initial = 2000000\nbytes_max = 1048576",
+            "r.toml:2:17: pool.p.bytes_initial = 2000000: must be a whole number from 0 to 1048576",
+        ),
+    ] {
+        let fault = fault(&format!("[pool.p]\n{text}\n"));
+        assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");
     }
 }
 
