@@ -16,6 +16,7 @@
 //! I4  A thread that frees touches the core inside its gate, or holds a count of it that it took while its block was out.
 //! O1  Adds to `out` are AcqRel: who ends the core has heard from every free. `past_frees` likewise.
 
+use super::control::Control;
 use super::error::{LevelRefused, LevelTurned, PoolError};
 use super::ground::{Ground, NoMemory};
 use super::large::Large;
@@ -24,7 +25,7 @@ use super::number::CHUNK_BYTES;
 use super::row::{Counts, Event, SLOTS};
 use super::setup::PoolSetup;
 use super::size_class::{CLASSES, Fit, GREATEST, SizeClass};
-use super::stock::{Control, Home, ROWS, Refused, Stock};
+use super::stock::{Home, ROWS, Refused, Stock};
 use super::tenancy;
 use crate::observe::{Moment, THREAD_ROWS, now, row};
 use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};

@@ -20,8 +20,8 @@
 use super::chain::{Chain, List};
 use super::number::{BlockId, CHUNK_BYTES, CHUNKS_MAX, Geometry, Links};
 use super::region::Region;
+use super::shelf::{Run, Shelf};
 use super::size_class::{CLASSES, SizeClass};
-use super::stock::{Run, Shelf};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 

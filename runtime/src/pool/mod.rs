@@ -24,8 +24,9 @@
 //! brought nothing).
 //!
 //! From the bottom: `region` is the door to the system, `ground` gives its chunks to classes, `number` numbers their
-//! blocks, `chain`, `tagged` and `magazine` hold free ones, `gate` and `row` are a thread's own, `stock` has the levels and
-//! the change between them, `core` ties them together and lives as long as there are blocks.
+//! blocks, `chain`, `tagged` and `magazine` hold free ones, and `shelf` those of a class; `gate` and `row` are a thread's
+//! own, `stock` has the levels, `ways` how each reaches blocks, `control` the change between them; `core` ties them together
+//! and lives as long as there are blocks.
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod region;
@@ -36,7 +37,10 @@ mod magazine;
 mod gate;
 mod row;
 mod level;
+mod shelf;
 mod stock;
+mod ways;
+mod control;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod size_class;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -77,6 +81,7 @@ pub mod parts {
     pub use super::chain::{Chain, List};
     pub use super::gate::{Gate, Station};
     pub use super::number::{BlockId, Geometry, Links};
-    pub use super::stock::{Home, Run, Shelf, Stock};
+    pub use super::shelf::{Run, Shelf};
+    pub use super::stock::{Home, Stock};
     pub use super::tagged::TaggedList;
 }

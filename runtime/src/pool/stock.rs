@@ -34,25 +34,23 @@
 //! Not promised: that an allocation beside a change finds a block that the change has in hand; it grows, or, at the limit,
 //! waits for the change (`core`).
 
-use super::chain::{Chain, List};
+use super::control::Control;
 use super::gate::{Pass, Station};
 use super::level::Level;
-use super::magazine::{Depot, Spare};
-use super::number::{BlockId, Geometry, Links};
 use super::row::{Counting, Counts, Event, Row, SLOTS};
-use super::tagged::TaggedList;
+use super::shelf::{Run, Shelf};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{CachePadded, MODELLED, Mutex, MutexGuard, barrier};
+use crate::sync::{MODELLED, Mutex, barrier};
 use std::ptr::{NonNull, null_mut};
 
 /// Rows that a stock has places for; a model has two.
 pub const ROWS: usize = if MODELLED { 2 } else { 64 };
 
-const UNLOCKED: Station = Station(Level::Unlocked as u32);
-const MUTEX: Station = Station(Level::Mutex as u32);
-const LOCK_FREE: Station = Station(Level::LockFree as u32);
-const THREAD_CACHED: Station = Station(Level::ThreadCached as u32);
-const FIXED: Station = Station(Level::Fixed as u32);
+pub(super) const UNLOCKED: Station = Station(Level::Unlocked as u32);
+pub(super) const MUTEX: Station = Station(Level::Mutex as u32);
+pub(super) const LOCK_FREE: Station = Station(Level::LockFree as u32);
+pub(super) const THREAD_CACHED: Station = Station(Level::ThreadCached as u32);
+pub(super) const FIXED: Station = Station(Level::Fixed as u32);
 
 const _: () = assert!(THREAD_CACHED.0 > FIXED.0 && UNLOCKED.0 > FIXED.0 && FIXED.0 > LOCK_FREE.0 && FIXED.0 > MUTEX.0);
 
@@ -63,61 +61,9 @@ fn caches(station: Station) -> bool {
 }
 
 /// The word in `level` of a pool that is closed.
-const CLOSED: u32 = 1;
+pub(super) const CLOSED: u32 = 1;
 /// The word in `owner` when there is none.
-const NOBODY: u32 = u32::MAX;
-
-/// One size class.
-#[derive(Debug)]
-pub struct Shelf {
-    pub(super) geometry: Geometry,
-    pub(super) links: Links,
-    magazine_blocks: u32,
-    pub(super) shared: CachePadded<TaggedList>,
-    locked: CachePadded<Mutex<List>>,
-    depot: CachePadded<Mutex<Depot>>,
-    /// Held by who grows the class, and by who has taken its free blocks away to look through them.
-    pub(super) growth: Mutex<()>,
-}
-
-impl Shelf {
-    /// With nothing in it.
-    pub fn new(geometry: Geometry, links: Links, magazine_blocks: u32, tag: u32) -> Self {
-        Self {
-            geometry,
-            links,
-            magazine_blocks,
-            shared: CachePadded::new(TaggedList::with_tag(tag)),
-            locked: CachePadded::default(),
-            depot: CachePadded::default(),
-            growth: Mutex::new(()),
-        }
-    }
-
-    /// Puts a list's blocks on `shared`.
-    pub(super) fn share(&self, mut list: List, lost: &mut u64) {
-        if let Some(chain) = list.take() {
-            self.shared.push(chain, &self.links, lost);
-        }
-    }
-}
-
-/// Fresh blocks, side by side: the first, and how many.
-#[derive(Debug, Clone, Copy)]
-pub struct Run {
-    /// The first.
-    pub first: BlockId,
-    /// How many, at least one.
-    pub len: u32,
-}
-
-impl Run {
-    /// All but the first, the last one first: pushed so, they come out in their order.
-    pub fn rest(self) -> impl Iterator<Item = BlockId> {
-        let places = self.first.place() + 1..self.first.place() + self.len;
-        places.rev().map(move |place| BlockId::new(self.first.chunk(), place))
-    }
-}
+pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Why no block was had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,20 +90,13 @@ pub enum Home {
 /// The places and the rows of a pool.
 #[derive(Debug)]
 pub struct Stock {
-    level: AtomicU32,
-    owner: AtomicU32,
+    pub(super) level: AtomicU32,
+    pub(super) owner: AtomicU32,
     rows: [AtomicPtr<Row>; ROWS],
     /// Counts for all threads that have no row; its gate and rounds are not used.
-    past: Box<Row>,
-    shelves: Box<[Shelf]>,
+    pub(super) past: Box<Row>,
+    pub(super) shelves: Box<[Shelf]>,
     control: Mutex<()>,
-}
-
-/// The right to claim gates and to change the level.
-#[derive(Debug)]
-pub struct Control<'a> {
-    stock: &'a Stock,
-    _guard: MutexGuard<'a, ()>,
 }
 
 impl Stock {
@@ -187,7 +126,7 @@ impl Stock {
 
     /// Nobody else claims gates while this is held. Not to be taken inside a gate.
     pub fn control(&self) -> Control<'_> {
-        Control { stock: self, _guard: self.control.lock() }
+        Control::new(self, self.control.lock())
     }
 
     /// The row at `index`, if it was made; never one past the table.
@@ -210,7 +149,7 @@ impl Stock {
         self.row(index)
     }
 
-    fn all_rows(&self) -> impl Iterator<Item = &Row> + Clone {
+    pub(super) fn all_rows(&self) -> impl Iterator<Item = &Row> + Clone {
         (0..self.rows.len()).filter_map(|index| self.row(index))
     }
 
@@ -275,38 +214,6 @@ impl Stock {
         Some(block)
     }
 
-    // Not inlined, so that those who cache do not pay for its registers.
-    #[inline(never)]
-    fn take_listed(&self, row: &Row, station: Station, class: usize) -> Option<NonNull<u8>> {
-        let shelf = self.shelf(class);
-        let mut lost = 0;
-        let id = match station {
-            LOCK_FREE | FIXED => shelf.shared.pop(&shelf.links, &mut lost),
-            MUTEX => {
-                let mut locked = self.lock(row, class, &shelf.locked);
-                if locked.is_empty()
-                    && let Some(chain) = shelf.shared.take_all(&shelf.links)
-                {
-                    locked.append(chain, &shelf.links);
-                }
-                locked.pop(&shelf.links)
-            }
-            _ => None,
-        };
-        if lost > 0 {
-            row.count(Counting::Alone, class, Event::CasFailure, lost);
-        }
-        Some(shelf.geometry.start(id?))
-    }
-
-    #[inline(always)]
-    fn lock<'a, T>(&self, row: &Row, class: usize, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        mutex.try_lock().unwrap_or_else(|| {
-            row.count(Counting::Alone, class, Event::LockWait, 1);
-            mutex.lock()
-        })
-    }
-
     /// A block by any way there is. `grow` makes fresh ones, up to as many as it is asked for.
     ///
     /// # Errors
@@ -366,100 +273,6 @@ impl Stock {
                 && self.owner.compare_exchange(NOBODY, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// From `shared`, or fresh: the rest of what is fresh goes to `shared`.
-    fn take_shared<E>(
-        &self,
-        class: usize,
-        row: Option<&Row>,
-        grow: impl FnOnce(u32) -> Result<Run, E>,
-    ) -> Result<NonNull<u8>, E> {
-        let shelf = self.shelf(class);
-        let mut lost = 0;
-        let taken = match shelf.shared.pop(&shelf.links, &mut lost) {
-            Some(id) => Ok(id),
-            None => self.fresh(shelf, &mut lost, grow).map(|fresh| match fresh {
-                Fresh::Found(id) => id,
-                Fresh::Run(run) => {
-                    let mut rest = List::default();
-                    run.rest().for_each(|id| rest.push(id, &shelf.links));
-                    shelf.share(rest, &mut lost);
-                    run.first
-                }
-            }),
-        };
-        if lost > 0 {
-            match row {
-                Some(row) => row.count(Counting::Alone, class, Event::CasFailure, lost),
-                None => self.past.count(Counting::Among, class, Event::CasFailure, lost),
-            }
-        }
-        taken.map(|id| shelf.geometry.start(id))
-    }
-
-    /// Fresh blocks, unless some came home while the class's growth was somebody else's.
-    fn fresh<E>(&self, shelf: &Shelf, lost: &mut u64, grow: impl FnOnce(u32) -> Result<Run, E>) -> Result<Fresh, E> {
-        let _growth = shelf.growth.lock();
-        match shelf.shared.pop(&shelf.links, lost) {
-            Some(id) => Ok(Fresh::Found(id)),
-            None => grow(shelf.magazine_blocks).map(Fresh::Run),
-        }
-    }
-
-    /// From the holder's magazines, filled from behind if they are empty. Inside, at a station that caches.
-    #[cold]
-    fn take_cached<E>(
-        &self,
-        row: &Row,
-        class: usize,
-        exchanges: bool,
-        grow: impl FnOnce(u32) -> Result<Run, E>,
-    ) -> Result<NonNull<u8>, E> {
-        let shelf = self.shelf(class);
-        let slot = row.slot(class);
-        let work = |rounds: &mut super::magazine::Rounds| {
-            if let Some(block) = rounds.pop() {
-                return Ok(block);
-            }
-            if !rounds.furnish(shelf.magazine_blocks) {
-                return self.take_shared(class, Some(row), grow);
-            }
-            if rounds.swap_for_blocks() {
-                return Ok(rounds.pop().expect("a magazine that holds something was loaded"));
-            }
-            row.count(Counting::Alone, class, Event::Fill, 1);
-            if exchanges && rounds.fill(&mut self.lock(row, class, &shelf.depot)) {
-                row.count(Counting::Alone, class, Event::Exchange, 1);
-                return Ok(rounds.pop().expect("the depot has full magazines"));
-            }
-            // What is shared came one by one, and goes so.
-            let mut lost = 0;
-            while rounds.room() > 0
-                && let Some(id) = shelf.shared.pop(&shelf.links, &mut lost)
-            {
-                rounds.push(shelf.geometry.start(id));
-            }
-            let block = match rounds.pop() {
-                Some(block) => Ok(block),
-                None => self.fresh(shelf, &mut lost, grow).map(|fresh| match fresh {
-                    Fresh::Found(id) => shelf.geometry.start(id),
-                    Fresh::Run(run) => {
-                        for id in run.rest() {
-                            let kept = rounds.push(shelf.geometry.start(id));
-                            assert!(kept, "growth gave {} blocks, more than a magazine holds", run.len);
-                        }
-                        shelf.geometry.start(run.first)
-                    }
-                }),
-            };
-            if lost > 0 {
-                row.count(Counting::Alone, class, Event::CasFailure, lost);
-            }
-            block
-        };
-        // SAFETY: inside, at a station that caches (I1 of `row`).
-        unsafe { slot.rounds(work) }
-    }
-
     /// Puts a block of `len` bytes into the usual place, if there is room. False when there is none, and once in
     /// `LOOK_EVERY`, so that the thread comes by [`put`](Self::put) and has a look at what idles.
     #[inline(always)]
@@ -487,31 +300,6 @@ impl Stock {
         kept
     }
 
-    #[inline(never)]
-    fn put_listed(&self, row: &Row, station: Station, class: usize, block: NonNull<u8>) -> bool {
-        let shelf = self.shelf(class);
-        let id = shelf.geometry.id(block);
-        match station {
-            LOCK_FREE | FIXED => self.put_shared(Some(row), class, id),
-            MUTEX => self.lock(row, class, &shelf.locked).push(id, &shelf.links),
-            _ => return false,
-        }
-        true
-    }
-
-    #[inline(always)]
-    fn put_shared(&self, row: Option<&Row>, class: usize, id: BlockId) {
-        let shelf = self.shelf(class);
-        let mut lost = 0;
-        shelf.shared.push(Chain { first: id, last: id, len: 1 }, &shelf.links, &mut lost);
-        if lost > 0 {
-            match row {
-                Some(row) => row.count(Counting::Alone, class, Event::CasFailure, lost),
-                None => self.past.count(Counting::Among, class, Event::CasFailure, lost),
-            }
-        }
-    }
-
     /// Puts a block into any place there is, but for a thread that has no row: that one does it by
     /// [`put_past`](Self::put_past).
     pub fn put(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) -> Home {
@@ -536,175 +324,9 @@ impl Stock {
         if looks { Home::Look } else { home }
     }
 
-    /// Puts a block on `shared`, for a thread that has no row. The free is not counted.
-    pub fn put_past(&self, class: usize, block: NonNull<u8>) {
-        self.put_shared(None, class, self.shelf(class).geometry.id(block));
-    }
-
     /// Whether it was closed.
     pub(super) fn is_closed(&self) -> bool {
         self.level.load(Ordering::Acquire) == CLOSED
-    }
-
-    #[cold]
-    fn put_cached(&self, row: &Row, class: usize, exchanges: bool, block: NonNull<u8>) -> Home {
-        let shelf = self.shelf(class);
-        let work = |rounds: &mut super::magazine::Rounds| {
-            if rounds.push(block) {
-                return Home::Kept;
-            }
-            if !rounds.furnish(shelf.magazine_blocks) {
-                self.put_shared(Some(row), class, shelf.geometry.id(block));
-                return Home::Kept;
-            }
-            if rounds.push(block) || rounds.swap_for_room() && rounds.push(block) {
-                return Home::Kept;
-            }
-            if exchanges {
-                let flushed = rounds.flush(&mut self.lock(row, class, &shelf.depot), &mut Spare::none()) || {
-                    let mut spare = Spare::new(shelf.magazine_blocks);
-                    rounds.flush(&mut self.lock(row, class, &shelf.depot), &mut spare)
-                };
-                if flushed && rounds.push(block) {
-                    row.count(Counting::Alone, class, Event::Flush, 1);
-                    row.count(Counting::Alone, class, Event::Exchange, 1);
-                    return Home::Kept;
-                }
-            } else {
-                // Nobody to exchange with: one magazine's worth goes out on the shared list, and the other stays.
-                let mut list = List::default();
-                while let Some(block) = rounds.pop() {
-                    list.push(shelf.geometry.id(block), &shelf.links);
-                }
-                shelf.share(list, &mut 0);
-                rounds.push(block);
-                row.count(Counting::Alone, class, Event::Flush, 1);
-                return Home::Kept;
-            }
-            self.put_shared(Some(row), class, shelf.geometry.id(block));
-            Home::Kept
-        };
-        // SAFETY: inside, at a station that caches (I1 of `row`).
-        unsafe { row.slot(class).rounds(work) }
-    }
-}
-
-/// What growth came to.
-enum Fresh {
-    Found(BlockId),
-    Run(Run),
-}
-
-impl Control<'_> {
-    /// Claims gates and waits until their holders are outside.
-    fn claim<'r>(rows: impl Iterator<Item = &'r Row> + Clone) {
-        rows.clone().for_each(|row| row.gate.claim());
-        barrier::heavy();
-        rows.for_each(|row| row.gate.wait_outside());
-    }
-
-    /// Moves what is in a claimed row's magazines of a class to the shared list; says how many blocks.
-    fn drain_row(&self, row: &Row, class: usize) -> usize {
-        let shelf = self.stock.shelf(class);
-        let mut list = List::default();
-        // SAFETY: the gate is claimed, and its holder outside (I1 of `row`).
-        unsafe { row.slot(class).rounds(|rounds| rounds.empty_into(&mut list, &shelf.geometry, &shelf.links)) };
-        let blocks = list.len();
-        if blocks > 0 {
-            row.count(Counting::Among, class, Event::Flush, 1);
-            shelf.share(list, &mut 0);
-        }
-        blocks
-    }
-
-    /// Turns to another level: new operations work at it from some point of this call on, and when it returns every one
-    /// does. Says how many free blocks it moved.
-    pub fn turn(&self, to: Level) -> usize {
-        self.change(to as u32)
-    }
-
-    /// Ends all allocating: frees are told so from now on, and none is under way when this returns.
-    pub fn close(&self) {
-        self.change(CLOSED);
-    }
-
-    fn change(&self, to: u32) -> usize {
-        let stock = self.stock;
-        stock.level.store(to, Ordering::Release); // O1
-        if !cfg!(rt_mutant = "pool_turn_unclaimed") {
-            Self::claim(stock.all_rows());
-        }
-        stock.owner.store(NOBODY, Ordering::Relaxed);
-        let mut moved = 0;
-        for (class, shelf) in stock.shelves.iter().enumerate() {
-            moved += stock.all_rows().map(|row| self.drain_row(row, class)).sum::<usize>();
-            let mut list = List::default();
-            shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
-            if let Some(chain) = shelf.locked.lock().take() {
-                list.append(chain, &shelf.links);
-            }
-            moved += list.len();
-            shelf.share(list, &mut 0);
-        }
-        if to != CLOSED {
-            stock.all_rows().for_each(|row| row.gate.vacate());
-        }
-        moved
-    }
-
-    /// Moves what idles of a class in threads' magazines, in the depot and behind the lock to the shared list, where a
-    /// thread that has no row finds it too.
-    pub fn sweep(&self, class: usize) {
-        let stock = self.stock;
-        if stock.level().is_some_and(Level::caches) {
-            Self::claim(stock.all_rows());
-            stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
-            stock.all_rows().for_each(|row| row.gate.vacate());
-        }
-        let shelf = stock.shelf(class);
-        let mut list = List::default();
-        shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
-        list.append_if(shelf.locked.lock().take(), &shelf.links);
-        shelf.share(list, &mut 0);
-    }
-
-    /// Moves what idles in threads' magazines of all classes to the shared lists.
-    pub fn sweep_all(&self) {
-        let stock = self.stock;
-        if stock.level().is_some_and(Level::caches) {
-            Self::claim(stock.all_rows());
-            for class in 0..stock.shelves.len() {
-                stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
-            }
-            stock.all_rows().for_each(|row| row.gate.vacate());
-        }
-    }
-
-    /// A thread's end: moves all that is in its row to the shared lists, and takes back what it may do.
-    pub fn vacate(&self, index: usize) {
-        let Some(row) = self.stock.row(index) else { return };
-        row.leave();
-        if !cfg!(rt_mutant = "pool_vacate_unclaimed") {
-            Self::claim(std::iter::once(row));
-        }
-        if self.stock.is_closed() {
-            return;
-        }
-        (0..self.stock.shelves.len()).for_each(|class| _ = self.drain_row(row, class));
-        let index = index as u32;
-        _ = self.stock.owner.compare_exchange(index, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
-        row.gate.vacate();
-    }
-
-    /// What may be idle of a class: everything on the shared list and behind the lock. The caller puts back what it does
-    /// not keep.
-    pub fn take_idle(&self, class: usize) -> Option<Chain> {
-        let shelf = self.stock.shelf(class);
-        let mut list = List::default();
-        shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
-        list.append_if(shelf.locked.lock().take(), &shelf.links);
-        list.append_if(shelf.shared.take_all(&shelf.links), &shelf.links);
-        list.take()
     }
 }
 

@@ -1,0 +1,137 @@
+//! The right to claim gates, and what is done with it: the change of level, the search for what idles, a thread's end.
+//!
+//! The argument is that of `stock`, whose I2 and O1 are kept here.
+
+use super::chain::{Chain, List};
+use super::level::Level;
+use super::row::{Counting, Event, Row};
+use super::stock::{CLOSED, NOBODY, Stock};
+use crate::sync::atomic::Ordering;
+use crate::sync::{MutexGuard, barrier};
+
+/// The right to claim gates and to change the level.
+#[derive(Debug)]
+pub struct Control<'a> {
+    stock: &'a Stock,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl<'a> Control<'a> {
+    /// With the lock taken.
+    pub(super) fn new(stock: &'a Stock, guard: MutexGuard<'a, ()>) -> Self {
+        Self { stock, _guard: guard }
+    }
+}
+
+impl Control<'_> {
+    /// Claims gates and waits until their holders are outside.
+    fn claim<'r>(rows: impl Iterator<Item = &'r Row> + Clone) {
+        rows.clone().for_each(|row| row.gate.claim());
+        barrier::heavy();
+        rows.for_each(|row| row.gate.wait_outside());
+    }
+
+    /// Moves what is in a claimed row's magazines of a class to the shared list; says how many blocks.
+    fn drain_row(&self, row: &Row, class: usize) -> usize {
+        let shelf = self.stock.shelf(class);
+        let mut list = List::default();
+        // SAFETY: the gate is claimed, and its holder outside (I1 of `row`).
+        unsafe { row.slot(class).rounds(|rounds| rounds.empty_into(&mut list, &shelf.geometry, &shelf.links)) };
+        let blocks = list.len();
+        if blocks > 0 {
+            row.count(Counting::Among, class, Event::Flush, 1);
+            shelf.share(list, &mut 0);
+        }
+        blocks
+    }
+
+    /// Turns to another level: new operations work at it from some point of this call on, and when it returns every one
+    /// does. Says how many free blocks it moved.
+    pub fn turn(&self, to: Level) -> usize {
+        self.change(to as u32)
+    }
+
+    /// Ends all allocating: frees are told so from now on, and none is under way when this returns.
+    pub fn close(&self) {
+        self.change(CLOSED);
+    }
+
+    fn change(&self, to: u32) -> usize {
+        let stock = self.stock;
+        stock.level.store(to, Ordering::Release); // O1
+        if !cfg!(rt_mutant = "pool_turn_unclaimed") {
+            Self::claim(stock.all_rows());
+        }
+        stock.owner.store(NOBODY, Ordering::Relaxed);
+        let mut moved = 0;
+        for (class, shelf) in stock.shelves.iter().enumerate() {
+            moved += stock.all_rows().map(|row| self.drain_row(row, class)).sum::<usize>();
+            let mut list = List::default();
+            shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
+            if let Some(chain) = shelf.locked.lock().take() {
+                list.append(chain, &shelf.links);
+            }
+            moved += list.len();
+            shelf.share(list, &mut 0);
+        }
+        if to != CLOSED {
+            stock.all_rows().for_each(|row| row.gate.vacate());
+        }
+        moved
+    }
+
+    /// Moves what idles of a class in threads' magazines, in the depot and behind the lock to the shared list, where a
+    /// thread that has no row finds it too.
+    pub fn sweep(&self, class: usize) {
+        let stock = self.stock;
+        if stock.level().is_some_and(Level::caches) {
+            Self::claim(stock.all_rows());
+            stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
+            stock.all_rows().for_each(|row| row.gate.vacate());
+        }
+        let shelf = stock.shelf(class);
+        let mut list = List::default();
+        shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
+        list.append_if(shelf.locked.lock().take(), &shelf.links);
+        shelf.share(list, &mut 0);
+    }
+
+    /// Moves what idles in threads' magazines of all classes to the shared lists.
+    pub fn sweep_all(&self) {
+        let stock = self.stock;
+        if stock.level().is_some_and(Level::caches) {
+            Self::claim(stock.all_rows());
+            for class in 0..stock.shelves.len() {
+                stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
+            }
+            stock.all_rows().for_each(|row| row.gate.vacate());
+        }
+    }
+
+    /// A thread's end: moves all that is in its row to the shared lists, and takes back what it may do.
+    pub fn vacate(&self, index: usize) {
+        let Some(row) = self.stock.row(index) else { return };
+        row.leave();
+        if !cfg!(rt_mutant = "pool_vacate_unclaimed") {
+            Self::claim(std::iter::once(row));
+        }
+        if self.stock.is_closed() {
+            return;
+        }
+        (0..self.stock.shelves.len()).for_each(|class| _ = self.drain_row(row, class));
+        let index = index as u32;
+        _ = self.stock.owner.compare_exchange(index, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
+        row.gate.vacate();
+    }
+
+    /// What may be idle of a class: everything on the shared list and behind the lock. The caller puts back what it does
+    /// not keep.
+    pub fn take_idle(&self, class: usize) -> Option<Chain> {
+        let shelf = self.stock.shelf(class);
+        let mut list = List::default();
+        shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
+        list.append_if(shelf.locked.lock().take(), &shelf.links);
+        list.append_if(shelf.shared.take_all(&shelf.links), &shelf.links);
+        list.take()
+    }
+}
