@@ -69,6 +69,12 @@ impl Host {
     /// Builds and starts everything configured. What was started before something failed is abandoned.
     pub(crate) fn start(resources: &Resources, limits: &config::Limits) -> Result<Self, HostError> {
         let registry = Arc::new(Registry::new());
+        let mut pools = BTreeMap::new();
+        for config in &resources.pools {
+            let pool = Pool::with_setup(&config.name, config.setup)?;
+            registry.add(pool.clone())?;
+            pools.insert(pool.address().clone(), pool);
+        }
         let mut maps = BTreeMap::new();
         for config in &resources.maps {
             let limits = MapLimits {
@@ -86,19 +92,19 @@ impl Host {
                     maps.insert(map.address().clone(), map);
                 }
                 Values::Words => registry.add(WordMap::with_buckets(name, *backend, limits, *buckets)?)?,
-                Values::Bytes => registry.add(BytesMap::with_buckets(name, *backend, limits, *buckets)?)?,
+                Values::Bytes => registry.add(match &config.pool {
+                    Some(pool) => {
+                        let pool = found(&pools, Address::new(Kind::Pool, pool)?)?;
+                        BytesMap::in_pool(name, *backend, limits, *buckets, pool)?
+                    }
+                    None => BytesMap::with_buckets(name, *backend, limits, *buckets)?,
+                })?,
             }
         }
         for config in &resources.queues {
             let queue = HostedQueue::new(&config.name, config.kind, config.capacity)
                 .map_err(|error| HostError::Queue { name: config.name.clone(), error })?;
             registry.add(queue)?;
-        }
-        let mut pools = BTreeMap::new();
-        for config in &resources.pools {
-            let pool = Pool::with_setup(&config.name, config.setup)?;
-            registry.add(pool.clone())?;
-            pools.insert(pool.address().clone(), pool);
         }
         for config in &resources.schedulers {
             let scheduler = Scheduler::new(&config.name, config.threads)

@@ -41,6 +41,7 @@ pub(crate) fn resource(
     api::Resource {
         address: resource.address().to_string(),
         kind: resource.address().kind().to_string(),
+        pool: resource.pool().map(ToString::to_string),
         samples: samples.collect(),
         knobs: resource.knobs().into_iter().map(knob).collect(),
     }

@@ -20,6 +20,9 @@ pub struct Resource {
     pub address: String,
     /// `pipeline`, `stage`, `queue`, `map`, `pool`, `scheduler` ...
     pub kind: String,
+    /// Address of the pool that what it holds lives in, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Its knobs as they stand.
     pub knobs: Vec<Knob>,
     /// Its samples, in the order of its family table.

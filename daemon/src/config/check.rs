@@ -241,42 +241,6 @@ impl Check<'_> {
         schedulers: Named<RawScheduler>,
         pipelines: Named<RawPipeline>,
     ) -> Resources {
-        let maps = self.named(Kind::Map, maps, |check, name, raw| Map {
-            values: match raw.values.map(Spanned::into_inner) {
-                Some(RawValues::Bytes) => Values::Bytes,
-                Some(RawValues::Words) => Values::Words,
-                Some(RawValues::Counters) | None => Values::Counters,
-            },
-            backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
-            // Printed as it will be in force.
-            buckets: check
-                .number(
-                    &format!("map.{name}.buckets"),
-                    raw.buckets,
-                    FIXED_BUCKETS as i64,
-                    FIXED_BUCKETS_MIN as i64..=FIXED_BUCKETS_MAX as i64,
-                )
-                .next_power_of_two(),
-            entries_max: check.number(
-                &format!("map.{name}.entries_max"),
-                raw.entries_max,
-                MapLimits::default().entries_max as i64,
-                1..=1 << 32,
-            ),
-            bytes_max: check.number(
-                &format!("map.{name}.bytes_max"),
-                raw.bytes_max,
-                MapLimits::default().bytes_max as i64,
-                1 << 10..=1 << 40,
-            ),
-            turn_bytes_max: check.number(
-                &format!("map.{name}.turn_bytes_max"),
-                raw.turn_bytes_max,
-                MapLimits::default().turn_bytes_max as i64,
-                1 << 10..=1 << 40,
-            ),
-            name: name.to_owned(),
-        });
         let queues = self.named(Kind::Queue, queues, |check, name, raw| Queue {
             kind: raw.kind.map_or_else(queue::Kind::default, |written| written.into_inner().0),
             capacity: check.number(
@@ -303,10 +267,51 @@ impl Check<'_> {
         if unnamed && pools.iter().all(|pool| pool.name != POOL) {
             pools.push(Pool { name: POOL.into(), setup: PoolSetup::default() });
         }
+        let known_pools: Vec<_> = pools.iter().map(|pool| pool.name.clone()).collect();
+        let maps = self.named(Kind::Map, maps, |check, name, raw| {
+            let values = match raw.values.map(Spanned::into_inner) {
+                Some(RawValues::Bytes) => Values::Bytes,
+                Some(RawValues::Words) => Values::Words,
+                Some(RawValues::Counters) | None => Values::Counters,
+            };
+            Map {
+                values,
+                pool: check.pool_of_values(name, values, &known_pools, raw.pool),
+                backend: raw.backend.map_or_else(Backend::default, |written| written.into_inner().0),
+                // Printed as it will be in force.
+                buckets: check
+                    .number(
+                        &format!("map.{name}.buckets"),
+                        raw.buckets,
+                        FIXED_BUCKETS as i64,
+                        FIXED_BUCKETS_MIN as i64..=FIXED_BUCKETS_MAX as i64,
+                    )
+                    .next_power_of_two(),
+                entries_max: check.number(
+                    &format!("map.{name}.entries_max"),
+                    raw.entries_max,
+                    MapLimits::default().entries_max as i64,
+                    1..=1 << 32,
+                ),
+                bytes_max: check.number(
+                    &format!("map.{name}.bytes_max"),
+                    raw.bytes_max,
+                    MapLimits::default().bytes_max as i64,
+                    1 << 10..=1 << 40,
+                ),
+                turn_bytes_max: check.number(
+                    &format!("map.{name}.turn_bytes_max"),
+                    raw.turn_bytes_max,
+                    MapLimits::default().turn_bytes_max as i64,
+                    1 << 10..=1 << 40,
+                ),
+                name: name.to_owned(),
+            }
+        });
         let known = Known {
             maps: maps.iter().map(|map| map.name.clone()).collect(),
             counters: maps.iter().filter(|map| map.values == Values::Counters).map(|map| map.name.clone()).collect(),
-            pools: pools.iter().map(|pool| pool.name.clone()).collect(),
+            pools: known_pools,
         };
         let mut checked: Vec<Pipeline> = Vec::new();
         for (name, raw) in pipelines {
@@ -391,6 +396,25 @@ impl Check<'_> {
             stages.push(stage);
         }
         Pipeline { name, source, pool: pool.into_inner(), stages }
+    }
+
+    /// The pool of a map's values, for those that do not stand in the map itself.
+    fn pool_of_values(&mut self, map: &str, values: Values, known: &[String], pool: Written<String>) -> Option<String> {
+        let (pool, key) = (pool?, format!("map.{map}.pool"));
+        let inline = match values {
+            Values::Bytes => {
+                self.known(&key, "pool", known, &pool);
+                return Some(pool.into_inner());
+            }
+            Values::Counters => "counters",
+            Values::Words => "words",
+        };
+        let message = format!(
+            "{key} = \"{pool}\": {inline} stand in the map itself and take nothing from a pool; remove it, or keep byte \
+             strings with values = \"bytes\""
+        );
+        self.fault(pool.span(), message);
+        None
     }
 
     fn known(&mut self, key: &str, kind: &str, known: &[String], name: &Spanned<String>) {

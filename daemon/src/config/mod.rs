@@ -199,6 +199,8 @@ pub struct Map {
     pub name: String,
     /// What stands in it.
     pub values: Values,
+    /// The pool that its values live in; on the heap without one.
+    pub pool: Option<String>,
     /// Which structure implements it.
     pub backend: Backend,
     /// Buckets it has at least whenever it is on the backend `fixed`, a power of two.

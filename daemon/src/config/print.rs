@@ -76,7 +76,18 @@ fn written(config: &Config) -> RawConfig {
             let (backend, entries_max) = (said(RawBackend(map.backend)), number(map.entries_max));
             let (buckets, bytes_max) = (number(map.buckets), number(map.bytes_max));
             let (values, turn_bytes_max) = (said(values), number(map.turn_bytes_max));
-            (&map.name, RawMap { values, backend, buckets, entries_max, bytes_max, turn_bytes_max })
+            (
+                &map.name,
+                RawMap {
+                    values,
+                    pool: map.pool.clone().and_then(said),
+                    backend,
+                    buckets,
+                    entries_max,
+                    bytes_max,
+                    turn_bytes_max,
+                },
+            )
         }),
         queue: named(&resources.queues, |queue| {
             (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })

@@ -100,6 +100,7 @@ pub(super) struct RawState {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawMap {
     pub values: Written<RawValues>,
+    pub pool: Written<String>,
     pub backend: Written<RawBackend>,
     pub buckets: Written<i64>,
     pub entries_max: Written<i64>,

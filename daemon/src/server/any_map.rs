@@ -6,9 +6,10 @@ use crate::app::App;
 use axum::http::StatusCode;
 use rheostat_api::{ByteString, Entry, MapOp, MapOutcome, MapValue, Scan};
 use rheostat_runtime::map::{
-    BytesMap, CounterMap, Cursor, CursorError, Hosted, HostedKey, HostedMap, MapError, WordMap,
+    Bytes, BytesMap, CounterMap, Cursor, CursorError, Hosted, HostedKey, HostedMap, MapError, WordMap,
 };
 use rheostat_runtime::observe::{Address, Kind, Resource};
+use rheostat_runtime::pool::PoolError;
 use std::any::Any;
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -64,6 +65,10 @@ trait Served: Hosted<Key: ServedKey> {
     fn shown(self) -> MapValue;
     /// The value behind what came over the wire.
     fn taken(map: &HostedMap<Self>, value: &MapValue) -> Result<Self, Refusal>;
+    /// Whether there could be one at any time.
+    fn could_be_taken(map: &HostedMap<Self>, value: &MapValue) -> Result<(), Refusal> {
+        Self::taken(map, value).map(drop)
+    }
     /// Adds, where there is anything to add to.
     fn add(map: &HostedMap<Self>, _: &Self::Key, _: i64) -> Result<Self, Refusal> {
         Err(no_counters(map.address()))
@@ -106,25 +111,32 @@ impl Served for i64 {
     }
 }
 
-impl Served for Arc<[u8]> {
+impl Served for Bytes {
     fn shown(self) -> MapValue {
         MapValue::Bytes(ByteString(self.to_vec()))
     }
 
     fn taken(map: &HostedMap<Self>, value: &MapValue) -> Result<Self, Refusal> {
-        let MapValue::Bytes(ByteString(bytes)) = value else {
-            let detail =
-                format!("{} holds byte strings: send a text or {{\"base64\": \"...\"}} as the value", map.address());
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", detail));
-        };
-        match map.limits().value_bytes_max {
-            max if bytes.len() > max => {
-                let map = map.address().to_string();
-                Err(MapError::ValueTooLong { map, bytes: bytes.len(), max }.into())
-            }
-            _ => Ok(bytes.as_slice().into()),
-        }
+        Ok(map.value(byte_string(map, value)?)?)
     }
+
+    /// Takes no block of the pool that values live in: whether there is one is found out when it is wanted.
+    fn could_be_taken(map: &HostedMap<Self>, value: &MapValue) -> Result<(), Refusal> {
+        let (bytes, max) = (byte_string(map, value)?.len(), map.limits().value_bytes_max);
+        if bytes > max {
+            return Err(MapError::ValueTooLong { map: map.address().to_string(), bytes, max }.into());
+        }
+        Ok(())
+    }
+}
+
+fn byte_string<'v>(map: &BytesMap, value: &'v MapValue) -> Result<&'v [u8], Refusal> {
+    let MapValue::Bytes(ByteString(bytes)) = value else {
+        let detail =
+            format!("{} holds byte strings: send a text or {{\"base64\": \"...\"}} as the value", map.address());
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", detail));
+    };
+    Ok(bytes)
 }
 
 impl Served for u64 {
@@ -149,7 +161,11 @@ impl Served for u64 {
 impl From<MapError> for Refusal {
     fn from(error: MapError) -> Self {
         let (status, kind) = match &error {
-            MapError::KeyTooLong { .. } | MapError::ValueTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+            MapError::KeyTooLong { .. }
+            | MapError::ValueTooLong { .. }
+            | MapError::Pool { why: PoolError::TooLong { .. }, .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+            // No time lifts it, but whoever frees blocks, raises the limit or turns the level.
+            MapError::Pool { .. } => (StatusCode::CONFLICT, "no-block"),
             // No time lifts it, but whoever removes entries or raises the limit.
             _ => (StatusCode::CONFLICT, "map-full"),
         };
@@ -239,7 +255,7 @@ fn check<V: Served>(map: &HostedMap<V>, op: &MapOp) -> Result<(), Refusal> {
     }
     V::Key::taken(map.address(), &key.0)?;
     match op {
-        MapOp::Put { value, .. } => V::taken(map, value).map(drop),
+        MapOp::Put { value, .. } => V::could_be_taken(map, value),
         MapOp::Add { .. } => V::adds(map),
         MapOp::Get { .. } | MapOp::Delete { .. } => Ok(()),
     }

@@ -46,6 +46,31 @@ bytes_max = -1
 }
 
 #[test]
+fn values_live_in_a_pool_that_is_there_if_there_is_something_to_keep_in_it() {
+    let faults = faults(
+        "\
+[pool.values]
+[map.a]
+pool = \"values\"
+[map.b]
+values = \"words\"
+pool = \"values\"
+[map.c]
+values = \"bytes\"
+pool = \"gone\"
+",
+    );
+    let expected = [
+        "r.toml:3:8: map.a.pool = \"values\": counters stand in the map itself and take nothing from a pool; remove it, or \
+         keep byte strings with values = \"bytes\"",
+        "r.toml:6:8: map.b.pool = \"values\": words stand in the map itself and take nothing from a pool; remove it, or \
+         keep byte strings with values = \"bytes\"",
+        "r.toml:9:8: map.c.pool = \"gone\": no such pool, there are values; add [pool.gone]",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
 fn workers_have_a_range() {
     for workers in ["0", "-1", "1000000000"] {
         let text = format!(

@@ -295,6 +295,60 @@ fn stopping_ends_who_waits_and_loses_no_answer() {
     assert!(!daemon.said().contains("were cut"), "{}", daemon.said());
 }
 
+/// Values of 60 000 bytes in a pool of a MiB.
+const IN_POOL: &str = r#"
+[pool.values]
+level = "mutex"
+bytes_max = 1048576
+[map.texts]
+values = "bytes"
+pool = "values"
+"#;
+
+#[test]
+fn values_live_in_their_pool_and_are_refused_when_it_is_full() {
+    let daemon = Place::new(IN_POOL).start(&[]);
+    let client = daemon.client();
+    let resource = |address: &str| -> rheostat_api::Resource {
+        serde_json::from_str(&daemon.get(&format!("/v1/resources/{address}")).unwrap().body).unwrap()
+    };
+    assert_eq!(resource("map.texts").pool.as_deref(), Some("pool.values"));
+    let value = |n: u8| MapValue::Bytes(bytes(&[n; 60_000]));
+    let put = |n: u8| block_on(client.map_put("texts", &Put { key: bytes(&[n]), value: value(n) }));
+    let kept = (0u8..).find(|&n| put(n).is_err()).unwrap();
+    assert!((10..18).contains(&kept), "{kept} values of 60 000 bytes in a MiB");
+    let refusal = refused(put(kept));
+    assert_eq!((refusal.kind.as_str(), refusal.status), ("urn:rheostat:no-block", 409));
+    let why = "map.texts keeps its values in a pool, and pool.values has no block of ";
+    assert!(refusal.detail.starts_with(why) && refusal.detail.ends_with("raise bytes_max"), "{}", refusal.detail);
+
+    // A batch is not refused whole for it: what has a block is done.
+    let operations = vec![
+        MapOp::Put { key: "new".into(), value: value(0) },
+        MapOp::Put { key: "short".into(), value: "fox".into() },
+    ];
+    let outcomes = block_on(client.map_batch("texts", operations)).unwrap();
+    assert_eq!(outcomes[0].error.as_ref().map(|problem| problem.kind.as_str()), Some("urn:rheostat:no-block"));
+    assert_eq!(outcomes[1], MapOutcome::default());
+
+    // Nothing was lost, neither by refusals nor by turning both; what is removed makes room.
+    let turn = |address: &str, knobs: &str| {
+        let answer = daemon.send("PATCH", &format!("/v1/resources/{address}/knobs"), knobs);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    turn("pool.values", r#"{"level": "thread_cached"}"#);
+    turn("map.texts", r#"{"backend": "flat"}"#);
+    for n in 0..kept {
+        let entry = Entry { key: bytes(&[n]), value: value(n) };
+        assert_eq!(block_on(client.map_get("texts", &bytes(&[n]))).unwrap(), Some(entry));
+    }
+    assert_eq!(block_on(client.map_scan("texts", None, 100)).unwrap().entries.len(), usize::from(kept) + 1);
+    let live = resource("pool.values").value("rheostat_pool_live_bytes").unwrap();
+    assert!(live >= 60_000.0 * f64::from(kept), "{live} bytes are in use");
+    assert_eq!(block_on(client.map_delete("texts", &bytes(&[0]))).unwrap(), Some(value(0)));
+    assert_eq!(put(kept).unwrap(), None);
+}
+
 #[test]
 fn a_map_of_bytes_is_nothing_to_count_into() {
     let config = "[map.texts]\nvalues = \"bytes\"\n[pipeline.p]\nsource = { stdin = true }\n\

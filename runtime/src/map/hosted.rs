@@ -4,7 +4,7 @@ use super::handover::Phase;
 use super::podium::Podium;
 use super::room::{Lack, MapLimits, Room};
 use super::values::{Hosted, HostedKey};
-use super::{Backend, Cursor, FIXED_BUCKETS, Handover, HandoverRefused, Handovers, Map, Page, SampledStalls};
+use super::{Backend, Bytes, Cursor, FIXED_BUCKETS, Handover, HandoverRefused, Handovers, Map, Page, SampledStalls};
 use crate::observe::families::{
     MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_CONTENTION_SEEN, MAP_ENTRIES, MAP_ENTRIES_LIMIT,
     MAP_GROWTH, MAP_HANDOVER_FAILURES, MAP_HANDOVER_KEYS, MAP_HANDOVER_LOCK_WAITS, MAP_HANDOVER_MOVED,
@@ -16,6 +16,7 @@ use crate::observe::families::{
 use crate::observe::{
     Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
 };
+use crate::pool::{Pool, PoolError};
 use crate::sync::Arc;
 
 use std::borrow::Borrow;
@@ -24,8 +25,9 @@ use std::time::Duration;
 
 /// Counters by byte string, added to in place.
 pub type CounterMap = HostedMap<i64>;
-/// Byte strings by byte string. Values are shared, so that reading one copies no bytes under a lock.
-pub type BytesMap = HostedMap<Arc<[u8]>>;
+/// Byte strings by byte string. Values are shared, so that reading one copies no bytes under a lock. They live on the heap,
+/// or in a pool ([`BytesMap::in_pool`]); keys live on the heap.
+pub type BytesMap = HostedMap<Bytes>;
 /// Words by word, both plain data.
 pub type WordMap = HostedMap<u64>;
 
@@ -81,6 +83,14 @@ pub enum MapError {
         /// The limit.
         max: usize,
     },
+    /// The pool that values live in gave no block.
+    #[error("{map} keeps its values in a pool, and {why}")]
+    Pool {
+        /// The map.
+        map: String,
+        /// What the pool said.
+        why: PoolError,
+    },
 }
 
 /// What is counted, in pairs of key there (hit) and not there (miss).
@@ -95,7 +105,7 @@ enum Op {
 const OPS: [(Op, &str); 4] = [(Op::Get, "get"), (Op::Insert, "insert"), (Op::Add, "add"), (Op::Remove, "remove")];
 const OUTCOMES: [&str; 2] = ["hit", "miss"];
 /// Refusals are counted after the pairs.
-const REFUSALS: [&str; 4] = ["full", "key_too_long", "value_too_long", "out_of_bytes"];
+const REFUSALS: [&str; 5] = ["full", "key_too_long", "value_too_long", "out_of_bytes", "no_block"];
 const CELLS: usize = OPS.len() * OUTCOMES.len() + REFUSALS.len();
 
 const fn op_cell(op: Op, outcome: usize) -> usize {
@@ -108,7 +118,7 @@ const fn refusal_cell(refusal: usize) -> usize {
 
 /// What an entry takes, in the sense of [`MapLimits::bytes_max`].
 fn entry_bytes<V: Hosted>(key: &Spelled<V>, value: &V) -> usize {
-    size_of::<(V::Key, V::Stored)>() + V::Key::heap(key) + value.heap()
+    size_of::<(V::Key, V::Stored)>() + V::Key::heap(key) + value.footprint()
 }
 
 /// A map that a host runs, at the address `map.NAME`.
@@ -118,6 +128,8 @@ pub struct HostedMap<V: Hosted> {
     address: Address,
     map: Map<V::Key, V::Stored>,
     room: Room,
+    /// Where values live that do not lie in the table itself; the heap without one.
+    pool: Option<Arc<Pool>>,
     cells: Cells<CELLS>,
 }
 
@@ -140,9 +152,19 @@ impl<V: Hosted> HostedMap<V> {
         limits: MapLimits,
         buckets: usize,
     ) -> Result<Arc<Self>, AddressError> {
+        Self::make(name, backend, limits, buckets, None)
+    }
+
+    fn make(
+        name: &str,
+        backend: Backend,
+        limits: MapLimits,
+        buckets: usize,
+        pool: Option<Arc<Pool>>,
+    ) -> Result<Arc<Self>, AddressError> {
         let address = Address::new(Kind::Map, name)?;
         let map = Map::with_buckets(backend, buckets);
-        Ok(Arc::new(Self { address, map, room: Room::new(limits), cells: Cells::new() }))
+        Ok(Arc::new(Self { address, map, room: Room::new(limits), pool, cells: Cells::new() }))
     }
 
     /// The backend it runs on.
@@ -182,10 +204,14 @@ impl<V: Hosted> HostedMap<V> {
 
     /// Puts a value in and returns the one it replaces. A counter's value is kept within `-i64::MAX..=i64::MAX`.
     ///
+    /// A value that lives elsewhere than this map's do is copied first.
+    ///
     /// # Errors
-    /// When the key or value is too long, or there is no room for it.
+    /// When the key or value is too long, there is no room for it, or no block in the pool that values live in. While a value
+    /// is being replaced there are two of them in the pool.
     pub fn insert(&self, key: &Spelled<V>, value: V) -> Result<Option<V>, MapError> {
         self.admit(key, &value)?;
+        let value = value.placed(self.pool.as_deref()).map_err(|why| self.no_block(why))?;
         loop {
             let replaced = value.replace(&self.map, key, &self.room);
             if let Some(replaced) = replaced.map_err(|lack| self.refuse(lack, key, &value))? {
@@ -248,18 +274,27 @@ impl<V: Hosted> HostedMap<V> {
     }
 
     fn admit(&self, key: &Spelled<V>, value: &V) -> Result<(), MapError> {
-        let map = || self.address.to_string();
-        let MapLimits { key_bytes_max, value_bytes_max, .. } = self.limits();
-        let (key_bytes, value_bytes) = (V::Key::length(key), value.length());
-        if key_bytes > key_bytes_max {
+        let (bytes, max) = (V::Key::length(key), self.limits().key_bytes_max);
+        if bytes > max {
             self.cells.add(refusal_cell(1), 1);
-            return Err(MapError::KeyTooLong { map: map(), bytes: key_bytes, max: key_bytes_max });
+            return Err(MapError::KeyTooLong { map: self.address.to_string(), bytes, max });
         }
-        if value_bytes > value_bytes_max {
+        self.admit_length(value.length())
+    }
+
+    fn admit_length(&self, bytes: usize) -> Result<(), MapError> {
+        let max = self.limits().value_bytes_max;
+        if bytes > max {
             self.cells.add(refusal_cell(2), 1);
-            return Err(MapError::ValueTooLong { map: map(), bytes: value_bytes, max: value_bytes_max });
+            return Err(MapError::ValueTooLong { map: self.address.to_string(), bytes, max });
         }
         Ok(())
+    }
+
+    #[cold]
+    fn no_block(&self, why: PoolError) -> MapError {
+        self.cells.add(refusal_cell(4), 1);
+        MapError::Pool { map: self.address.to_string(), why }
     }
 
     #[cold]
@@ -398,9 +433,43 @@ impl CounterMap {
     }
 }
 
+impl BytesMap {
+    /// An empty map whose values live in blocks of a pool, which lives at least as long as the map. A hand-over to another
+    /// backend leaves them where they are.
+    ///
+    /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once, on `fixed`
+    /// and `flat` no later than when the pool would otherwise refuse. `lock_free` and `papaya` collect some dozens of values
+    /// for each thread that removes, and that many may be in the pool beside those of the map.
+    ///
+    /// # Errors
+    /// When `name` breaks the rule for names.
+    pub fn in_pool(
+        name: &str,
+        backend: Backend,
+        limits: MapLimits,
+        buckets: usize,
+        pool: Arc<Pool>,
+    ) -> Result<Arc<Self>, AddressError> {
+        Self::make(name, backend, limits, buckets, Some(pool))
+    }
+
+    /// A value of these bytes where this map's values live, so that [`insert`](Self::insert) copies nothing.
+    ///
+    /// # Errors
+    /// When it is too long, or there is no block in the pool that values live in.
+    pub fn value(&self, bytes: &[u8]) -> Result<Bytes, MapError> {
+        self.admit_length(bytes.len())?;
+        Bytes::placed(bytes, self.pool.as_deref()).map_err(|why| self.no_block(why))
+    }
+}
+
 impl<V: Hosted> Resource for HostedMap<V> {
     fn address(&self) -> &Address {
         &self.address
+    }
+
+    fn pool(&self) -> Option<&Address> {
+        self.pool.as_ref().map(|pool| pool.address())
     }
 
     fn read(&self, reading: &mut Reading) {

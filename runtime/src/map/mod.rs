@@ -75,6 +75,8 @@ mod stalls;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod turn;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod bytes;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod values;
 
 pub use fixed::FixedMap;
@@ -83,6 +85,7 @@ pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use self::{
     backend::{Backend, BackendError},
+    bytes::Bytes,
     face::Map,
     fixed::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN},
     flat::FlatTotals,

@@ -1,10 +1,11 @@
 //! What hosted maps hold: kinds of keys and of values.
 
 use super::Map;
+use super::bytes::Bytes;
 use super::counter::Counter;
 use super::room::{Lack, Room};
 use super::structure::Revision;
-use crate::sync::Arc;
+use crate::pool::{Pool, PoolError};
 use std::borrow::Borrow;
 use std::hash::Hash;
 
@@ -13,7 +14,7 @@ mod sealed {
     impl Sealed for i64 {}
     impl Sealed for u64 {}
     impl Sealed for Box<[u8]> {}
-    impl Sealed for crate::sync::Arc<[u8]> {}
+    impl Sealed for super::Bytes {}
 }
 
 /// A key of a hosted map: a byte string, or a `u64`.
@@ -73,10 +74,15 @@ pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
     /// Its length, which the limit on values is about.
     #[doc(hidden)]
     fn length(&self) -> usize;
-    /// Bytes it keeps on the heap.
+    /// Bytes it keeps outside of the table.
     #[doc(hidden)]
-    fn heap(&self) -> usize {
+    fn footprint(&self) -> usize {
         0
+    }
+    /// The value where a map keeps what does not lie in its table: in that pool, or on the heap.
+    #[doc(hidden)]
+    fn placed(self, _pool: Option<&Pool>) -> Result<Self, PoolError> {
+        Ok(self)
     }
     #[doc(hidden)]
     fn store(self) -> Self::Stored;
@@ -146,33 +152,36 @@ impl Hosted for u64 {
     }
 }
 
-impl Hosted for Arc<[u8]> {
+impl Hosted for Bytes {
     type Key = Box<[u8]>;
-    type Stored = Arc<[u8]>;
+    type Stored = Bytes;
 
     fn length(&self) -> usize {
         self.len()
     }
 
-    /// With the two counts of an `Arc`.
-    fn heap(&self) -> usize {
-        self.len() + 2 * size_of::<usize>()
+    fn footprint(&self) -> usize {
+        self.footprint()
     }
 
-    fn store(self) -> Arc<[u8]> {
+    fn placed(self, pool: Option<&Pool>) -> Result<Self, PoolError> {
+        if self.is_in(pool) { Ok(self) } else { Bytes::placed(&self, pool) }
+    }
+
+    fn store(self) -> Bytes {
         self
     }
 
-    fn load(stored: &Arc<[u8]>) -> Option<Self> {
+    fn load(stored: &Bytes) -> Option<Self> {
         Some(stored.clone())
     }
 
-    fn finish(stored: &Arc<[u8]>) -> Self {
+    fn finish(stored: &Bytes) -> Self {
         stored.clone()
     }
 
     /// Takes the room that the value needs beyond the one it replaces, whichever that turns out to be.
-    fn replace(&self, map: &Map<Box<[u8]>, Arc<[u8]>>, key: &[u8], room: &Room) -> Result<Option<Self>, Lack> {
+    fn replace(&self, map: &Map<Box<[u8]>, Bytes>, key: &[u8], room: &Room) -> Result<Option<Self>, Lack> {
         let mut taken = 0;
         let revised = map.switch.revise(map.hash(key), key, |stored| {
             // A try that was overtaken may have been about a value of another size.

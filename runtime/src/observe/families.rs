@@ -88,7 +88,7 @@ families! {
     MAP_ENTRIES_LIMIT = Gauge Items "rheostat_map_entries_limit" [] "Entries the map takes before it refuses new keys.";
     MAP_BYTES = Gauge Bytes "rheostat_map_bytes" [] "Bytes of the map's keys and values; what the backend takes beside them is not in it.";
     MAP_BYTES_LIMIT = Gauge Bytes "rheostat_map_limit_bytes" [] "Bytes of keys and values the map takes before it refuses more.";
-    MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long, out of bytes.";
+    MAP_REFUSED = Counter Count "rheostat_map_refused_total" ["reason"] "Updates refused, by reason: full, key or value too long, out of bytes, or no block in the pool that values live in.";
     MAP_LOCK_CONTENTIONS = Counter Count "rheostat_map_lock_contentions_total" [] "Lock acquisitions that had to wait; absent until the map has been on a backend whose locks can be seen: sharded, flat.";
     MAP_LOCK_WAIT = Histogram Seconds "rheostat_map_lock_wait_seconds" [] "Time a contended acquisition waited; uncontended ones are not timed.";
     MAP_CAS_FAILURES = Counter Count "rheostat_map_cas_failures_total" [] "Compare-exchanges that operations lost to others and tried again; absent until the map has been on a backend that counts them.";
@@ -130,7 +130,7 @@ families! {
     POOL_SLABS = Gauge Bytes "rheostat_pool_slab_bytes" ["size_class"] "Bytes the pool holds from the system for this class: blocks in use and free, and large blocks that are kept.";
     POOL_MAPPED = Gauge Bytes "rheostat_pool_mapped_bytes" ["size_class"] "Bytes of the chunks that the class has, with what was never touched of them.";
     POOL_REFUSALS = Counter Count "rheostat_pool_refusals_total" ["size_class"] "Requests that got no block; with the blocks handed out, all requests.";
-    POOL_REMOTE_FREES = Counter Count "rheostat_pool_remote_frees_total" ["size_class"] "Blocks given back by another thread than they were handed out to.";
+    POOL_REMOTE_FREES = Counter Count "rheostat_pool_remote_frees_total" ["size_class"] "Blocks given back by another thread than they were handed out to; collections and boxes in the pool are not told apart.";
     POOL_CACHE_FILLS = Counter Count "rheostat_pool_cache_fills_total" ["size_class"] "Times a thread's cache was filled from the shared pool; 0 at levels without caches.";
     POOL_CACHE_FLUSHES = Counter Count "rheostat_pool_cache_flushes_total" ["size_class"] "Times a thread's cache was emptied into the shared pool; 0 at levels without caches.";
     POOL_DEPOT_EXCHANGES = Counter Count "rheostat_pool_depot_exchanges_total" ["size_class"] "Whole magazines that threads exchanged at the depot; 0 at levels without.";

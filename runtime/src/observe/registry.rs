@@ -17,6 +17,11 @@ pub trait Resource: Any + Send + Sync {
         0
     }
 
+    /// The pool that what it holds lives in, where there is one.
+    fn pool(&self) -> Option<&Address> {
+        None
+    }
+
     /// Says everything its families declare. Never blocks the resource's hot path, never resets a counter.
     fn read(&self, reading: &mut Reading);
 

@@ -21,6 +21,7 @@ pub struct Pipeline {
     flow: Arc<Flow>,
     intake: Arc<Intake>,
     is_paced: bool,
+    pool: Option<Address>,
     stages: Vec<Arc<dyn AnyStage>>,
 }
 
@@ -64,14 +65,14 @@ impl Pipeline {
 
     /// Starts what was put together, last stage first, so that whoever pushes finds somebody who pops.
     pub(super) fn start(assembly: Assembly) -> Result<Arc<Self>, PipelineError> {
-        let Assembly { address, flow, intake, is_paced, stages, source, .. } = assembly;
+        let Assembly { address, flow, intake, is_paced, pool, stages, source, .. } = assembly;
         let source = source.ok_or_else(|| PipelineError::Shape(format!("{address} has no source")))?;
         let Some((first, _)) = stages.first().cloned() else {
             return Err(PipelineError::Shape(format!("{address} has no stage; give it at least one")));
         };
         let end = EndOfSource { flow: flow.clone(), intake: intake.clone(), first };
         let parts = stages.iter().map(|(stage, _)| stage.clone()).collect();
-        let pipeline = Arc::new(Self { address, flow, intake, is_paced, stages: parts });
+        let pipeline = Arc::new(Self { address, flow, intake, is_paced, pool, stages: parts });
         // From here on an early return drops the pipeline, which abandons what has been started.
         for (stage, workers) in stages.iter().rev() {
             stage.start(*workers)?;
@@ -100,6 +101,8 @@ pub(super) struct Assembly {
     pub intake: Arc<Intake>,
     /// Whether the source keeps to the rate that `intake` holds.
     pub is_paced: bool,
+    /// The pool that batches live in, where there is one.
+    pub pool: Option<Address>,
     /// Each with the workers it starts with.
     pub stages: Vec<(Arc<dyn AnyStage>, usize)>,
     pub source: Option<Box<dyn FnOnce() + Send>>,
@@ -112,7 +115,7 @@ impl Assembly {
         // The source is a part too.
         let flow = Arc::new(Flow::new(stages + 1));
         let intake = Arc::new(Intake::new(&address));
-        Ok(Self { address, limits, flow, intake, is_paced: false, stages: Vec::new(), source: None })
+        Ok(Self { address, limits, flow, intake, is_paced: false, pool: None, stages: Vec::new(), source: None })
     }
 
     /// Checks a stage's name and options, and makes the queue in front of it.
@@ -165,6 +168,10 @@ const RATE: &str = "rate";
 impl Resource for Pipeline {
     fn address(&self) -> &Address {
         &self.address
+    }
+
+    fn pool(&self) -> Option<&Address> {
+        self.pool.as_ref()
     }
 
     fn read(&self, reading: &mut Reading) {

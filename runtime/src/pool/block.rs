@@ -42,6 +42,16 @@ impl Block {
         Self { start, core: NonNull::from(core), tag }
     }
 
+    /// Where it begins, for who puts something else than bytes into it.
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Whether it is a block of that pool.
+    pub(super) fn is_of(&self, core: &Core) -> bool {
+        std::ptr::eq(self.core.as_ptr(), core)
+    }
+
     #[inline(always)]
     fn class(&self) -> usize {
         (self.tag >> LEN_BITS & CLASS) as usize

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Pool`] | you allocate many buffers of like sizes and want them bounded and visible |
 //! | [`Block`] | what you get: bytes, given back when dropped |
+//! | [`SharedBlock`] | many hold the same bytes, and nobody changes them |
 //! | [`InPool`], [`PoolBox`] | a vector, a table or a value lives in a pool |
 //! | [`LocalPool`] | all of it happens on one thread, and you want the compiler to see to that |
 //! | [`Level::Unlocked`] | one thread allocates |
@@ -41,6 +42,7 @@ mod shelf;
 mod stock;
 mod ways;
 mod control;
+mod shares;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod size_class;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -60,6 +62,8 @@ mod block;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod hosted;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod shared;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod allocator;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod local;
@@ -73,6 +77,7 @@ pub use {
     hosted::Pool,
     local::{LocalBlock, LocalPool},
     setup::{PoolSetup, Preset, PresetError},
+    shared::SharedBlock,
 };
 
 /// What models are made of. Safe code could have blocks twice with these, so nobody else sees them.
@@ -81,6 +86,7 @@ pub mod parts {
     pub use super::chain::{Chain, List};
     pub use super::gate::{Gate, Station};
     pub use super::number::{BlockId, Geometry, Links};
+    pub use super::shares::Shares;
     pub use super::shelf::{Run, Shelf};
     pub use super::stock::{Home, Stock};
     pub use super::tagged::TaggedList;

@@ -9,7 +9,7 @@ use super::value::{Lengths, derived, is_whole, is_word_of, word};
 use crate::generate::{Frontier, KEY_BYTES, KeyStream, Stream};
 use crate::script::MapOp;
 use rheostat_linearize::RegisterCall;
-use rheostat_runtime::map::{BytesMap, CounterMap, Cursor, Hosted, HostedKey, HostedMap, MapError, WordMap};
+use rheostat_runtime::map::{self, BytesMap, CounterMap, Cursor, Hosted, HostedKey, HostedMap, MapError, WordMap};
 use rheostat_runtime::observe::Moment;
 use rheostat_runtime::sync::Arc;
 use std::borrow::Borrow;
@@ -174,10 +174,10 @@ impl Loaded for Counters {
 pub(super) struct Bytes(pub Arc<BytesMap>, pub Lengths);
 
 impl Loaded for Bytes {
-    type Value = Arc<[u8]>;
+    type Value = map::Bytes;
     type Spelling = [u8; KEY_BYTES];
 
-    fn map(&self) -> &HostedMap<Arc<[u8]>> {
+    fn map(&self) -> &BytesMap {
         &self.0
     }
 
@@ -189,15 +189,15 @@ impl Loaded for Bytes {
         KeyStream::number(key)
     }
 
-    fn value(&self, key: u64, version: u64) -> Arc<[u8]> {
-        derived(key, version, self.1).into()
+    fn value(&self, key: u64, version: u64) -> map::Bytes {
+        (*derived(key, version, self.1)).into()
     }
 
-    fn is_whole(&self, key: u64, value: &Arc<[u8]>) -> bool {
+    fn is_whole(&self, key: u64, value: &map::Bytes) -> bool {
         is_whole(value, key, self.1)
     }
 
-    fn as_number(_: &Arc<[u8]>) -> i64 {
+    fn as_number(_: &map::Bytes) -> i64 {
         0
     }
 }

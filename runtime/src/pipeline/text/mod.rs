@@ -22,6 +22,7 @@ use super::running::{Assembly, Pipeline};
 use super::stage::Stage;
 use super::{Limits, Op as Work, PipelineError, StageOptions};
 use crate::map::CounterMap;
+use crate::observe::Resource;
 use crate::pool::Pool;
 use crate::sync::{Arc, thread};
 use records::BLOCK_BYTES;
@@ -108,6 +109,7 @@ impl Spec {
         let mut assembly = Assembly::new(&self.name, self.stages.len(), self.limits)?;
         assembly.intake.set_rate(self.rate);
         assembly.is_paced = true;
+        assembly.pool = Some(self.pool.address().clone());
         let last = self.stages.len().saturating_sub(1);
         for (index, stage) in self.stages.iter().enumerate() {
             if stage.op.keeps_all() && index != last {
