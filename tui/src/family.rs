@@ -56,6 +56,8 @@ names! {
     STAGE_SERVICE = "rheostat_stage_service_seconds";
     /// Records set aside by a stage.
     STAGE_ERRORS = "rheostat_stage_errors_total";
+    /// Blocks a stage's workers allocated.
+    STAGE_ALLOCATIONS = "rheostat_alloc_attributed_total";
     /// Bytes a stage's workers allocated.
     STAGE_ALLOC_BYTES = "rheostat_alloc_attributed_bytes_total";
     /// Bytes they freed.
@@ -130,14 +132,32 @@ names! {
     MAP_HANDOVER_STALL = "rheostat_map_handover_stall_seconds";
     /// Blocks handed out.
     POOL_ALLOCS = "rheostat_pool_allocs_total";
-    /// Bytes handed out.
+    /// Blocks given back.
+    POOL_FREES = "rheostat_pool_frees_total";
+    /// Bytes of blocks in use.
     POOL_LIVE = "rheostat_pool_live_bytes";
-    /// Bytes held from the system.
+    /// Bytes asked for by blocks in use.
+    POOL_REQUESTED = "rheostat_pool_requested_bytes";
+    /// Bytes carved for blocks.
     POOL_SLABS = "rheostat_pool_slab_bytes";
-    /// Cache fills from the shared pool.
+    /// Bytes of chunks.
+    POOL_MAPPED = "rheostat_pool_mapped_bytes";
+    /// Requests that got no block.
+    POOL_REFUSALS = "rheostat_pool_refusals_total";
+    /// Blocks freed by another thread than allocated them.
+    POOL_REMOTE_FREES = "rheostat_pool_remote_frees_total";
+    /// Caches filled from the shared pool.
     POOL_CACHE_FILLS = "rheostat_pool_cache_fills_total";
+    /// Caches emptied into it.
+    POOL_CACHE_FLUSHES = "rheostat_pool_cache_flushes_total";
+    /// Magazines exchanged at the depot.
+    POOL_DEPOT_EXCHANGES = "rheostat_pool_depot_exchanges_total";
     /// Acquisitions that had to wait.
     POOL_LOCK_CONTENTIONS = "rheostat_pool_lock_contentions_total";
+    /// Compare-exchanges lost to others.
+    POOL_CAS_FAILURES = "rheostat_pool_cas_failures_total";
+    /// Bytes it holds at most.
+    POOL_LIMIT = "rheostat_pool_limit_bytes";
     /// The level in force.
     POOL_LEVEL = "rheostat_pool_level";
     /// Bytes the process allocated.
@@ -146,6 +166,12 @@ names! {
     ALLOCATOR_FREED_BYTES = "rheostat_allocator_freed_bytes_total";
     /// Blocks it allocated.
     ALLOCATOR_ALLOCATIONS = "rheostat_allocator_allocations_total";
+    /// Bytes from one sample of the heap profile to the next; 0 for none.
+    ALLOCATOR_SAMPLING = "rheostat_allocator_sampling_interval_bytes";
+    /// Samples of the profile.
+    ALLOCATOR_SAMPLES = "rheostat_allocator_samples";
+    /// Samples there was no room for.
+    ALLOCATOR_SAMPLES_DROPPED = "rheostat_allocator_samples_dropped_total";
     /// Address space reserved by mimalloc.
     ALLOCATOR_RESERVED = "rheostat_allocator_reserved_bytes";
     /// Memory it has committed.

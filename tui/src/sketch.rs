@@ -179,11 +179,11 @@ fn dial(name: &str, value: i64, min: i64, max: i64, unit: &str, help: &str) -> K
 }
 
 fn resource(address: &str, kind: &str, knobs: Vec<Knob>, samples: Vec<Sample>) -> Resource {
-    Resource { address: address.into(), kind: kind.into(), knobs, samples }
+    Resource { address: address.into(), kind: kind.into(), pool: None, knobs, samples }
 }
 
 fn pipeline(s: f64) -> Resource {
-    resource(
+    let pipeline = resource(
         "pipeline.words",
         "pipeline",
         vec![],
@@ -200,7 +200,8 @@ fn pipeline(s: f64) -> Resource {
             sample(PIPELINE_SOURCE_FREED_BYTES, &[], 90_000.0 * s),
             spread(PIPELINE_LATENCY, 0.0021, 0.041),
         ],
-    )
+    );
+    Resource { pool: Some("pool.batches".into()), ..pipeline }
 }
 
 fn stage(name: &str, workers: i64, s: f64) -> Resource {
@@ -230,6 +231,7 @@ fn stage(name: &str, workers: i64, s: f64) -> Resource {
             spread(STAGE_QUEUE_WAIT, 0.0011, 0.0413),
             spread(STAGE_SERVICE, 210e-6, 0.0019),
             sample(STAGE_ERRORS, &[("reason", "panic")], 0.0),
+            sample(STAGE_ALLOCATIONS, &[], 0.6 * records * s),
             sample(STAGE_ALLOC_BYTES, &[], 40.0 * records * s),
             sample(STAGE_FREED_BYTES, &[], 36.0 * records * s),
         ],
@@ -315,32 +317,89 @@ pub fn contended(step: u64) -> Vec<Resource> {
     ]
 }
 
-fn pool(s: f64) -> Resource {
-    let class = |family: &str, bytes: &'static str, value| sample(family, &[("size_class", bytes)], value);
+fn level() -> Knob {
     let levels = ["unlocked", "mutex", "lock_free", "thread_cached", "fixed"].map(String::from).to_vec();
-    let level = Knob {
+    Knob {
         name: "level".into(),
         value: KnobValue::Choice("thread_cached".into()),
         range: Range::Choice { choices: levels },
         unit: String::new(),
         help: "Concurrency level. Blocks in use stay valid; free ones are handed over.".into(),
-    };
+    }
+}
+
+fn pool(s: f64) -> Resource {
+    let class = |family: &str, bytes: &'static str, value| sample(family, &[("size_class", bytes)], value);
     resource(
         "pool.batches",
         "pool",
-        vec![level],
+        vec![level()],
         vec![
             class(POOL_ALLOCS, "4096", 9_000.0 * s),
             class(POOL_ALLOCS, "65536", 3_000.0 * s),
+            class(POOL_FREES, "4096", 9_000.0 * s),
+            class(POOL_FREES, "65536", 3_000.0 * s),
             class(POOL_LIVE, "4096", 262_144.0),
             class(POOL_LIVE, "65536", 4_194_304.0),
+            class(POOL_REQUESTED, "4096", 240_000.0),
+            class(POOL_REQUESTED, "65536", 4_194_304.0),
             class(POOL_SLABS, "4096", 1_048_576.0),
             class(POOL_SLABS, "65536", 8_388_608.0),
+            class(POOL_MAPPED, "4096", 1_048_576.0),
+            class(POOL_MAPPED, "65536", 8_388_608.0),
+            class(POOL_REFUSALS, "4096", 0.0),
+            class(POOL_REFUSALS, "65536", 0.0),
+            class(POOL_REMOTE_FREES, "4096", 1_080.0 * s),
+            class(POOL_REMOTE_FREES, "65536", 3_000.0 * s),
             class(POOL_CACHE_FILLS, "4096", 90.0 * s),
+            class(POOL_CACHE_FILLS, "65536", 1_500.0 * s),
+            class(POOL_CACHE_FLUSHES, "4096", 90.0 * s),
+            class(POOL_CACHE_FLUSHES, "65536", 1_500.0 * s),
+            class(POOL_DEPOT_EXCHANGES, "4096", 180.0 * s),
+            class(POOL_DEPOT_EXCHANGES, "65536", 3_000.0 * s),
             class(POOL_LOCK_CONTENTIONS, "4096", 0.0),
+            class(POOL_LOCK_CONTENTIONS, "65536", 12.0 * s),
+            class(POOL_CAS_FAILURES, "4096", 0.0),
+            class(POOL_CAS_FAILURES, "65536", 0.0),
+            sample(POOL_LIMIT, &[], 268_435_456.0),
             sample(POOL_LEVEL, &[("level", "thread_cached")], 1.0),
         ],
     )
+}
+
+/// A pool near its limit at a level with locks, with many classes, large blocks and refusals, and the map whose values are in
+/// it: beside what a snapshot shows.
+pub fn crowded(step: u64) -> Vec<Resource> {
+    let s = step as f64 / STEPS_PER_S;
+    let mut samples = Vec::new();
+    let class = |family: &str, bytes: &str, value: f64| sample(family, &[("size_class", bytes)], value);
+    for n in 0..12u32 {
+        let busy = f64::from(n % 5 + 1);
+        let name = if n == 11 { "large".to_owned() } else { (64 << n).to_string() };
+        let carved = f64::from(1 + n % 4) * 4_000_000.0;
+        // The first has had many blocks in use once, and few now.
+        let live = if n == 0 { 64_000.0 } else { carved * busy / 6.0 };
+        let carved = if n == 0 { 24_000_000.0 } else { carved };
+        samples.extend([
+            class(POOL_ALLOCS, &name, 20_000.0 * busy * s),
+            class(POOL_FREES, &name, 20_000.0 * busy * s),
+            class(POOL_LIVE, &name, live),
+            class(POOL_REQUESTED, &name, live * 0.93),
+            class(POOL_SLABS, &name, carved),
+            class(POOL_MAPPED, &name, carved * 1.1),
+            class(POOL_REFUSALS, &name, if n == 7 { 3.0 * s } else { 0.0 }),
+            class(POOL_REMOTE_FREES, &name, 5_000.0 * s),
+            class(POOL_CACHE_FILLS, &name, 0.0),
+            class(POOL_CACHE_FLUSHES, &name, 0.0),
+            class(POOL_DEPOT_EXCHANGES, &name, 0.0),
+            class(POOL_LOCK_CONTENTIONS, &name, 400.0 * busy * s),
+            class(POOL_CAS_FAILURES, &name, 0.0),
+        ]);
+    }
+    samples.extend([sample(POOL_LIMIT, &[], 160_000_000.0), sample(POOL_LEVEL, &[("level", "mutex")], 1.0)]);
+    let level = Knob { value: KnobValue::Choice("mutex".into()), ..level() };
+    let values = resource("map.labels", "map", vec![], vec![sample(MAP_ENTRIES, &[], 812_000.0)]);
+    vec![Resource { pool: Some("pool.values".into()), ..values }, resource("pool.values", "pool", vec![level], samples)]
 }
 
 fn allocator(s: f64) -> Resource {
@@ -348,7 +407,7 @@ fn allocator(s: f64) -> Resource {
     resource(
         "allocator.process",
         "allocator",
-        vec![],
+        vec![dial("sampling", 0, 0, 1 << 30, "bytes", "Bytes from one sample of the heap profile to the next.")],
         vec![
             class(ALLOCATOR_BYTES, "outside", 3_000_000.0 + 1_200_000.0 * s),
             class(ALLOCATOR_BYTES, "pipelines", 60_000_000.0 + 98_600_000.0 * s),
@@ -356,6 +415,9 @@ fn allocator(s: f64) -> Resource {
             class(ALLOCATOR_FREED_BYTES, "pipelines", 98_600_000.0 * s),
             class(ALLOCATOR_ALLOCATIONS, "outside", 4_000.0 * s),
             class(ALLOCATOR_ALLOCATIONS, "pipelines", 1_200_000.0 * s),
+            sample(ALLOCATOR_SAMPLING, &[], 0.0),
+            sample(ALLOCATOR_SAMPLES, &[], 1_200.0),
+            sample(ALLOCATOR_SAMPLES_DROPPED, &[], 0.0),
             sample(ALLOCATOR_RESERVED, &[], 1_073_741_824.0),
             sample(ALLOCATOR_COMMITTED, &[], 71_303_168.0),
             sample(ALLOCATOR_COMMITTED_PEAK, &[], 83_886_080.0),

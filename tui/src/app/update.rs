@@ -435,8 +435,8 @@ mod tests {
     #[test]
     fn a_row_without_knobs_says_so() {
         let mut app = app();
-        press(&mut app, "5jW");
-        assert_eq!(app.notice().unwrap().text, "allocator.process has no knobs");
+        press(&mut app, "2W");
+        assert_eq!(app.notice().unwrap().text, "pipeline.words has no knobs");
         assert_eq!(app.mode(), &Mode::Browse);
     }
 

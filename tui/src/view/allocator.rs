@@ -1,4 +1,4 @@
-//! The process's allocator: what each class of scopes does, and what mimalloc has from the system.
+//! The process's allocator: what each class of scopes does and which stages most of it, and what mimalloc has from the system.
 
 use super::table::Column;
 use super::{MEDIUM, Scene, chart, cut_top, put, table};
@@ -10,40 +10,47 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use rheostat_api::Resource;
 
-/// A class of scopes.
-struct Class {
-    address: String,
-    label: String,
+/// Rows below the list of who allocates: a blank one and two of figures.
+const SYSTEM_ROWS: u16 = 3;
+
+/// A class of scopes, or a scope.
+struct Allocating {
+    name: String,
+    /// Bytes it has allocated so far.
+    total: f64,
+    allocated: Option<f64>,
+    freed: Option<f64>,
+    blocks: Option<f64>,
 }
 
-static CLASSES: &[Column<Class>] = &[
+static ALLOCATING: &[Column<Allocating>] = &[
     Column {
-        head: "CLASS",
+        head: "WHO",
         width: 10,
         right: false,
         from: 0,
-        cell: |scene, class, _| scene.line(Tone::Plain, class.label.clone()),
+        cell: |scene, who, _| scene.line(Tone::Plain, who.name.clone()),
     },
     Column {
         head: "ALLOC",
         width: 9,
         right: true,
         from: 0,
-        cell: |scene, class, _| rate(scene, class, ALLOCATOR_BYTES, units::bytes_rate),
+        cell: |scene, who, _| scene.line(Tone::Plain, or_unknown(who.allocated, units::bytes_rate)),
     },
     Column {
         head: "FREED",
         width: 9,
         right: true,
         from: 0,
-        cell: |scene, class, _| rate(scene, class, ALLOCATOR_FREED_BYTES, units::bytes_rate),
+        cell: |scene, who, _| scene.line(Tone::Plain, or_unknown(who.freed, units::bytes_rate)),
     },
     Column {
         head: "BLOCKS",
         width: 9,
         right: true,
         from: 40,
-        cell: |scene, class, _| rate(scene, class, ALLOCATOR_ALLOCATIONS, units::rate),
+        cell: |scene, who, _| scene.line(Tone::Plain, or_unknown(who.blocks, units::rate)),
     },
 ];
 
@@ -51,17 +58,12 @@ static CLASSES: &[Column<Class>] = &[
 pub fn draw(scene: &Scene, allocator: &Resource, mut area: Rect, buf: &mut Buffer) {
     cut_top(&mut area, 1);
     scene.heading(&format!("{}: who allocates", allocator.address), cut_top(&mut area, 1), buf);
-    let mut labels: Vec<&String> = vec![];
-    for sample in allocator.samples.iter().filter(|sample| sample.family == ALLOCATOR_BYTES) {
-        labels.extend(sample.labels.get("class").filter(|label| !labels.contains(label)));
-    }
-    let class = |label: &String| Class { address: allocator.address.clone(), label: label.clone() };
-    let classes: Vec<_> = labels.into_iter().map(class).collect();
-    let narrow = Rect { width: area.width.min(MEDIUM), ..area };
-    let below = table::draw(scene, CLASSES, &classes.iter().collect::<Vec<_>>(), None, narrow, buf);
-    area = Rect { width: area.width, ..below };
+    let who: Vec<_> = classes(scene, allocator).into_iter().chain(scopes(scene)).collect();
+    let narrow = Rect { width: area.width.min(MEDIUM), height: area.height.saturating_sub(SYSTEM_ROWS), ..area };
+    let below = table::draw(scene, ALLOCATING, &who.iter().collect::<Vec<_>>(), None, narrow, buf);
+    area = Rect { width: area.width, height: below.height + area.height.min(SYSTEM_ROWS), ..below };
     cut_top(&mut area, 1);
-    for line in system(scene, allocator) {
+    for line in system(scene, allocator).into_iter().chain(profile(scene, allocator)) {
         put(line, cut_top(&mut area, 1), buf);
     }
     chart::draw_below(scene, Some(allocator), area, buf);
@@ -95,7 +97,59 @@ fn system(scene: &Scene, allocator: &Resource) -> Vec<Line<'static>> {
     vec![scene.line(Tone::Plain, held), scene.line(Tone::Plain, done)]
 }
 
-fn rate(scene: &Scene, class: &Class, family: &str, show: fn(f64) -> String) -> Line<'static> {
-    let rate = scene.look().rate_where(&class.address, family, "class", &class.label);
-    scene.line(Tone::Plain, or_unknown(rate, show))
+/// Whether blocks are sampled for a heap profile, and how many of them are remembered.
+fn profile(scene: &Scene, allocator: &Resource) -> Option<Line<'static>> {
+    let every = allocator.value(ALLOCATOR_SAMPLING)?;
+    let (samples, dropped) = (allocator.value(ALLOCATOR_SAMPLES)?, allocator.value(ALLOCATOR_SAMPLES_DROPPED)?);
+    let mut text = match every {
+        0.0 => " heap profile off: `rheostat heap` takes one".to_owned(),
+        every => format!(" heap profile: a block in {} is sampled", units::memory(every)),
+    };
+    if samples > 0.0 {
+        text += &format!("  {} samples in use", units::count(samples));
+    }
+    if dropped > 0.0 {
+        text += &format!("  {} dropped for want of room", units::count(dropped));
+    }
+    Some(scene.line(Tone::Plain, text))
+}
+
+/// The classes of scopes in the order in which they are told.
+fn classes(scene: &Scene, allocator: &Resource) -> Vec<Allocating> {
+    let told = allocator.samples.iter().filter(|sample| sample.family == ALLOCATOR_BYTES);
+    let class = |(label, total): (&String, f64)| {
+        let rate = |family| scene.look().rate_where(&allocator.address, family, "class", label);
+        Allocating {
+            name: label.clone(),
+            total,
+            allocated: rate(ALLOCATOR_BYTES),
+            freed: rate(ALLOCATOR_FREED_BYTES),
+            blocks: rate(ALLOCATOR_ALLOCATIONS),
+        }
+    };
+    told.filter_map(|sample| sample.labels.get("class").zip(sample.value)).map(class).collect()
+}
+
+/// Stages and sources, those first that have allocated most so far: an order in which rows keep their places.
+fn scopes(scene: &Scene) -> Vec<Allocating> {
+    let scope = |resource: &Resource| {
+        let (allocated, freed, name) = match resource.kind.as_str() {
+            "stage" => (STAGE_ALLOC_BYTES, STAGE_FREED_BYTES, format!("  {}", resource.address)),
+            _ => {
+                let name = format!("  {} (its source)", resource.address);
+                (PIPELINE_SOURCE_ALLOC_BYTES, PIPELINE_SOURCE_FREED_BYTES, name)
+            }
+        };
+        let rate = |family| scene.look().rate(&resource.address, family);
+        Some(Allocating {
+            name,
+            total: resource.value(allocated)?,
+            allocated: rate(allocated),
+            freed: rate(freed),
+            blocks: rate(STAGE_ALLOCATIONS),
+        })
+    };
+    let mut scopes: Vec<_> = scene.look().resources().iter().filter_map(scope).collect();
+    scopes.sort_by(|one, other| other.total.total_cmp(&one.total));
+    scopes
 }

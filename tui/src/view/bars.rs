@@ -10,6 +10,8 @@ use ratatui::text::{Line, Span};
 const SATURATED: f64 = 0.85;
 /// Workers held back for more than this share wait for the next stage.
 const HELD_BACK: f64 = 0.30;
+/// Something of limited room that is fuller than this may soon refuse.
+pub const NEARLY_FULL: f64 = 0.9;
 /// Cells of the bar of a stage.
 const STAGE_BAR: u16 = 6;
 
@@ -51,13 +53,15 @@ pub fn stage_bar(scene: &Scene, shares: Shares, cells: u16) -> [Span<'static>; 3
 /// `███░░░░░ 12/64`: how full something of limited room is.
 pub fn fill(scene: &Scene, level: Option<f64>, limit: Option<f64>, cells: u16) -> Line<'static> {
     let (Some(level), Some(limit)) = (level, limit) else { return scene.line(Tone::Quiet, units::UNKNOWN) };
-    let share = if limit > 0.0 { (level / limit).clamp(0.0, 1.0) } else { 0.0 };
-    let tone = if share > 0.9 { Tone::Warn } else { Tone::Good };
+    let tone = if level > NEARLY_FULL * limit && limit > 0.0 { Tone::Warn } else { Tone::Good };
+    let figures = scene.span(Tone::Plain, format!(" {}/{}", units::count(level), units::count(limit)));
+    Line::from_iter(share(scene, level, limit, tone, cells).into_iter().chain([figures]))
+}
+
+/// `███░░░░░`: a part of a whole, in a tone that says what to think of it.
+pub fn share(scene: &Scene, part: f64, whole: f64, tone: Tone, cells: u16) -> [Span<'static>; 2] {
+    let share = if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 };
     let full = ((share * f64::from(cells)).round() as usize).min(usize::from(cells));
     let signs = scene.theme.signs;
-    Line::from_iter([
-        scene.span(tone, signs.full.repeat(full)),
-        scene.span(Tone::Idle, signs.empty.repeat(usize::from(cells) - full)),
-        scene.span(Tone::Plain, format!(" {}/{}", units::count(level), units::count(limit))),
-    ])
+    [scene.span(tone, signs.full.repeat(full)), scene.span(Tone::Idle, signs.empty.repeat(usize::from(cells) - full))]
 }

@@ -2,7 +2,7 @@
 
 use super::maps::in_force;
 use super::pipelines::quantile;
-use super::{MEDIUM, Scene, cut_top, put};
+use super::{MEDIUM, Scene, facts};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -11,10 +11,6 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use rheostat_api::Resource;
 
-/// A heading and the row above it.
-const HEADING_ROWS: u16 = 2;
-/// Room for the words left of what is known.
-const WORDS_WIDTH: u16 = 16;
 /// Kind of the resource that keeps what maps of our own have retired.
 const DOMAIN: &str = "domain";
 
@@ -54,39 +50,19 @@ fn stalls(scene: &Scene, row: &Resource) -> Option<f64> {
 
 /// Draws what is known of a map's contention beside the strips of its shards, as far as there is room.
 pub fn draw(scene: &Scene, map: Option<&Resource>, area: &mut Rect, buf: &mut Buffer) {
-    let Some(map) = map.filter(|map| map.value(MAP_CONTENTION_SEEN).is_some()) else { return };
-    let rows = [
+    let contended = |map: &&Resource| map.value(MAP_CONTENTION_SEEN).is_some() && area.width >= MEDIUM;
+    let Some(map) = map.filter(contended) else { return };
+    let facts = [
         ("waits", waits_of(scene, map)),
         ("table", table_of(scene, map)),
         ("garbage", garbage_of(scene, map)),
         ("hand-over", handover_of(map)),
     ];
-    let rows: Vec<_> = rows.into_iter().filter(|(_, parts)| !parts.is_empty()).collect();
-    if area.width < MEDIUM || area.height < HEADING_ROWS + rows.len() as u16 {
-        return;
-    }
-    cut_top(area, 1);
+    let plain =
+        |(word, parts): (_, Vec<String>)| (word, parts.into_iter().map(|part| scene.span(Tone::Plain, part)).collect());
     let how = if is_sampled(map) { "one operation in 64 is timed" } else { "counted where it happens" };
-    scene.heading(&format!("{}  contention, {how}", map.address), cut_top(area, 1), buf);
-    for (name, parts) in rows {
-        let row = cut_top(area, 1);
-        put(scene.line(Tone::Quiet, format!(" {name:<14}")), row, buf);
-        let columns = Rect { x: row.x + WORDS_WIDTH, width: row.width - WORDS_WIDTH, ..row };
-        put(scene.line(Tone::Plain, fitting(&parts, columns.width)), columns, buf);
-    }
-}
-
-/// The parts as far as they fit, none of them cut.
-fn fitting(parts: &[String], width: u16) -> String {
-    let mut text = String::new();
-    for part in parts {
-        let gap = if text.is_empty() { "" } else { "   " };
-        if text.chars().count() + gap.len() + part.chars().count() > usize::from(width) {
-            break;
-        }
-        text = text + gap + part;
-    }
-    text
+    let title = format!("{}  contention, {how}", map.address);
+    facts::draw(scene, &title, facts.into_iter().map(plain).collect(), 0, area, buf);
 }
 
 fn waits_of(scene: &Scene, map: &Resource) -> Vec<String> {

@@ -115,6 +115,24 @@ fn pools() {
     golden!("pools", after("5"));
 }
 
+/// A pool whose threads meet, which has many classes and is near its limit; and its level about to be turned.
+#[test]
+fn pools_say_where_threads_meet_and_what_is_wasted() {
+    for (keys, name) in [("5j", "pools_crowded"), ("5jW+", "pools_staged")] {
+        let mut app = App::new("unix:/run/rheostat/control.sock".into(), moment(0));
+        for step in 0..40 {
+            let mut snapshot = sketch::snapshot(step);
+            let before = snapshot.resources.iter().position(|resource| resource.kind == "allocator").unwrap();
+            snapshot.resources.splice(before..before, sketch::crowded(step));
+            app.update(Msg::Tick(moment(step * 250)));
+            app.update(Msg::Snapshot(Box::new(snapshot)));
+        }
+        press(&mut app, keys);
+        insta::assert_snapshot!(format!("{name}_80x24"), frame(&app, &plain(), 80, 24));
+        insta::assert_snapshot!(format!("{name}_160x50"), frame(&app, &plain(), 160, 50));
+    }
+}
+
 #[test]
 fn the_allocator_among_the_pools() {
     golden!("allocator", after("5j"));

@@ -39,6 +39,13 @@ pub fn draw(scene: &Scene, resource: Option<&Resource>, area: &mut Rect, buf: &m
     }
 }
 
+/// One column of a strip: as high as a share of the whole height, and blank for none.
+pub fn column(scene: &Scene, share: f64, tone: Tone) -> Span<'static> {
+    let heights = scene.theme.signs.heights;
+    let level = (share * heights.len() as f64).ceil() as usize;
+    scene.span(tone, if level == 0 { " " } else { heights[level.min(heights.len()) - 1] })
+}
+
 /// Neighbours share a column where there are more parts than columns; the busiest of them shows.
 fn strip(scene: &Scene, rates: &[f64], width: u16, total: &str) -> Line<'static> {
     let mean = rates.iter().sum::<f64>() / rates.len().max(1) as f64;
@@ -48,14 +55,12 @@ fn strip(scene: &Scene, rates: &[f64], width: u16, total: &str) -> Line<'static>
         .chunks(share)
         .map(|parts| {
             let busiest = parts.iter().copied().fold(0.0, f64::max);
-            let heights = scene.theme.signs.heights;
-            let level = if greatest > 0.0 { (busiest / greatest * heights.len() as f64).ceil() as usize } else { 0 };
             let tone = match busiest {
                 _ if mean == 0.0 || busiest < WARM * mean => Tone::Good,
                 _ if busiest < HOT * mean => Tone::Warn,
                 _ => Tone::Bad,
             };
-            scene.span(tone, if level == 0 { " " } else { heights[level - 1] })
+            column(scene, if greatest > 0.0 { busiest / greatest } else { 0.0 }, tone)
         })
         .collect();
     spans.push(Span::raw(" "));

@@ -1,15 +1,22 @@
-//! Allocator pools, and the size classes of the selected one; the process's allocator beside them.
+//! Allocator pools: what they hold, who uses them, and the size classes of the selected one; the process's allocator beside
+//! them.
 
+use super::facts::Fact;
 use super::maps::in_force;
 use super::table::Column;
-use super::{FULL, MEDIUM, Scene, allocator, bars, chart, cut_top, table};
+use super::{FULL, Scene, allocator, bars, chart, cut_top, facts, pool_classes, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use rheostat_api::Resource;
+
+/// Cells of the bar of what a pool holds.
+const HELD_BAR: u16 = 12;
+/// The heading of the classes and two of them.
+const CLASS_ROWS: u16 = 3;
 
 static COLUMNS: &[Column<Resource>] = &[
     Column {
@@ -43,13 +50,14 @@ static COLUMNS: &[Column<Resource>] = &[
         cell: |scene, row, _| memory(scene, row.value(POOL_SLABS).or_else(|| row.value(ALLOCATOR_COMMITTED))),
     },
     Column {
-        head: "LOCK WAITS",
-        width: 10,
+        head: "CONTENDED",
+        width: 9,
         right: true,
         from: 70,
         cell: |scene, row, _| {
-            let rate = scene.look().rate(&row.address, POOL_LOCK_CONTENTIONS);
-            scene.line(Tone::Plain, or_unknown(rate, units::rate))
+            let rate = |family| scene.look().rate(&row.address, family);
+            let contended = rate(POOL_LOCK_CONTENTIONS).zip(rate(POOL_CAS_FAILURES));
+            scene.line(Tone::Plain, or_unknown(contended.map(|(waits, lost)| waits + lost), units::rate))
         },
     },
     Column {
@@ -60,57 +68,21 @@ static COLUMNS: &[Column<Resource>] = &[
         cell: |scene, row, _| scene.line(Tone::Plain, in_force(row, POOL_LEVEL, "level")),
     },
     Column {
+        head: "CLASSES",
+        width: 20,
+        right: false,
+        from: FULL,
+        cell: |scene, row, width| {
+            let columns = pool_classes::strip(scene, row).unwrap_or_default();
+            Line::from_iter(columns.into_iter().take(usize::from(width)))
+        },
+    },
+    Column {
         head: "TREND",
         width: 0,
         right: false,
         from: FULL,
         cell: |scene, row, width| chart::spark(scene, &row.address, width),
-    },
-];
-
-/// A size class of a pool.
-struct Class {
-    address: String,
-    label: String,
-    live: Option<f64>,
-    held: Option<f64>,
-}
-
-static CLASSES: &[Column<Class>] = &[
-    Column {
-        head: "CLASS",
-        width: 10,
-        right: true,
-        from: 0,
-        cell: |scene, class, _| scene.line(Tone::Plain, size(class)),
-    },
-    Column { head: "ALLOCS", width: 8, right: true, from: 0, cell: |scene, class, _| rate(scene, class, POOL_ALLOCS) },
-    Column { head: "LIVE", width: 8, right: true, from: 40, cell: |scene, class, _| memory(scene, class.live) },
-    Column { head: "HELD", width: 8, right: true, from: 50, cell: |scene, class, _| memory(scene, class.held) },
-    Column {
-        head: "IN USE",
-        width: 12,
-        right: false,
-        from: 60,
-        cell: |scene, class, width| {
-            let bar = bars::fill(scene, class.live, class.held, width);
-            // The figures stand in the columns before it.
-            Line::from_iter(bar.spans.into_iter().take(2))
-        },
-    },
-    Column {
-        head: "FILLS",
-        width: 8,
-        right: true,
-        from: 70,
-        cell: |scene, class, _| rate(scene, class, POOL_CACHE_FILLS),
-    },
-    Column {
-        head: "LOCK WAITS",
-        width: 10,
-        right: true,
-        from: 79,
-        cell: |scene, class, _| rate(scene, class, POOL_LOCK_CONTENTIONS),
     },
 ];
 
@@ -121,41 +93,121 @@ pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {
     if pool.kind == "allocator" {
         return allocator::draw(scene, pool, left, buf);
     }
-    let classes = classes(pool);
-    if classes.is_empty() || left.height < 4 {
-        return;
-    }
-    cut_top(&mut left, 1);
-    scene.heading(&format!("{}: size classes", pool.address), cut_top(&mut left, 1), buf);
-    // Figures that belong together would drift apart over the whole of a wide window.
-    let narrow = Rect { width: left.width.min(MEDIUM), ..left };
-    let below = table::draw(scene, CLASSES, &classes.iter().collect::<Vec<_>>(), None, narrow, buf);
-    chart::draw_below(scene, Some(pool), Rect { width: left.width, ..below }, buf);
-}
-
-/// The classes of a pool in the order it names them.
-fn classes(pool: &Resource) -> Vec<Class> {
-    let mut labels: Vec<&String> = vec![];
-    for sample in pool.samples.iter().filter(|sample| sample.family == POOL_ALLOCS) {
-        labels.extend(sample.labels.get("size_class").filter(|label| !labels.contains(label)));
-    }
-    let class = |label: &String| Class {
-        address: pool.address.clone(),
-        label: label.clone(),
-        live: pool.value_where(POOL_LIVE, "size_class", label),
-        held: pool.value_where(POOL_SLABS, "size_class", label),
+    let classes = pool_classes::of(pool);
+    let used = match classes.len() {
+        0 => "nothing was asked of it yet".to_owned(),
+        1 => "1 size class used".to_owned(),
+        classes => format!("{classes} size classes used"),
     };
-    labels.into_iter().map(class).collect()
+    let title = format!("{}  {used}, contention counted where it happens", pool.address);
+    let below = if classes.is_empty() { 0 } else { CLASS_ROWS };
+    facts::draw(scene, &title, facts_of(scene, pool), below, &mut left, buf);
+    if !classes.is_empty() {
+        cut_top(&mut left, 1);
+        left = pool_classes::draw(scene, &classes, left, buf);
+    }
+    chart::draw_below(scene, Some(pool), left, buf);
 }
 
-/// A class is named by the bytes of its blocks; one that is not keeps its name.
-fn size(class: &Class) -> String {
-    class.label.parse().map_or_else(|_| class.label.clone(), units::memory)
+fn facts_of(scene: &Scene, pool: &Resource) -> Vec<Fact> {
+    vec![
+        ("held", held(scene, pool)),
+        ("waste", waste(scene, pool)),
+        ("contention", contention(scene, pool)),
+        ("caches", caches(scene, pool)),
+        ("refused", refused(scene, pool)),
+        ("used by", used_by(scene, pool)),
+    ]
 }
 
-fn rate(scene: &Scene, class: &Class, family: &str) -> Line<'static> {
-    let rate = scene.look().rate_where(&class.address, family, "size_class", &class.label);
-    scene.line(Tone::Plain, or_unknown(rate, units::rate))
+fn plain(scene: &Scene, text: String) -> Span<'static> {
+    scene.span(Tone::Plain, text)
+}
+
+/// What it has from the system, and how much of that it may have.
+fn held(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let Some((held, limit)) = pool.value(POOL_SLABS).or(Some(0.0)).zip(pool.value(POOL_LIMIT)) else { return vec![] };
+    let tone = if held > bars::NEARLY_FULL * limit { Tone::Warn } else { Tone::Good };
+    let [full, empty] = bars::share(scene, held, limit, tone, HELD_BAR);
+    let bar = Span::styled(full.content.into_owned() + &empty.content, full.style);
+    let share = units::percent(if limit > 0.0 { held / limit } else { 0.0 });
+    vec![
+        plain(scene, format!("{} of {}", units::memory(held), units::memory(limit))),
+        bar,
+        plain(scene, format!("{share} of its limit")),
+    ]
+}
+
+/// What it holds and nobody uses: inside of blocks that are longer than was asked for, and as free blocks.
+fn waste(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let value = |family| pool.value(family).unwrap_or(0.0);
+    let (requested, live, held, mapped) =
+        (value(POOL_REQUESTED), value(POOL_LIVE), value(POOL_SLABS), value(POOL_MAPPED));
+    let mut parts = Vec::new();
+    if live > 0.0 {
+        parts.push(format!("inside {} of blocks in use", units::percent((1.0 - requested / live).max(0.0))));
+    }
+    if held > 0.0 {
+        let free = (held - live).max(0.0);
+        parts.push(format!("outside {}: {} free", units::percent(free / held), units::memory(free)));
+    }
+    if mapped > held {
+        parts.push(format!("{} of chunks untouched", units::memory(mapped - held)));
+    }
+    parts.into_iter().map(|part| plain(scene, part)).collect()
+}
+
+/// Where threads have met so far, and how often they do now.
+fn contention(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let mut parts = Vec::new();
+    for (words, family) in [
+        ("lock waits", POOL_LOCK_CONTENTIONS),
+        ("lost exchanges", POOL_CAS_FAILURES),
+        ("magazines at the depot", POOL_DEPOT_EXCHANGES),
+    ] {
+        // Totals of a level that was left stay, but do not grow.
+        if pool.value(family).is_some_and(|total| total > 0.0) {
+            let rate = scene.look().rate(&pool.address, family);
+            parts.push(plain(scene, format!("{words} {}", or_unknown(rate, units::rate))));
+        }
+    }
+    if parts.is_empty() {
+        parts.push(plain(scene, "none so far".to_owned()));
+    }
+    parts
+}
+
+/// How often threads find a block in their own cache, and whose blocks they free.
+fn caches(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let rate = |family| scene.look().rate(&pool.address, family);
+    let mut parts = Vec::new();
+    if pool_classes::are_cached(pool) {
+        let fills = rate(POOL_CACHE_FILLS);
+        let hits = fills.zip(rate(POOL_ALLOCS).filter(|allocs| *allocs > 0.0));
+        let hits = hits.map(|(fills, allocs)| (1.0 - fills / allocs).max(0.0));
+        parts.push(format!("hits {}", or_unknown(hits, units::percent)));
+        parts.push(format!("fills {}", or_unknown(fills, units::rate)));
+        parts.push(format!("flushes {}", or_unknown(rate(POOL_CACHE_FLUSHES), units::rate)));
+    } else {
+        parts.push("none at this level".to_owned());
+    }
+    if let Some((remote, frees)) = rate(POOL_REMOTE_FREES).zip(rate(POOL_FREES)).filter(|(_, frees)| *frees > 0.0) {
+        parts.push(format!("{} freed by other threads", units::percent((remote / frees).min(1.0))));
+    }
+    parts.into_iter().map(|part| plain(scene, part)).collect()
+}
+
+/// Requests that got no block, once there were any.
+fn refused(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let Some(refused) = pool.value(POOL_REFUSALS).filter(|refused| *refused > 0.0) else { return vec![] };
+    let now = or_unknown(scene.look().rate(&pool.address, POOL_REFUSALS), units::rate);
+    vec![scene.span(Tone::Bad, format!("{} requests got no block, {now}", units::count(refused)))]
+}
+
+/// The pipelines whose batches, and the maps whose values live in it.
+fn used_by(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let lives_here = |resource: &&Resource| resource.pool.as_ref() == Some(&pool.address);
+    scene.look().resources().iter().filter(lives_here).map(|user| plain(scene, user.address.clone())).collect()
 }
 
 fn memory(scene: &Scene, bytes: Option<f64>) -> Line<'static> {
