@@ -7,12 +7,13 @@ use rheostat_runtime::map::{BytesMap, CounterMap, MapLimits, WordMap};
 use rheostat_runtime::observe::{Address, AddressError, Kind, Moment, Registry, RegistryError, Resource, now};
 use rheostat_runtime::pipeline::text::{self, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, PipelineError, StageOptions};
-use rheostat_runtime::pool::{Pool, PoolSetupError};
+use rheostat_runtime::pool::{FAULTS_KEPT, Pool, PoolSetupError};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
 use rheostat_runtime::reclaim::HostedDomain;
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The name of the process's own domain of reclamation, and of its allocator: there is always the one.
@@ -23,6 +24,7 @@ pub(crate) struct Host {
     /// All of them, by address.
     pub registry: Arc<Registry>,
     pipelines: Vec<Arc<Pipeline>>,
+    pools: BTreeMap<Address, Arc<Pool>>,
     started: Moment,
 }
 
@@ -72,6 +74,7 @@ impl Host {
         let mut pools = BTreeMap::new();
         for config in &resources.pools {
             let pool = Pool::with_setup(&config.name, config.setup)?;
+            log_faults(&pool);
             registry.add(pool.clone())?;
             pools.insert(pool.address().clone(), pool);
         }
@@ -113,9 +116,9 @@ impl Host {
         }
         registry.add(HostedDomain::of_process(PROCESS).expect("a good name"))?;
         registry.add(HostedAllocator::of_process(PROCESS, allocator::read).expect("a good name"))?;
-        let mut host = Self { registry, pipelines: Vec::new(), started: now() };
+        let mut host = Self { registry, pipelines: Vec::new(), pools, started: now() };
         for config in &resources.pipelines {
-            let pipeline = spec(config, &maps, &pools, &limits.knobs)?
+            let pipeline = spec(config, &maps, &host.pools, &limits.knobs)?
                 .start()
                 .map_err(|error| HostError::Pipeline { name: config.name.clone(), error })?;
             for resource in pipeline.resources() {
@@ -137,6 +140,12 @@ impl Host {
                 pipeline.abandon();
             }
         }
+        for pool in self.pools.values() {
+            let outstanding = pool.outstanding();
+            if !outstanding.is_empty() {
+                tracing::info!(blocks = outstanding.blocks, bytes = outstanding.bytes, "at the end {outstanding}");
+            }
+        }
         hung
     }
 
@@ -144,6 +153,18 @@ impl Host {
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// Has the faults of a guarded pool logged: the first ones each, and then ever fewer, as a program that is wrong is so
+/// many times a second.
+fn log_faults(pool: &Pool) {
+    let faults = AtomicU64::new(0);
+    pool.on_fault(move |fault| {
+        let nth = faults.fetch_add(1, Relaxed) + 1;
+        if nth <= FAULTS_KEPT as u64 || nth.is_power_of_two() {
+            tracing::error!(error = %fault, kind = fault.kind.as_str(), nth, "a guarded pool found a fault");
+        }
+    });
 }
 
 fn spec(

@@ -34,7 +34,7 @@ fn by_class(pool: &Pool) -> BTreeMap<&'static str, (u64, u64)> {
     let mut classes = BTreeMap::<_, (u64, u64)>::new();
     for sample in read(pool).samples {
         if let Measure::Total(total) = sample.measure {
-            let class = classes.entry(sample.labels[0]).or_default();
+            let class = classes.entry(sample.labels.first().copied().unwrap_or_default()).or_default();
             match sample.family.name {
                 name if name == POOL_ALLOCS.name => class.0 = total,
                 name if name == POOL_FREES.name => class.1 = total,

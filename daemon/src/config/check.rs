@@ -7,7 +7,7 @@ use crate::allocator;
 use rheostat_runtime::map::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN, MapLimits};
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
-use rheostat_runtime::pool::{PoolLimits, PoolSetup};
+use rheostat_runtime::pool::{OnFault, PoolLimits, PoolSetup};
 use rheostat_runtime::queue::{self, HOSTED_CAPACITY_MAX};
 use rheostat_runtime::scheduler;
 use serde_spanned::Spanned;
@@ -357,6 +357,9 @@ impl Check<'_> {
             cache_bytes: self.number(&key("cache_bytes"), raw.cache_bytes, preset.cache_bytes as i64, 0..=1 << 20),
             idle_bytes: self.number(&key("idle_bytes"), raw.idle_bytes, preset.idle_bytes as i64, 0..=1 << 40),
             huge_pages: raw.huge_pages.map_or(preset.huge_pages, Spanned::into_inner),
+            guarded: raw.guarded.map_or(preset.guarded, Spanned::into_inner),
+            // Never a panic: what is found is logged and counted.
+            on_fault: OnFault::Count,
         }
     }
 

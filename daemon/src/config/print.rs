@@ -129,6 +129,7 @@ fn pool_written(setup: &PoolSetup) -> RawPool {
         cache_bytes: number(setup.cache_bytes),
         idle_bytes: number(setup.idle_bytes),
         huge_pages: said(setup.huge_pages),
+        guarded: said(setup.guarded),
     }
 }
 

@@ -126,6 +126,7 @@ pub(super) struct RawPool {
     pub cache_bytes: Written<i64>,
     pub idle_bytes: Written<i64>,
     pub huge_pages: Written<bool>,
+    pub guarded: Written<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

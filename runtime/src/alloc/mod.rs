@@ -34,6 +34,9 @@ mod tracked;
 pub use ledger::{Class, Counts};
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(crate) use self::scope::{current_name as current_scope, name as scope_name};
+
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use self::{
     hosted::HostedAllocator,
     scope::{Entered, SCOPES_MAX, Scope, is_tracked, open_scopes, totals},

@@ -131,7 +131,7 @@ pub fn open_scopes() -> usize {
 }
 
 /// The name of a number that was given to one.
-pub(super) fn name(number: u16) -> &'static str {
+pub(crate) fn name(number: u16) -> &'static str {
     match usize::from(number) {
         OUTSIDE => Class::Outside.as_str(),
         OTHER => Class::Other.as_str(),
@@ -153,7 +153,7 @@ fn number_of(name: &str) -> u16 {
 }
 
 /// The number of the name of the scope that the calling thread is in.
-pub(super) fn current_name() -> u16 {
+pub(crate) fn current_name() -> u16 {
     match SEAT.get() {
         Seat::Taken(row) => NAME_AT[row.place_of(TALLY.get())].load(Relaxed),
         Seat::Unasked | Seat::None => OUTSIDE as u16,

@@ -136,6 +136,11 @@ families! {
     POOL_DEPOT_EXCHANGES = Counter Count "rheostat_pool_depot_exchanges_total" ["size_class"] "Whole magazines that threads exchanged at the depot; 0 at levels without.";
     POOL_LOCK_CONTENTIONS = Counter Count "rheostat_pool_lock_contentions_total" ["size_class"] "Lock acquisitions that had to wait.";
     POOL_CAS_FAILURES = Counter Count "rheostat_pool_cas_failures_total" ["size_class"] "Compare-exchanges on lists of free blocks that another thread won.";
+    POOL_GUARDED = Gauge Count "rheostat_pool_guarded" [] "1 while what is handed out is guarded, else 0.";
+    POOL_GUARDED_BLOCKS = Gauge Items "rheostat_pool_guarded_items" [] "Blocks in use that were handed out guarded; they are looked at when they come home, also after the guard was turned off.";
+    POOL_UNGUARDED = Counter Count "rheostat_pool_unguarded_allocs_total" [] "Blocks handed out unguarded while the pool was guarded: past the limit on those it keeps a book of, or with no room for a canary.";
+    POOL_GUARD_BYTES = Gauge Bytes "rheostat_pool_guard_bytes" [] "Bytes the guard's book takes beside the pool.";
+    POOL_FAULTS = Counter Count "rheostat_pool_faults_total" ["kind"] "Faults the guard found, by kind: overrun, underrun, write_after_free, double_free, foreign, inside, layout.";
     POOL_LIMIT = Gauge Bytes "rheostat_pool_limit_bytes" [] "Bytes the pool holds from the system at most.";
     POOL_LEVEL = Gauge Count "rheostat_pool_level" ["level"] "1 for the concurrency level in force.";
 }

@@ -4,6 +4,7 @@
 //! count as any others, but for remote frees, as nobody says who allocated them.
 
 use super::core::{Core, LARGE};
+use super::guard::Door;
 use super::hosted::Pool;
 use super::size_class::{ALIGNMENT_MAX, SizeClass};
 use crate::observe::row;
@@ -22,8 +23,8 @@ unsafe impl Allocator for Pool {
             return Ok(nothing(layout));
         }
         let start = match class_of(layout)? {
-            Some(class) => self.core().alloc(class, layout.size()).map_err(|_| AllocError)?.0,
-            None => self.core().alloc_large(layout.size()).map_err(|_| AllocError)?.0,
+            Some(class) => self.core().alloc(class, layout.size(), Door::Address).map_err(|_| AllocError)?.0,
+            None => self.core().alloc_large(layout.size(), Door::Address).map_err(|_| AllocError)?.0,
         };
         Ok(NonNull::slice_from_raw_parts(start, layout.size()))
     }
@@ -35,7 +36,7 @@ unsafe impl Allocator for Pool {
         let class = class_of(layout).expect("it was allocated with this layout").map_or(LARGE, SizeClass::index);
         bytes_again(start);
         // SAFETY: by the caller it is a block of this pool, of this layout, that nobody uses any more.
-        unsafe { Core::free(NonNull::from(self.core()), class, layout.size(), row(), start) };
+        unsafe { Core::free(NonNull::from(&**self.core()), class, layout.size(), row(), start) };
     }
 }
 

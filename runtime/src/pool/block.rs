@@ -1,7 +1,8 @@
 //! A block in use.
 
-use super::core::{Core, LARGE};
-use super::size_class::SizeClass;
+use super::core::Core;
+use super::guard::GUARDED;
+use super::size_class::{CLASSES, SizeClass};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -12,8 +13,8 @@ use std::ptr::NonNull;
 /// Three words: where it begins, the pool, and
 ///
 /// ```text
-/// 63 .. 56   55 .. 48   47 .. 0
-/// row        class      length
+/// 63 .. 56   55        54 .. 48   47 .. 0
+/// row        guarded   class      length
 /// ```
 pub struct Block {
     start: NonNull<u8>,
@@ -52,6 +53,7 @@ impl Block {
         std::ptr::eq(self.core.as_ptr(), core)
     }
 
+    /// With `GUARDED`.
     #[inline(always)]
     fn class(&self) -> usize {
         (self.tag >> LEN_BITS & CLASS) as usize
@@ -62,12 +64,15 @@ impl Block {
         (self.tag & LEN) as usize
     }
 
-    /// Bytes there is room for: the block's size class, or for a large block what was asked for.
+    /// Whether it was handed out by a pool that was guarded.
+    pub fn is_guarded(&self) -> bool {
+        self.class() & GUARDED != 0
+    }
+
+    /// Bytes there is room for: the block's size class, or what was asked for of a large block and of a guarded one, behind
+    /// whose bytes stands what nobody may touch.
     pub fn capacity(&self) -> usize {
-        match self.class() {
-            LARGE => self.length(),
-            class => SizeClass::at(class).bytes(),
-        }
+        if self.class() < CLASSES { SizeClass::at(self.class()).bytes() } else { self.length() }
     }
 }
 

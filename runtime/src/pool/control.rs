@@ -5,7 +5,7 @@
 use super::chain::{Chain, List};
 use super::level::Level;
 use super::row::{Counting, Event, Row};
-use super::stock::{CLOSED, NOBODY, Stock};
+use super::stock::{CLOSED, NOBODY, QUICK, Stock};
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, barrier};
 
@@ -48,21 +48,37 @@ impl Control<'_> {
     /// Turns to another level: new operations work at it from some point of this call on, and when it returns every one
     /// does. Says how many free blocks it moved.
     pub fn turn(&self, to: Level) -> usize {
-        self.change(to as u32)
+        let quick = self.stock.level.load(Ordering::Relaxed) & QUICK;
+        self.change(to as u32 | quick, true)
+    }
+
+    /// Whether every operation comes by [`Stock::take`] and [`Stock::put`]. A pool that is closed is not watched.
+    pub fn is_watched(&self) -> bool {
+        let level = self.stock.level.load(Ordering::Relaxed);
+        level != CLOSED && level & QUICK == 0
+    }
+
+    /// Has every operation come by [`Stock::take`] and [`Stock::put`], or lets them be quick again. When it returns, none
+    /// that goes the other way is under way. Not to be asked of a pool that is closed.
+    pub fn watch(&self, watched: bool) {
+        let level = self.stock.level.load(Ordering::Relaxed) & !QUICK;
+        self.change(level | if watched { 0 } else { QUICK }, false);
     }
 
     /// Ends all allocating: frees are told so from now on, and none is under way when this returns.
     pub fn close(&self) {
-        self.change(CLOSED);
+        self.change(CLOSED, true);
     }
 
-    fn change(&self, to: u32) -> usize {
+    fn change(&self, to: u32, disowned: bool) -> usize {
         let stock = self.stock;
         stock.level.store(to, Ordering::Release); // O1
         if !cfg!(rt_mutant = "pool_turn_unclaimed") {
             Self::claim(stock.all_rows());
         }
-        stock.owner.store(NOBODY, Ordering::Relaxed);
+        if disowned {
+            stock.owner.store(NOBODY, Ordering::Relaxed);
+        }
         let mut moved = 0;
         for (class, shelf) in stock.shelves.iter().enumerate() {
             moved += stock.all_rows().map(|row| self.drain_row(row, class)).sum::<usize>();

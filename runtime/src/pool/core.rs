@@ -19,6 +19,7 @@
 use super::control::Control;
 use super::error::{LevelRefused, LevelTurned, PoolError};
 use super::ground::{Ground, NoMemory};
+use super::guard::{Claim, Door, GUARDED, Guard};
 use super::large::Large;
 use super::level::Level;
 use super::number::CHUNK_BYTES;
@@ -62,6 +63,7 @@ pub struct Core {
     searched: AtomicU64,
     past_frees: AtomicU64,
     out: AtomicI64,
+    pub(super) guard: Guard,
 }
 
 /// Blocks that move between a thread's magazine and the depot at a time, where a thread caches so many bytes of a class.
@@ -74,7 +76,7 @@ pub(super) fn magazine_blocks(class: SizeClass, cache_bytes: usize) -> u32 {
 impl Core {
     /// A core without blocks; `None` when the system refuses.
     pub fn new(name: &str, fit: Fit, setup: &PoolSetup) -> Option<Arc<Self>> {
-        let PoolSetup { level, limits, bytes_initial, cache_bytes, idle_bytes, huge_pages, .. } = *setup;
+        let PoolSetup { level, limits, bytes_initial, cache_bytes, idle_bytes, huge_pages, on_fault, .. } = *setup;
         let ground = Ground::new(limits.bytes_max, huge_pages)?;
         let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class, cache_bytes))).collect();
         let stock = Stock::new(level, shelves)?;
@@ -84,6 +86,10 @@ impl Core {
             (0..THREAD_ROWS).try_for_each(|index| stock.ensure_row(index).map(drop))?;
         } else {
             ground.provide(bytes_initial).ok()?;
+        }
+        let guard = Guard::new(on_fault);
+        if setup.guarded {
+            guard.begin(&stock);
         }
         Some(Arc::new_cyclic(|this| Self {
             name: name.into(),
@@ -97,6 +103,7 @@ impl Core {
             searched: AtomicU64::new(0),
             past_frees: AtomicU64::new(0),
             out: AtomicI64::new(0),
+            guard,
         }))
     }
 
@@ -104,19 +111,43 @@ impl Core {
         format!("pool.{}", self.name)
     }
 
-    /// A block of a class for `len` bytes.
+    /// A block of a class for `len` bytes: where it begins, its row, and its class as it is to say it when it comes home.
     #[inline(always)]
-    pub(super) fn alloc(&self, class: SizeClass, len: usize) -> Result<(NonNull<u8>, usize), PoolError> {
+    pub(super) fn alloc(
+        &self,
+        class: SizeClass,
+        len: usize,
+        door: Door,
+    ) -> Result<(NonNull<u8>, usize, usize), PoolError> {
         let index = row();
         match self.stock.take_quick(index, class.index(), len) {
-            Some(block) => Ok((block, index)),
-            None => self.alloc_slow(index, class, len).map(|block| (block, index)),
+            Some(block) => Ok((block, index, class.index())),
+            None => self.alloc_slow(index, class, len, door).map(|(block, tag)| (block, index, tag)),
         }
     }
 
     #[cold]
-    fn alloc_slow(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, PoolError> {
+    fn alloc_slow(
+        &self,
+        index: usize,
+        class: SizeClass,
+        len: usize,
+        door: Door,
+    ) -> Result<(NonNull<u8>, usize), PoolError> {
         self.promise(index);
+        if let Some(plan) = self.plan(class.index(), len, door) {
+            return self.alloc_guarded(index, plan);
+        }
+        loop {
+            let block = self.take_anyhow(index, class, len)?;
+            if self.let_out(index, class.index(), len, block) {
+                return Ok((block, class.index()));
+            }
+        }
+    }
+
+    /// From the stock, or at the limit from wherever blocks idle.
+    pub(super) fn take_anyhow(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, PoolError> {
         let refused = match self.take(index, class, len) {
             Ok(block) => return Ok(block),
             // What is longer than the limit is not worth a search.
@@ -189,10 +220,19 @@ impl Core {
         }
     }
 
-    /// A large block for `len` bytes, and whether it may hold what an earlier holder wrote.
+    /// A large block for `len` bytes: where it begins, its row, its class as it is to say it when it comes home, and whether
+    /// it may hold anything but zeroes.
     #[cold]
-    pub(super) fn alloc_large(&self, len: usize) -> Result<(NonNull<u8>, usize, bool), PoolError> {
+    pub(super) fn alloc_large(&self, len: usize, door: Door) -> Result<(NonNull<u8>, usize, usize, bool), PoolError> {
         let index = row();
+        if let Some(plan) = self.plan(LARGE, len, door) {
+            return self.alloc_guarded(index, plan).map(|(start, tag)| (start, index, tag, true));
+        }
+        self.take_large(index, len, len).map(|(start, used)| (start, index, LARGE, used))
+    }
+
+    /// A large block of at least `bytes` for `len` of them, and whether it may hold what an earlier holder wrote.
+    pub(super) fn take_large(&self, index: usize, len: usize, bytes: usize) -> Result<(NonNull<u8>, bool), PoolError> {
         let refuse = |refusal| {
             self.stock.count(index, LARGE, Event::Refusal, 1);
             Err(refusal)
@@ -201,7 +241,7 @@ impl Core {
             return refuse(PoolError::TooLong { pool: self.address(), bytes: len, max: GREATEST });
         }
         // What is longer than the limit is not worth a search.
-        let Some(bytes) = Large::bytes_for(len).filter(|&bytes| bytes <= self.ground.bytes_max()) else {
+        let Some(bytes) = Large::bytes_for(bytes).filter(|&bytes| bytes <= self.ground.bytes_max()) else {
             return refuse(self.refusal(NoMemory::Limit { held: self.ground.held() }, len));
         };
         let taken = match self.large.take(bytes, &self.ground) {
@@ -213,45 +253,56 @@ impl Core {
         match taken {
             Ok((start, used)) => {
                 self.stock.count_alloc(index, LARGE, len);
-                Ok((start, index, used))
+                Ok((start, used))
             }
             Err(why) => refuse(self.refusal(why, len)),
         }
     }
 
-    /// Takes a block back from whatever thread. `from` is the row it was allocated through.
+    /// Takes a block back from whatever thread. `from` is the row it was allocated through, `tag` its class as `alloc` said
+    /// it, or as its layout does.
     ///
     /// # Safety
     /// The block came from this core, has not come back since, and nobody uses it any more.
     #[inline(always)]
-    pub(super) unsafe fn free(this: NonNull<Self>, class: usize, len: usize, from: usize, block: NonNull<u8>) {
+    pub(super) unsafe fn free(this: NonNull<Self>, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
         let index = row();
+        // Large ones, and guarded ones of any class.
         // SAFETY: the block is out, so the core is there (I3).
-        if class == LARGE || !unsafe { this.as_ref() }.stock.put_quick(index, class, len, from, block) {
+        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_quick(index, tag, len, from, block) {
             // SAFETY: by the caller, and the block is still out.
-            unsafe { Self::free_slow(this, index, class, len, from, block) };
+            unsafe { Self::free_slow(this, index, tag, len, from, block) };
         }
     }
 
     /// # Safety
     /// As for `free`.
     #[cold]
-    unsafe fn free_slow(this: NonNull<Self>, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) {
+    unsafe fn free_slow(this: NonNull<Self>, index: usize, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
         // SAFETY: the block is out, so the core is there (I3), and is counted for as long as it is (I4).
         let core = unsafe { this.as_ref() }.this.upgrade().expect("a core lives as long as its blocks");
-        if class == LARGE {
-            return core.free_large(index, len, block);
+        if tag & GUARDED != 0 || core.guard.looks() {
+            // SAFETY: by the caller.
+            return unsafe { core.free_watched(index, Claim { tag, len, from }, block) };
         }
-        core.promise(index);
-        match core.stock.put(index, class, len, from, block) {
+        core.put_home(index, tag, len, from, block);
+    }
+
+    /// Puts a block where it belongs.
+    pub(super) fn put_home(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) {
+        if class == LARGE {
+            return self.free_large(index, len, block);
+        }
+        self.promise(index);
+        match self.stock.put(index, class, len, from, block) {
             Home::Kept => {}
-            Home::Look => core.look(class),
+            Home::Look => self.look(class),
             Home::Past => {
-                core.stock.put_past(class, block);
-                core.stock.count_free(index, class, len);
-                core.count_past();
+                self.stock.put_past(class, block);
+                self.stock.count_free(index, class, len);
+                self.count_past();
             }
-            Home::Closed => core.count_home(1),
+            Home::Closed => self.count_home(1),
         }
     }
 
@@ -285,6 +336,10 @@ impl Core {
         let of_rows = |class| self.stock.counts(class).allocs as i64 - self.stock.frees_of_rows(class) as i64;
         let out: i64 = (0..CLASSES).map(of_rows).sum::<i64>() + self.stock.counts(LARGE).allocs as i64 - past as i64;
         self.count_home(-out);
+        if self.guard.looks() {
+            // What is free is not handed out again, so this is the last time that somebody looks at its poison.
+            self.check();
+        }
     }
 
     /// A thread's end.
@@ -307,6 +362,7 @@ impl Core {
         } else if self.surplus[class].fetch_add(1, Ordering::Relaxed) > 0 {
             self.surplus[class].store(0, Ordering::Relaxed);
             self.trim_class(&self.stock.control(), class, live / 2 + self.idle_bytes / 2);
+            self.raise_found();
         }
     }
 
@@ -314,7 +370,7 @@ impl Core {
         let shelf = self.stock.shelf(class);
         let _growth = shelf.growth.lock();
         let Some(idle) = control.take_idle(class) else { return 0 };
-        let (rest, released) = self.ground.sift(class, idle, shelf, keep);
+        let (rest, released) = self.ground.sift(class, idle, shelf, keep, |gone| self.guard.forget(gone));
         shelf.share(rest, &mut 0);
         released
     }
@@ -327,6 +383,8 @@ impl Core {
         let control = self.stock.control();
         control.sweep_all();
         let classes: usize = (0..CLASSES).map(|class| self.trim_class(&control, class, keep)).sum();
+        drop(control);
+        self.raise_found();
         classes + self.large.release_kept(&self.ground)
     }
 

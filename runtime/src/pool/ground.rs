@@ -24,6 +24,8 @@ use super::shelf::{Run, Shelf};
 use super::size_class::{CLASSES, SizeClass};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::ops::Range;
+use std::ptr::NonNull;
 
 /// Chunks that are committed at a time, at least.
 const COMMIT_CHUNKS: usize = 16;
@@ -96,6 +98,8 @@ struct Cutting {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Chunk {
+    /// The index of the class that has it.
+    class: u8,
     carved: u32,
     idle: u32,
 }
@@ -206,7 +210,9 @@ impl Ground {
         cutting.next += len;
         cutting.uncut -= len;
         cutting.extent.carved += len as usize * bytes;
-        plots.chunks[run.first.chunk() as usize].carved += len;
+        let chunk = &mut plots.chunks[run.first.chunk() as usize];
+        chunk.class = index as u8;
+        chunk.carved += len;
         Ok(run)
     }
 
@@ -290,9 +296,29 @@ impl Ground {
         (plots.usable, plots.fixed) = (self.region.bytes() / CHUNK_BYTES, false);
     }
 
+    /// The block in which an address lies, if it was carved: its class, and where it begins.
+    pub fn find(&self, address: NonNull<u8>) -> Option<(SizeClass, NonNull<u8>)> {
+        let offset = (address.as_ptr() as usize).checked_sub(self.region.start().as_ptr() as usize)?;
+        let plots = self.plots.lock();
+        let chunk = plots.chunks.get(offset / CHUNK_BYTES).filter(|chunk| chunk.carved > 0)?;
+        let class = SizeClass::at(usize::from(chunk.class));
+        let place = offset % CHUNK_BYTES / class.bytes();
+        let begins = offset / CHUNK_BYTES * CHUNK_BYTES + place * class.bytes();
+        // SAFETY: a block that was carved lies in the region.
+        (place < chunk.carved as usize).then(|| (class, unsafe { self.region.start().add(begins) }))
+    }
+
     /// Looks through idle blocks of a class for chunks whose blocks are all among them, and gives those back to the
-    /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back.
-    pub fn sift(&self, class: usize, idle: Chain, shelf: &Shelf, keep: usize) -> (List, usize) {
+    /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back. `forget` is told
+    /// of each stretch of addresses before that.
+    pub fn sift(
+        &self,
+        class: usize,
+        idle: Chain,
+        shelf: &Shelf,
+        keep: usize,
+        forget: impl Fn(Range<usize>),
+    ) -> (List, usize) {
         let mut rest = List::default();
         rest.append(idle, &shelf.links);
         let mut plots = self.plots.lock();
@@ -326,7 +352,10 @@ impl Ground {
         }
         gone.sort_unstable();
         for run in gone.chunk_by(|one, next| one + 1 == *next) {
-            self.region.release(run[0] as usize * CHUNK_BYTES, run.len() * CHUNK_BYTES);
+            let (from, bytes) = (run[0] as usize * CHUNK_BYTES, run.len() * CHUNK_BYTES);
+            let start = self.region.start().as_ptr() as usize + from;
+            forget(start..start + bytes);
+            self.region.release(from, bytes);
         }
         for &chunk in &gone {
             plots.chunks[chunk as usize] = Chunk::default();

@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::core::{Core, LARGE};
 use super::error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError};
+use super::guard::Door;
 use super::level::{Level, LevelError};
 use super::row::Event;
 use super::setup::PoolSetup;
@@ -19,6 +20,10 @@ use std::fmt;
 const LINE_BYTES: usize = 64;
 const LEVEL: &str = "level";
 const LEVEL_HELP: &str = "Concurrency level. Blocks in use stay valid; free ones are handed over.";
+const GUARDED: &str = "guarded";
+const GUARDED_HELP: &str =
+    "Whether overruns, writes after a free, double and foreign frees are caught; costs time and memory while it is on.";
+const SWITCH: [&str; 2] = ["off", "on"];
 const LEVELS: [&str; Level::ALL.len()] = {
     let mut words = [""; Level::ALL.len()];
     let mut at = 0;
@@ -29,7 +34,7 @@ const LEVELS: [&str; Level::ALL.len()] = {
     words
 };
 
-/// A pool of blocks, at the address `pool.NAME`; its knob is `level`.
+/// A pool of blocks, at the address `pool.NAME`; its knobs are `level` and `guarded`.
 ///
 /// ```
 /// use rheostat_runtime::pool::{Level, Pool, PoolLimits};
@@ -69,7 +74,7 @@ impl Pool {
         Ok(Arc::new(Pool { address, core }))
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 
@@ -153,15 +158,15 @@ impl Pool {
 
     #[inline(always)]
     fn alloc_class(&self, class: SizeClass, len: usize) -> Result<Block, PoolError> {
-        let (start, row) = self.core.alloc(class, len)?;
+        let (start, row, tag) = self.core.alloc(class, len, Door::Block)?;
         // SAFETY: just allocated so.
-        Ok(unsafe { Block::new(&self.core, start, class.index(), row, len) })
+        Ok(unsafe { Block::new(&self.core, start, tag, row, len) })
     }
 
     fn alloc_large(&self, len: usize, zeroed: bool) -> Result<Block, PoolError> {
-        let (start, row, used) = self.core.alloc_large(len)?;
+        let (start, row, tag, used) = self.core.alloc_large(len, Door::Block)?;
         // SAFETY: just allocated so.
-        let mut block = unsafe { Block::new(&self.core, start, LARGE, row, len) };
+        let mut block = unsafe { Block::new(&self.core, start, tag, row, len) };
         if zeroed && used {
             block.fill(0);
         }
@@ -227,18 +232,27 @@ impl Resource for Pool {
         for level in Level::ALL {
             reading.level(&POOL_LEVEL, &[level.as_str()], f64::from(u8::from(level == in_force)));
         }
+        self.core.guard.read(reading);
         reading.level(&POOL_LIMIT, &[], self.core.ground.bytes_max() as f64);
     }
 
     fn knobs(&self) -> Vec<Knob> {
         let value = Value::Choice(self.level().as_str().to_owned());
-        vec![Knob { name: LEVEL, value, range: Range::Choice(&LEVELS), unit: "", help: LEVEL_HELP }]
+        let level = Knob { name: LEVEL, value, range: Range::Choice(&LEVELS), unit: "", help: LEVEL_HELP };
+        let (value, range) = (switched(self.is_guarded()), Range::Choice(&SWITCH));
+        vec![level, Knob { name: GUARDED, value, range, unit: "", help: GUARDED_HELP }]
     }
 
     fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError> {
+        if knob == GUARDED {
+            Range::Choice(&SWITCH).check(GUARDED, to)?;
+            let began = now();
+            let from = self.turn_guarded(*to == switched(true));
+            return Ok(Turned { from: switched(from), to: to.clone(), took: began.elapsed(), settled: true });
+        }
         if knob != LEVEL {
             let (resource, knob) = (self.address.to_string(), knob.to_owned());
-            return Err(TurnError::UnknownKnob { resource, knob, has: vec![LEVEL.to_owned()] });
+            return Err(TurnError::UnknownKnob { resource, knob, has: vec![LEVEL.to_owned(), GUARDED.to_owned()] });
         }
         Range::Choice(&LEVELS).check(LEVEL, to)?;
         let failed = |why: String| TurnError::Failed { knob: LEVEL.to_owned(), why };
@@ -248,6 +262,10 @@ impl Resource for Pool {
         let from = Value::Choice(turned.from.as_str().to_owned());
         Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true })
     }
+}
+
+fn switched(on: bool) -> Value {
+    Value::Choice(SWITCH[usize::from(on)].to_owned())
 }
 
 impl fmt::Debug for Pool {

@@ -77,6 +77,14 @@ impl Large {
         true
     }
 
+    /// Where the block begins in which an address lies.
+    pub fn find(&self, address: NonNull<u8>) -> Option<NonNull<u8>> {
+        let address = address.as_ptr() as usize;
+        let regions = self.regions.lock();
+        let (start, region) = regions.live.range(..=address).next_back()?;
+        (address - start < region.bytes()).then(|| region.start())
+    }
+
     /// Gives kept regions back to the system; says how many bytes.
     pub fn release_kept(&self, ground: &Ground) -> usize {
         let mut regions = self.regions.lock();

@@ -38,7 +38,7 @@ impl Level {
         }
     }
 
-    /// The level whose word in a gate or in the pool is `word`.
+    /// The level whose word is `word`.
     pub(super) fn from_word(word: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&level| level as u32 == word)
     }

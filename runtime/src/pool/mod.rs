@@ -5,6 +5,8 @@
 //! | [`Pool`] | you allocate many buffers of like sizes and want them bounded and visible |
 //! | [`Block`] | what you get: bytes, given back when dropped |
 //! | [`SharedBlock`] | many hold the same bytes, and nobody changes them |
+//! | [`Fault`], [`OnFault`] | a pool is *guarded*, and you want to know who overran, freed twice or wrote too late |
+//! | [`Outstanding`] | you want to know who has blocks out, now or when a pool ends |
 //! | [`InPool`], [`PoolBox`] | a vector, a table or a value lives in a pool |
 //! | [`LocalPool`] | all of it happens on one thread, and you want the compiler to see to that |
 //! | [`Level::Unlocked`] | one thread allocates |
@@ -26,8 +28,11 @@
 //!
 //! From the bottom: `region` is the door to the system, `ground` gives its chunks to classes, `number` numbers their
 //! blocks, `chain`, `tagged` and `magazine` hold free ones, and `shelf` those of a class; `gate` and `row` are a thread's
-//! own, `stock` has the levels, `ways` how each reaches blocks, `control` the change between them; `core` ties them together
-//! and lives as long as there are blocks.
+//! own, `stock` has the levels, `ways` how each reaches blocks, `control` the change between them; `guard` sees to what
+//! nobody may do, at any level; `core` ties them together and lives as long as there are blocks.
+//!
+//! A pool can be guarded against overruns, writes after a free, double and foreign frees: [`guard`] says what is caught when,
+//! what is not, and what it costs.
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod region;
@@ -43,6 +48,7 @@ mod stock;
 mod ways;
 mod control;
 mod shares;
+pub mod guard;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod size_class;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
@@ -74,6 +80,7 @@ pub use {
     allocator::{InPool, PoolBox},
     block::Block,
     error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError},
+    guard::{Deed, FAULTS_KEPT, Fault, FaultHandler, FaultKind, OfClass, OfScope, OnFault, Outstanding},
     hosted::Pool,
     local::{LocalBlock, LocalPool},
     setup::{PoolSetup, Preset, PresetError},
@@ -85,6 +92,7 @@ pub use {
 pub mod parts {
     pub use super::chain::{Chain, List};
     pub use super::gate::{Gate, Station};
+    pub use super::guard::watch::{Era, NotGuarded, Watch};
     pub use super::number::{BlockId, Geometry, Links};
     pub use super::shares::Shares;
     pub use super::shelf::{Run, Shelf};

@@ -12,6 +12,7 @@
 //! | fixed capacity | level `fixed` with that [`bytes_max`](PoolLimits::bytes_max); an initial capacity says nothing then |
 
 use super::error::PoolLimits;
+use super::guard::OnFault;
 use super::level::Level;
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +50,11 @@ pub struct PoolSetup {
     /// Whether the system is asked for pages of 2 MiB, for the chunks and for large blocks of at least that. Fewer misses
     /// of the address cache, for memory that comes 2 MiB at a time.
     pub huge_pages: bool,
+    /// Whether what is handed out is guarded from the start: overruns, writes after a free, double and foreign frees are caught
+    /// and named, for a price in time and memory. It can be turned later.
+    pub guarded: bool,
+    /// What a thread does that comes upon such a fault.
+    pub on_fault: OnFault,
 }
 
 impl PoolSetup {
@@ -57,7 +63,8 @@ impl PoolSetup {
 }
 
 impl Default for PoolSetup {
-    /// Thread-cached, 256 MiB at most and nothing at the start, 32 KiB of a class in each thread, 1 MiB idle, small pages.
+    /// Thread-cached, 256 MiB at most and nothing at the start, 32 KiB of a class in each thread, 1 MiB idle, small pages, not
+    /// guarded.
     fn default() -> Self {
         Self {
             level: Level::default(),
@@ -67,6 +74,8 @@ impl Default for PoolSetup {
             cache_bytes: CACHE_BYTES,
             idle_bytes: 1 << 20,
             huge_pages: false,
+            guarded: false,
+            on_fault: OnFault::Count,
         }
     }
 }

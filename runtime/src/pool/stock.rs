@@ -16,6 +16,13 @@
 //! What a thread may do stands in its own gate, as the station: the level, or nothing while the gate is claimed or vacant.
 //! A holder at no station works on `shared` alone, which is right at any level; so is every thread that has no row.
 //!
+//! ```text
+//! station, and `level`   3       2 .. 0
+//!                        QUICK   level
+//! ```
+//! Without `QUICK` a pool is watched (`guard`): the quick paths know no such station, so every operation comes by `take` and
+//! `put`, which work on the level's places all the same. To watch and to look away again are changes like those of level.
+//!
 //! Writers: `level` and `owner` under `control` (`owner` also by the compare-exchange of who becomes it); `rows[i]` once,
 //! under `control`. What is in gates and places, as said there.
 //! I1  The rows' stations and `level`: a row is at no station but `level`, unless its holder is inside, or the change of
@@ -46,15 +53,20 @@ use std::ptr::{NonNull, null_mut};
 /// Rows that a stock has places for; a model has two.
 pub const ROWS: usize = if MODELLED { 2 } else { 64 };
 
-pub(super) const UNLOCKED: Station = Station(Level::Unlocked as u32);
-pub(super) const MUTEX: Station = Station(Level::Mutex as u32);
-pub(super) const LOCK_FREE: Station = Station(Level::LockFree as u32);
-pub(super) const THREAD_CACHED: Station = Station(Level::ThreadCached as u32);
-pub(super) const FIXED: Station = Station(Level::Fixed as u32);
+/// The bit that lets the quick paths work at a station. The words without it are below all that have it, so that the one
+/// comparison of `caches` tells them too.
+pub(super) const QUICK: u32 = 8;
 
+pub(super) const UNLOCKED: Station = Station(Level::Unlocked as u32 | QUICK);
+pub(super) const MUTEX: Station = Station(Level::Mutex as u32 | QUICK);
+pub(super) const LOCK_FREE: Station = Station(Level::LockFree as u32 | QUICK);
+pub(super) const THREAD_CACHED: Station = Station(Level::ThreadCached as u32 | QUICK);
+pub(super) const FIXED: Station = Station(Level::Fixed as u32 | QUICK);
+
+const _: () = assert!((Level::Unlocked as u32) < QUICK && (Level::ThreadCached as u32) < QUICK);
 const _: () = assert!(THREAD_CACHED.0 > FIXED.0 && UNLOCKED.0 > FIXED.0 && FIXED.0 > LOCK_FREE.0 && FIXED.0 > MUTEX.0);
 
-/// Whether blocks are kept in magazines at a station.
+/// Whether blocks are kept in magazines at a station where the quick paths work.
 #[inline(always)]
 fn caches(station: Station) -> bool {
     station.0 > FIXED.0
@@ -106,7 +118,7 @@ impl Stock {
         barrier::prepare();
         assert!(shelves.len() <= SLOTS, "{} classes, and rows with {SLOTS} slots", shelves.len());
         Some(Self {
-            level: AtomicU32::new(level as u32),
+            level: AtomicU32::new(level as u32 | QUICK),
             owner: AtomicU32::new(NOBODY),
             rows: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
             past: Row::new()?,
@@ -117,7 +129,7 @@ impl Stock {
 
     /// The level in force, if it is not closed.
     pub fn level(&self) -> Option<Level> {
-        Level::from_word(self.level.load(Ordering::Acquire))
+        Level::from_word(self.level.load(Ordering::Acquire) & !QUICK)
     }
 
     pub(super) fn shelf(&self, class: usize) -> &Shelf {
@@ -226,7 +238,7 @@ impl Stock {
         grow: impl FnOnce(u32) -> Result<Run, E>,
     ) -> Result<NonNull<u8>, Refused<E>> {
         let Some(row) = self.ensure_row(index) else {
-            if self.level.load(Ordering::Acquire) == Level::Unlocked as u32 {
+            if self.level() == Some(Level::Unlocked) {
                 return Err(Refused::NotOwner);
             }
             let block = self.take_shared(class, None, grow).map_err(Refused::NoGrowth)?;
@@ -248,19 +260,20 @@ impl Stock {
         Ok(block)
     }
 
-    /// The station of a holder that is inside, opened if the gate is vacant and the thread has promised to vacate it.
+    /// The station of a holder that is inside, opened if the gate is vacant and the thread has promised to vacate it. For
+    /// one who has come by the long way it is the same whether the pool is watched or not.
     fn settle<E>(&self, row: &Row, index: usize, pass: &Pass<'_>, allocates: bool) -> Result<Station, Refused<E>> {
         let station = pass.station();
         if station != Station::VACANT && station != Station::CLAIMED {
-            return Ok(station);
+            return Ok(Station(station.0 | QUICK));
         }
         let level = self.level.load(Ordering::Acquire); // O1
         let tenanted = row.is_tenanted();
-        if level == Level::Unlocked as u32 && !(tenanted && self.owns(index, allocates)) {
+        if level | QUICK == UNLOCKED.0 && !(tenanted && self.owns(index, allocates)) {
             return if allocates { Err(Refused::NotOwner) } else { Ok(Station::VACANT) };
         }
         let may = station == Station::VACANT && level != CLOSED && tenanted;
-        Ok(if may && pass.open(Station(level)) { Station(level) } else { Station::VACANT })
+        Ok(if may && pass.open(Station(level)) { Station(level | QUICK) } else { Station::VACANT })
     }
 
     /// Whether the row at `index` is the owner's; if nobody is and it allocates, it becomes that.

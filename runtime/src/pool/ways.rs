@@ -143,10 +143,10 @@ impl Stock {
     #[inline(never)]
     pub(super) fn put_listed(&self, row: &Row, station: Station, class: usize, block: NonNull<u8>) -> bool {
         let shelf = self.shelf(class);
-        let id = shelf.geometry.id(block);
+        // Of a watched pool this may be anything: it has a number only where it is believed.
         match station {
-            LOCK_FREE | FIXED => self.put_shared(Some(row), class, id),
-            MUTEX => self.lock(row, class, &shelf.locked).push(id, &shelf.links),
+            LOCK_FREE | FIXED => self.put_shared(Some(row), class, shelf.geometry.id(block)),
+            MUTEX => self.lock(row, class, &shelf.locked).push(shelf.geometry.id(block), &shelf.links),
             _ => return false,
         }
         true
