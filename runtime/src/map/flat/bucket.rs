@@ -130,7 +130,16 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
     #[inline(always)]
     fn prefetch_rest(self) {
         // SAFETY: within the bucket.
-        (1..Self::LINES.min(2)).for_each(|line| prefetch(unsafe { self.first.add(line) }));
+        (1..Self::LINES.min(2)).for_each(|line| prefetch(unsafe { self.first.add(line) }.as_ptr()));
+    }
+
+    /// Asks for the first spare of the chain; for the home where there is none, which needs no branch.
+    #[inline(always)]
+    pub(super) fn prefetch_spare(self) {
+        let home = self.first.as_ptr() as u64;
+        let link = self.link().load(Ordering::Relaxed);
+        let next = if self.header().load(Ordering::Relaxed) & LINKED == 0 { home } else { link };
+        prefetch(std::ptr::without_provenance(next as usize));
     }
 
     /// Copies an entry of another bucket into a slot.
@@ -440,11 +449,6 @@ impl<'t, K: Plain, V: Plain> Locked<'t, K, V> {
     #[inline(always)]
     pub(super) fn is_moved(&self) -> bool {
         self.home.onward(self.header) == MOVED
-    }
-
-    /// The header it was entered at, as long as nothing was changed.
-    pub(super) fn header(&self) -> u64 {
-        self.header
     }
 
     /// Stays inside, for who goes on with the header by [`Bucket::lock_or`].

@@ -8,7 +8,7 @@
 //! G2  `moved` counts stripes of which every bucket has its forward mark. Who counts the last one publishes the next
 //!     table as the current one.
 
-use super::bucket::{Locked, Look};
+use super::bucket::{Bucket, Locked, Look};
 use super::counts::{Count, Counts};
 use super::table::Table;
 use super::words::{Plain, are_same};
@@ -20,6 +20,9 @@ use std::ops::Range;
 /// Buckets to a stripe: what one writer moves in passing, some microseconds of work. Even, as a table that shrinks
 /// moves pairs.
 const STRIPE: usize = if crate::sync::MODELLED { 2 } else { 32 };
+
+/// So many buckets ahead the lines are asked for that entries will go to: a lock waits for stores before it to be done.
+const AHEAD: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Growth {
@@ -135,42 +138,33 @@ impl<K: Plain, V: Plain> Table<K, V> {
 
     /// Moves buckets to a larger table.
     fn spread(&self, buckets: Range<usize>, next: &Table<K, V>, position: &impl Fn(&K) -> u64) {
-        let (mut entries, mut later, mut homes) = (Vec::new(), Vec::new(), Vec::new());
-        for bucket in buckets.map(|index| self.bucket(index)) {
-            let mut locked = loop {
-                let seen = match bucket.try_collect(&mut entries) {
-                    Look::Found(header) => header,
-                    Look::Moved => break None,
-                    Look::Absent | Look::Torn => {
-                        let locked = bucket.lock_after_wait();
-                        if !locked.collect(&mut entries) {
-                            break None;
-                        }
-                        locked.header()
-                    }
-                };
-                homes.clear();
-                homes.extend(entries.iter().map(|(key, _)| next.index(position(key))));
-                let locked = bucket.try_lock().unwrap_or_else(|| bucket.lock_after_wait());
-                if locked.header() == seen {
-                    break Some(locked);
+        let run = next.buckets() / self.buckets();
+        let mut load = Load { entries: Vec::new(), homes: Vec::new() };
+        next.prefetch_homes(buckets.start * run..(buckets.start + AHEAD) * run);
+        buckets.clone().for_each(|index| self.bucket(index).prefetch_spare());
+        for index in buckets {
+            next.prefetch_homes((index + AHEAD) * run..(index + AHEAD + 1) * run);
+            let bucket = self.bucket(index);
+            let locked = match bucket.try_collect(&mut load.entries) {
+                Look::Found(seen) => {
+                    load.find_homes(next, position);
+                    bucket.try_lock_at(seen)
                 }
-                // Others were here. While the keys are the same, the homes are; else they are to be found anew.
-                if !locked.collect(&mut later) {
-                    break None;
-                }
-                mem::swap(&mut entries, &mut later);
-                if entries.len() == later.len() && entries.iter().zip(&later).all(|(a, b)| are_same(&a.0, &b.0)) {
-                    break Some(locked);
+                Look::Moved => continue,
+                Look::Absent | Look::Torn => {
+                    load.homes.clear();
+                    None
                 }
             };
-            if let Some(locked) = &mut locked {
-                for ((key, value), &home) in entries.iter().zip(&homes) {
-                    next.bucket(home).put_unseen(key, value, &next.spares);
-                }
-                Step::FlatCopied.reached();
-                locked.mark_moved();
+            let Some(mut locked) = locked.or_else(|| load.lock_after_all(bucket, next, position)) else { continue };
+            // SAFETY: they are reached through this chain's mark only, which is not set yet (I2), and nobody else fills
+            // them meanwhile (G1).
+            unsafe { next.empty_homes(index * run..(index + 1) * run) };
+            for ((key, value), &home) in load.entries.iter().zip(&load.homes) {
+                next.bucket(home).put_unseen(key, value, &next.spares);
             }
+            Step::FlatCopied.reached();
+            locked.mark_moved();
         }
     }
 
@@ -186,6 +180,8 @@ impl<K: Plain, V: Plain> Table<K, V> {
             if locked[0].is_moved() {
                 continue;
             }
+            // SAFETY: as in `spread`.
+            unsafe { next.empty_homes(first / run..first / run + 1) };
             for bucket in &locked {
                 let is_here = bucket.collect(&mut entries);
                 debug_assert!(is_here, "all of a run have moved, or none has");
@@ -195,6 +191,46 @@ impl<K: Plain, V: Plain> Table<K, V> {
             }
             Step::FlatCopied.reached();
             locked.iter_mut().for_each(Locked::mark_moved);
+        }
+    }
+}
+
+/// The entries of a chain that is about to be moved, and their homes in the next table.
+struct Load<K, V> {
+    entries: Vec<(K, V)>,
+    homes: Vec<usize>,
+}
+
+impl<K: Plain, V: Plain> Load<K, V> {
+    /// Runs user code.
+    #[inline(always)]
+    fn find_homes(&mut self, next: &Table<K, V>, position: &impl Fn(&K) -> u64) {
+        self.homes.clear();
+        self.homes.extend(self.entries.iter().map(|(key, _)| next.index(position(key))));
+    }
+
+    /// Locks a chain that others have changed or are changing; `None` if it has moved.
+    #[cold]
+    fn lock_after_all<'t>(
+        &mut self,
+        bucket: Bucket<'t, K, V>,
+        next: &Table<K, V>,
+        position: &impl Fn(&K) -> u64,
+    ) -> Option<Locked<'t, K, V>> {
+        let mut now = Vec::new();
+        loop {
+            let locked = bucket.lock_after_wait();
+            if !locked.collect(&mut now) {
+                return None;
+            }
+            mem::swap(&mut self.entries, &mut now);
+            // While the keys are the same, the homes are; else they are to be found anew.
+            let lengths = [now.len(), self.homes.len()];
+            if lengths == [self.entries.len(); 2] && self.entries.iter().zip(&now).all(|(a, b)| are_same(&a.0, &b.0)) {
+                return Some(locked);
+            }
+            drop(locked);
+            self.find_homes(next, position);
         }
     }
 }

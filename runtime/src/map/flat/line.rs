@@ -1,4 +1,4 @@
-//! Memory of a table: cache lines of words, zero at first.
+//! Memory of a table: cache lines of words, zero at first or not written yet.
 
 use crate::sync::atomic::AtomicU64;
 use std::ptr::NonNull;
@@ -7,16 +7,32 @@ use std::ptr::NonNull;
 #[repr(align(64))]
 pub(super) struct Line(pub(super) [AtomicU64; 8]);
 
-/// Asks for a line that is about to be read.
+/// Asks for a line that is about to be used.
 #[inline(always)]
-pub(super) fn prefetch(line: NonNull<Line>) {
+pub(super) fn prefetch(line: *const Line) {
     #[cfg(all(target_arch = "x86_64", not(any(rt_loom, rt_shuttle))))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, which no address makes fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
     }
     let _ = line; // Elsewhere there is nothing to ask.
+}
+
+/// Writes zeroes to a line, whatever was there.
+///
+/// # Safety
+/// The line is alive, and nobody else can reach it yet.
+#[inline(always)]
+pub(super) unsafe fn empty(line: NonNull<Line>) {
+    // SAFETY: by the caller.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    unsafe {
+        line.write(Line([const { AtomicU64::new(0) }; 8]));
+    }
+    // A model's lines are objects, made in their place and zero until somebody has reached them.
+    #[cfg(any(rt_loom, rt_shuttle))]
+    let _ = line;
 }
 
 /// A run of lines. Large runs are backed by large pages where the system has them: a random read then misses one
@@ -48,11 +64,23 @@ impl Lines {
     /// # Panics
     /// When `count` is none, or more than can be addressed.
     pub(super) fn zeroed(count: usize) -> Self {
+        // SAFETY: the layout has a size. A line whose bytes are zero is eight atomics of value zero.
+        Self::from_allocator(count, |layout| unsafe { std::alloc::alloc_zeroed(layout) })
+    }
+
+    /// Lines each of which is to be [emptied](empty) before it is used: an allocator that hands memory out anew would
+    /// write zeroes to all of it at once, in the operation that asks.
+    ///
+    /// # Panics
+    /// As [`zeroed`](Self::zeroed).
+    pub(super) fn unwritten(count: usize) -> Self {
+        // SAFETY: the layout has a size.
+        Self::from_allocator(count, |layout| unsafe { std::alloc::alloc(layout) })
+    }
+
+    fn from_allocator(count: usize, allocate: impl FnOnce(std::alloc::Layout) -> *mut u8) -> Self {
         let layout = Self::layout(count);
-        // SAFETY: the layout has a size, as `count` is not zero.
-        let memory = unsafe { std::alloc::alloc_zeroed(layout) };
-        // A line whose bytes are zero is eight atomics of value zero.
-        let Some(first) = NonNull::new(memory.cast()) else { std::alloc::handle_alloc_error(layout) };
+        let Some(first) = NonNull::new(allocate(layout).cast()) else { std::alloc::handle_alloc_error(layout) };
         let lines = Self { first, count };
         lines.ask_for_large_pages();
         lines
@@ -112,6 +140,10 @@ impl Lines {
         let lines: Box<[Line]> = (0..count).map(|_| Line(std::array::from_fn(|_| AtomicU64::new(0)))).collect();
         let first = NonNull::new(Box::into_raw(lines).cast()).expect("a box is never null");
         Self { first, count }
+    }
+
+    pub(super) fn unwritten(count: usize) -> Self {
+        Self::zeroed(count)
     }
 }
 

@@ -34,8 +34,9 @@
 //! O4  A spare that goes from one chain to another: the writer that unlinked it made its own home odd before; the pool's
 //!     lock orders that before the next chain's writer, whose Release fence after it pairs with the fence of a reader
 //!     still in the old chain. So that reader sees its home odd or later, as in O2, although it read another's words.
-//! O5  `next` and `current`: Release store, Acquire load. They carry a table's zeroed memory and, in `current`'s case,
-//!     every stripe moved. A reader that sees a mark saw it in an even state (O1), written after `next`.
+//! O5  `next` and `current`: Release store, Acquire load. They carry a table and, in `current`'s case, every stripe moved.
+//!     A reader that sees a mark saw it in an even state (O1), written after `next`, and after the homes that it leads to
+//!     were emptied: whoever moves a chain does that first, as memory for a next table comes as it is.
 //!
 //! 55 bits of sequence wrap after 2^55 writes of one chain, years of nothing else; only equality is asked
 //! of them, so a wrap matters to nobody but a reader that sleeps through exactly all of them.

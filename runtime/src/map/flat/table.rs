@@ -2,11 +2,12 @@
 
 use super::bucket::Bucket;
 use super::growth::Growth;
-use super::line::Lines;
+use super::line::{Lines, empty, prefetch};
 use super::spare::Spares;
 use super::words::Plain;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 pub(super) struct Table<K, V> {
     homes: Lines,
@@ -20,10 +21,18 @@ pub(super) struct Table<K, V> {
 
 impl<K: Plain, V: Plain> Table<K, V> {
     pub(super) fn new(buckets: usize) -> Self {
+        Self::on(Lines::zeroed, buckets)
+    }
+
+    /// A table that another's entries are to move to. Who moves them empties each home first.
+    pub(super) fn following(buckets: usize) -> Self {
+        Self::on(Lines::unwritten, buckets)
+    }
+
+    fn on(memory: impl FnOnce(usize) -> Lines, buckets: usize) -> Self {
         let lines = Bucket::<K, V>::LINES;
-        let homes = Lines::zeroed(buckets.checked_mul(lines).expect("a table larger than the address space"));
         Self {
-            homes,
+            homes: memory(buckets.checked_mul(lines).expect("a table larger than the address space")),
             buckets,
             next: AtomicPtr::default(),
             spares: Spares::new(buckets, lines),
@@ -64,6 +73,32 @@ impl<K: Plain, V: Plain> Table<K, V> {
         debug_assert!(index < self.buckets);
         // SAFETY: the homes are `buckets` times `LINES` lines, and live as long as the table.
         unsafe { Bucket::at(self.homes.first().add(index * Bucket::<K, V>::LINES)) }
+    }
+
+    /// Empties homes, whatever memory they were made of.
+    ///
+    /// # Safety
+    /// Nobody else can reach them yet.
+    pub(super) unsafe fn empty_homes(&self, indices: Range<usize>) {
+        debug_assert!(indices.end <= self.buckets);
+        if cfg!(rt_mutant = "flat_homes_unwritten") {
+            return;
+        }
+        let lines = Bucket::<K, V>::LINES;
+        for line in indices.start * lines..indices.end * lines {
+            // SAFETY: a line of the homes; by the caller.
+            unsafe { empty(self.homes.first().add(line)) };
+        }
+    }
+
+    /// Asks for the first few lines of homes that are about to be written.
+    #[inline(always)]
+    pub(super) fn prefetch_homes(&self, indices: Range<usize>) {
+        const MOST: usize = 8;
+        let lines = Bucket::<K, V>::LINES;
+        for line in (indices.start * lines..indices.end * lines).take(MOST) {
+            prefetch(self.homes.first().as_ptr().wrapping_add(line));
+        }
     }
 
     #[inline(always)]

@@ -321,7 +321,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
                 Resize::Grow(factor) => table.buckets().saturating_mul(factor),
                 Resize::Halve => table.buckets() / 2,
             };
-            table.set_next(Box::new(Table::new(buckets)));
+            table.set_next(Box::new(Table::following(buckets)));
             beginning.end();
             self.help(table, position_of, guard);
         }
