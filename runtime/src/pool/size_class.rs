@@ -36,7 +36,9 @@ const fn short(alignment: usize) -> Short {
     let mut classes = [0; 1025];
     let mut len = 0;
     while len < classes.len() {
-        classes[len] = SizeClass::computed(len.next_multiple_of(alignment)).0;
+        // Nothing is a block too.
+        let multiple = if len == 0 { alignment } else { len.next_multiple_of(alignment) };
+        classes[len] = SizeClass::computed(multiple).0;
         len += 1;
     }
     classes
