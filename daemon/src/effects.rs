@@ -234,6 +234,7 @@ mod tests {
                     to: Value::Integer(2),
                     outcome: Outcome::Applied,
                     took: Duration::ZERO,
+                    reason: None,
                 });
             }
             measured

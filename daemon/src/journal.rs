@@ -242,8 +242,28 @@ mod tests {
             outcome: Outcome::Applied,
             why: None,
             took_us: 3,
+            reason: None,
             effect: None,
         }
+    }
+
+    #[test]
+    fn lines_from_before_there_were_reasons_are_read_and_reasons_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let old = r#"{"id":1,"at_ms":1,"actor":"uid 0","resource":"map.words","knob":"workers","from":1,"to":2,"outcome":"applied","took_us":3}"#;
+        std::fs::write(&path, format!("{old}\n")).unwrap();
+        let (mut journal, resumed) = JournalFile::open(&path, BYTES_MAX).unwrap();
+        assert_eq!((resumed.changes, resumed.unreadable), (vec![change(1)], 0));
+        let reason = Some("4 threads, 12 % of them waited for a lock".to_owned());
+        let own = Change { actor: "auto".into(), reason, ..change(2) };
+        journal.write(&own);
+        drop(journal);
+        let (_, resumed) = JournalFile::open(&path, BYTES_MAX).unwrap();
+        assert_eq!(resumed.changes, [change(1), own.clone()]);
+        // Through the runtime's own type and back nothing is lost.
+        assert_eq!(crate::wire::change(&crate::wire::change_of(own.clone()).unwrap()), own);
+        assert_eq!(serde_json::to_string(&change(1)).unwrap(), old, "no reason, no field");
     }
 
     #[test]

@@ -107,6 +107,7 @@ pub(crate) fn change(change: &observe::Change) -> api::Change {
         outcome,
         why,
         took_us: change.took.as_micros() as u64,
+        reason: change.reason.clone(),
         effect: None,
     }
 }
@@ -116,6 +117,7 @@ pub(crate) fn change_of(change: api::Change) -> Option<observe::Change> {
     let actor = match change.actor.split_once(' ') {
         Some(("run", id)) => Actor::Run(id.to_owned()),
         _ if change.actor == "process" => Actor::Process,
+        _ if change.actor == "auto" => Actor::Auto,
         _ => Actor::User(change.actor),
     };
     Some(observe::Change {
@@ -132,5 +134,6 @@ pub(crate) fn change_of(change: api::Change) -> Option<observe::Change> {
             api::Outcome::Failed => observe::Outcome::Failed(change.why.unwrap_or_default()),
         },
         took: Duration::from_micros(change.took_us),
+        reason: change.reason,
     })
 }

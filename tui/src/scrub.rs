@@ -83,7 +83,7 @@ scrub_fields! {
     Resource: address kind knobs samples;
     Knob: name value range unit help;
     Sample: family labels;
-    Change: actor resource knob from to why effect;
+    Change: actor resource knob from to why reason effect;
     Effect: family;
     Problem: kind title detail;
     Run: id name error;

@@ -61,6 +61,7 @@ pub fn changes() -> Vec<Change> {
         outcome,
         why: None,
         took_us: 1240,
+        reason: None,
         effect: None,
     };
     let mut measured = change(1, 4, "pipeline.words.count", "workers", 1, 2, Outcome::Applied);
@@ -76,6 +77,24 @@ pub fn changes() -> Vec<Change> {
     let mut refused = change(2, 6, "scheduler.main", "threads", 2, 4, Outcome::Failed);
     refused.why = Some("the pool could not start a thread".into());
     vec![measured, refused]
+}
+
+/// A change that a pool made of its own accord.
+pub fn own_turn() -> Change {
+    Change {
+        id: 3,
+        at_ms: START_MS + 8000,
+        actor: "auto".into(),
+        resource: "pool.batches".into(),
+        knob: "level".into(),
+        from: KnobValue::Choice("mutex".into()),
+        to: KnobValue::Choice("thread_cached".into()),
+        outcome: Outcome::Applied,
+        why: None,
+        took_us: 1240,
+        reason: Some("4 threads, 1.3 M operations in 1.0 s, 12 % of them waited for a lock".into()),
+        effect: None,
+    }
 }
 
 /// What the host remembers of `pipeline.words` from before the first snapshot.
@@ -318,13 +337,14 @@ pub fn contended(step: u64) -> Vec<Resource> {
 }
 
 fn level() -> Knob {
-    let levels = ["unlocked", "mutex", "lock_free", "thread_cached", "fixed"].map(String::from).to_vec();
+    let levels = ["unlocked", "mutex", "lock_free", "thread_cached", "fixed", "auto"].map(String::from).to_vec();
     Knob {
         name: "level".into(),
         value: KnobValue::Choice("thread_cached".into()),
         range: Range::Choice { choices: levels },
         unit: String::new(),
-        help: "Concurrency level. Blocks in use stay valid; free ones are handed over.".into(),
+        help: "Concurrency level; at auto the pool chooses. Blocks in use stay valid; free ones are handed over."
+            .into(),
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Changes {
     pub changes: Vec<Change>,
 }
 
-/// One turned knob: who, when, from, to, how long the hand-over took. Also a line of the journal file.
+/// One turned knob: who, when, from, to, why, how long the hand-over took. Also a line of the journal file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Change {
@@ -26,7 +26,7 @@ pub struct Change {
     pub id: u64,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who: `uid 1000`, `token`, `run 01J..`.
+    /// Who: `uid 1000`, `token`, `run 01J..`; `auto` for the resource itself.
     pub actor: String,
     /// Address of the resource.
     pub resource: String,
@@ -43,6 +43,9 @@ pub struct Change {
     pub why: Option<String>,
     /// How long the hand-over took, in microseconds.
     pub took_us: u64,
+    /// Why it was turned, where whoever turned it said so: a resource that turns its own knob says what it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What the change did, once measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,

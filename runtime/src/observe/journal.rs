@@ -1,4 +1,4 @@
-//! Who turned what, when, from, to, and how long the hand-over took.
+//! Who turned what, when, from, to, why, and how long the hand-over took.
 
 use super::{Address, Value};
 use crate::sync::{Mutex, RwLock};
@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 /// Changes kept in memory; a host that wants more appends them to a file through [`Journal::on_change`].
 const KEPT: usize = 4096;
 
+/// Characters of a reason; what is longer is cut.
+const REASON_CHARS_MAX: usize = 400;
+
 /// Who turned a knob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
@@ -18,6 +21,8 @@ pub enum Actor {
     Run(String),
     /// Code in this process.
     Process,
+    /// The resource itself.
+    Auto,
 }
 
 impl fmt::Display for Actor {
@@ -26,6 +31,7 @@ impl fmt::Display for Actor {
             Actor::User(who) => f.write_str(who),
             Actor::Run(id) => write!(f, "run {id}"),
             Actor::Process => f.write_str("process"),
+            Actor::Auto => f.write_str("auto"),
         }
     }
 }
@@ -62,6 +68,8 @@ pub struct Change {
     pub outcome: Outcome,
     /// How long the hand-over took.
     pub took: Duration,
+    /// Why it was turned, where whoever turned it said so: the resource itself does. At most 400 characters.
+    pub reason: Option<String>,
 }
 
 type Listener = Box<dyn Fn(&Change) + Send + Sync>;
@@ -104,21 +112,16 @@ impl Journal {
         self.kept.lock().last_id
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the columns of a change, in their order")]
-    pub(super) fn record(
-        &self,
-        actor: Actor,
-        address: &Address,
-        knob: &str,
-        from: Value,
-        to: Value,
-        outcome: Outcome,
-        took: Duration,
-    ) -> Change {
+    /// Keeps the change that `make` makes of its id and the time.
+    pub(super) fn record(&self, make: impl FnOnce(u64, SystemTime) -> Change) -> Change {
         let mut kept = self.kept.lock();
         kept.last_id += 1;
-        let (id, at, address, knob) = (kept.last_id, SystemTime::now(), address.clone(), knob.to_owned());
-        let change = Change { id, at, actor, address, knob, from, to, outcome, took };
+        let mut change = make(kept.last_id, SystemTime::now());
+        if let Some(reason) = &mut change.reason
+            && let Some((cut, _)) = reason.char_indices().nth(REASON_CHARS_MAX)
+        {
+            reason.truncate(cut);
+        }
         kept.keep(change.clone());
         // Under the lock, so that listeners hear of changes in the order of their ids.
         if let Some(listener) = &*self.listener.read() {

@@ -93,6 +93,21 @@ pub struct Turned {
     pub settled: bool,
 }
 
+/// A knob that a resource turned of its own accord, or tried to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnTurn {
+    /// The knob.
+    pub knob: &'static str,
+    /// What was in force before.
+    pub from: Value,
+    /// What it turned to.
+    pub to: Value,
+    /// What it saw that spoke for it, with numbers.
+    pub reason: String,
+    /// How long the hand-over took, or why there was none.
+    pub turned: Result<Duration, TurnError>,
+}
+
 /// Why a knob was not turned. The resource runs on as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -8,8 +8,8 @@
 //! | [`Family`], [`Reading`] | you report: families are declared once in [`families`], readings fill them |
 //! | [`Cells`] | you count on a hot path: one store to the thread's own cache line |
 //! | [`Spread`] | you time on a warm path: a log-linear histogram, one per thread, merged when read |
-//! | [`Registry`] | you host many resources and turn their knobs by address |
-//! | [`Journal`] | you keep who turned what, when, and how long the hand-over took |
+//! | [`Registry`] | you host many resources, turn their knobs by address, and let them turn their own |
+//! | [`Journal`] | you keep who turned what, when, why, and how long the hand-over took |
 //!
 //! Reading never blocks a hot path and never resets a counter: two readers cannot disturb each other.
 
@@ -31,7 +31,7 @@ pub use cells::{Cells, THREAD_ROWS};
 pub use clock::{Moment, now};
 pub use family::{Family, Unit, What};
 pub use journal::{Actor, Change, Journal, Outcome};
-pub use knob::{Knob, Range, TurnError, Turned, Value};
+pub use knob::{Knob, OwnTurn, Range, TurnError, Turned, Value};
 pub use reading::{Measure, Reading, Sample};
 pub use registry::{Registry, RegistryError, Resource};
 pub(crate) use sampling::{SAMPLE_EVERY, is_sampled};

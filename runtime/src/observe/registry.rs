@@ -1,9 +1,10 @@
 //! Everything a host runs, by address.
 
-use super::{Actor, Address, Change, Journal, Knob, Outcome, Reading, TurnError, Turned, Value};
+use super::{Actor, Address, Change, Journal, Knob, Moment, Outcome, OwnTurn, Reading, TurnError, Turned, Value};
 use crate::sync::{Arc, RwLock};
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Anything that can be hosted. The exporter, the history, the API and the dashboard are written against this
 /// trait alone: a new kind of resource adds no line to them. Who knows a kind and needs the rest of it gets there
@@ -34,6 +35,12 @@ pub trait Resource: Any + Send + Sync {
     /// # Errors
     /// When the hand-over failed; the resource then runs on as it was.
     fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError>;
+
+    /// Lets it look at itself and turn a knob of its own, if it has one that it was told to choose the value of; hosts call
+    /// it about once a second, through [`Registry::tend`], which journals what comes of it. May take as long as a turn.
+    fn tend(&self, _at: Moment) -> Option<OwnTurn> {
+        None
+    }
 }
 
 /// Why the registry refused.
@@ -122,17 +129,75 @@ impl Registry {
             return Err(TurnError::UnknownKnob { resource: address.to_string(), knob: knob.to_owned(), has }.into());
         };
         current.range.check(knob, &to)?;
-        let entry =
-            |from: Value, outcome, took| self.journal.record(actor, address, knob, from, to.clone(), outcome, took);
-        match resource.turn(knob, &to) {
-            Ok(turned) => {
-                let outcome = if turned.settled { Outcome::Applied } else { Outcome::Settling };
-                Ok(entry(turned.from, outcome, turned.took))
-            }
-            Err(error) => {
-                entry(current.value.clone(), Outcome::Failed(error.to_string()), std::time::Duration::ZERO);
-                Err(error.into())
-            }
+        let turned = resource.turn(knob, &to);
+        let (from, outcome, took) = match &turned {
+            Ok(turned) if turned.settled => (turned.from.clone(), Outcome::Applied, turned.took),
+            Ok(turned) => (turned.from.clone(), Outcome::Settling, turned.took),
+            Err(error) => (current.value.clone(), Outcome::Failed(error.to_string()), Duration::ZERO),
+        };
+        let (address, knob, reason) = (address.clone(), knob.to_owned(), None);
+        let change =
+            self.journal.record(|id, at| Change { id, at, actor, address, knob, from, to, outcome, took, reason });
+        turned?;
+        Ok(change)
+    }
+
+    /// Lets a resource turn a knob of its own, and journals it with its reason if it did, or tried to.
+    pub fn tend(&self, resource: &dyn Resource, at: Moment) -> Option<Change> {
+        let OwnTurn { knob, from, to, reason, turned } = resource.tend(at)?;
+        let (outcome, took) = match turned {
+            Ok(took) => (Outcome::Applied, took),
+            Err(error) => (Outcome::Failed(error.to_string()), Duration::ZERO),
+        };
+        let (actor, address, knob, reason) = (Actor::Auto, resource.address().clone(), knob.to_owned(), Some(reason));
+        Some(self.journal.record(|id, at| Change { id, at, actor, address, knob, from, to, outcome, took, reason }))
+    }
+
+    /// Tends all resources, as a host does about once a second; says what they turned.
+    pub fn tend_all(&self, at: Moment) -> Vec<Change> {
+        self.all().iter().filter_map(|resource| self.tend(&**resource, at)).collect()
+    }
+}
+
+#[cfg(all(test, not(any(rt_loom, rt_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::observe::now;
+
+    /// A resource that tries to turn a knob of its own whenever it is tended.
+    struct Restless(Address);
+
+    impl Resource for Restless {
+        fn address(&self) -> &Address {
+            &self.0
         }
+
+        fn read(&self, _: &mut Reading) {}
+
+        fn knobs(&self) -> Vec<Knob> {
+            Vec::new()
+        }
+
+        fn turn(&self, knob: &str, _: &Value) -> Result<Turned, TurnError> {
+            Err(TurnError::UnknownKnob { resource: self.0.to_string(), knob: knob.to_owned(), has: Vec::new() })
+        }
+
+        fn tend(&self, _: Moment) -> Option<OwnTurn> {
+            let (from, to) = (Value::Integer(1), Value::Integer(2));
+            let why = "no room".to_owned();
+            let turned = Err(TurnError::Failed { knob: "size".to_owned(), why });
+            Some(OwnTurn { knob: "size", from, to, reason: "ü".repeat(1000), turned })
+        }
+    }
+
+    #[test]
+    fn what_a_resource_tried_of_its_own_accord_is_journalled_with_both_reasons() {
+        let registry = Registry::new();
+        registry.add(Arc::new(Restless("pool.restless".parse().unwrap()))).unwrap();
+        let [change] = registry.tend_all(now()).try_into().unwrap();
+        assert_eq!((change.id, &change.actor, change.knob.as_str()), (1, &Actor::Auto, "size"));
+        assert!(matches!(&change.outcome, Outcome::Failed(why) if why.contains("no room")), "{:?}", change.outcome);
+        assert_eq!(change.reason.as_deref(), Some("ü".repeat(400).as_str()), "of bounded length");
+        assert_eq!(registry.journal().since(0), [change]);
     }
 }

@@ -1,4 +1,4 @@
-//! Turned knobs: who, when, from, to, and what it did once that is measured.
+//! Turned knobs: who, when, from, to, why where that was said, and what it did once that is measured.
 
 use super::table::Column;
 use super::{FULL, Scene, chart, cut_top, put, table};
@@ -61,7 +61,8 @@ pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
     }
     let selected = scene.app.selected();
     // Room for what is said about the selected one.
-    let foot_rows = 4.min(area.height.saturating_sub(4));
+    let reason = selected.and_then(|index| listed.get(index)?.reason.as_deref());
+    let foot_rows = (4 + u16::from(reason.is_some())).min(area.height.saturating_sub(4));
     let mut foot = super::cut_bottom(&mut area, foot_rows);
     let left = table::draw(scene, COLUMNS, &listed, selected, area, buf);
     foot.y -= left.height;
@@ -76,6 +77,9 @@ pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
     let (from, to, sign) = (&change.from, &change.to, scene.theme.signs.to);
     let turned = format!(" {from} {sign} {to}, {}", outcome(change));
     put(scene.line(Tone::Plain, turned), cut_top(&mut foot, 1), buf);
+    if let Some(reason) = reason {
+        put(scene.line(Tone::Plain, format!(" because: {reason}")), cut_top(&mut foot, 1), buf);
+    }
     let effect = effect(change).unwrap_or_else(|| "effect not measured yet, or nothing to measure".to_owned());
     put(scene.line(Tone::Plain, format!(" {effect}")), cut_top(&mut foot, 1), buf);
     chart::draw_below(scene, scene.app.subject(), foot, buf);

@@ -115,6 +115,21 @@ fn pools() {
     golden!("pools", after("5"));
 }
 
+#[test]
+fn a_pool_that_chooses_its_level_shows_what_was_asked_for_and_what_is_in_force() {
+    let mut app = app();
+    let mut snapshot = sketch::snapshot(40);
+    let pool = snapshot.resources.iter_mut().find(|resource| resource.address == "pool.batches").unwrap();
+    pool.knobs[0].value = rheostat_api::KnobValue::Choice("auto".into());
+    app.update(Msg::Tick(moment(10_000)));
+    app.update(Msg::Snapshot(Box::new(snapshot)));
+    press(&mut app, "5");
+    for (columns, rows) in [(80, 24), (160, 50)] {
+        let frame = frame(&app, &plain(), columns, rows);
+        assert!(frame.contains(" thread_cached auto") && frame.contains(" knobs  level auto (unlocked|"), "{frame}");
+    }
+}
+
 /// A pool whose threads meet, which has many classes and is near its limit; and its level about to be turned.
 #[test]
 fn pools_say_where_threads_meet_and_what_is_wasted() {
@@ -141,6 +156,14 @@ fn the_allocator_among_the_pools() {
 #[test]
 fn changes() {
     golden!("changes", after("8j"));
+}
+
+#[test]
+fn a_change_that_a_resource_made_of_its_own_accord_says_why() {
+    let mut app = app();
+    app.update(Msg::Changes(vec![sketch::own_turn()]));
+    press(&mut app, "8");
+    golden!("own_turn", app);
 }
 
 #[test]
