@@ -1,7 +1,7 @@
 //! Looks at everything four times a second, for all who want to know: one read, one text, any number of clients.
 //!
 //! Every look makes a frame for the stream, if anybody is attached; every fourth feeds history and the windows that
-//! quantiles are taken over. The frame is put into words once and handed out by reference; a client that is slow
+//! quantiles are taken over, and has resources look at themselves: one that chooses the value of a knob turns it then. The frame is put into words once and handed out by reference; a client that is slow
 //! finds only the newest.
 //!
 //! Nobody sees anything while the sampler is blind, so it is watched. A resource that panics when it is read is left out
@@ -14,7 +14,7 @@ use crate::history::Key;
 use crate::wire;
 use axum::body::Bytes;
 use rheostat_api as api;
-use rheostat_runtime::observe::{Address, Measure, Moment, Reading, Resource, Sample, Snapshot, families, now};
+use rheostat_runtime::observe::{self, Address, Measure, Moment, Reading, Resource, Sample, Snapshot, families, now};
 use rheostat_runtime::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -258,6 +258,7 @@ fn take_look(app: &App, look: u64) {
         sampler.frames.send_replace(Arc::new(Frame { line: line.into(), seq: look }));
     }
     if second {
+        readings.iter().for_each(|(resource, _)| tend(app, &**resource));
         let spoken = readings.iter().map(|(resource, reading)| (resource.address(), reading));
         let mut history = app.history.lock();
         history.step(wire::now_ms(), spoken);
@@ -272,6 +273,25 @@ fn read(sampler: &Sampler, resource: Arc<dyn Resource>) -> Option<(Arc<dyn Resou
     let reading = sampler.read_one(&*resource);
     *sampler.reading.lock() = None;
     reading.map(|reading| (resource, reading))
+}
+
+/// Lets a resource turn a knob of its own. Named as being read, as it may stand still as well.
+fn tend(app: &App, resource: &dyn Resource) {
+    let sampler = &app.sampler;
+    *sampler.reading.lock() = Some(resource.address().clone());
+    let tended = catch_unwind(AssertUnwindSafe(|| app.host.registry.tend(resource, now())));
+    *sampler.reading.lock() = None;
+    match tended {
+        Ok(Some(change)) => {
+            let observe::Change { address, knob, from, to, reason, .. } = &change;
+            let reason = reason.as_deref().unwrap_or_default();
+            tracing::info!(%address, knob, %from, %to, reason, "a resource has turned a knob of its own");
+        }
+        Ok(None) => {}
+        Err(_) => {
+            sampler.panicked(&format!("{} panicked when it looked at itself, and stays as it is", resource.address()))
+        }
+    }
 }
 
 #[cfg(test)]

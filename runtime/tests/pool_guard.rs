@@ -28,7 +28,8 @@ const MIB: usize = 1 << 20;
 
 fn guarded(level: Level) -> Arc<Pool> {
     let limits = PoolLimits { bytes_max: 16 * MIB };
-    Pool::with_setup("guarded", PoolSetup { level, limits, guarded: true, ..PoolSetup::default() }).unwrap()
+    Pool::with_setup("guarded", PoolSetup { level: level.into(), limits, guarded: true, ..PoolSetup::default() })
+        .unwrap()
 }
 
 /// Runs a check on a fresh guarded pool of every level.

@@ -4,7 +4,7 @@
 
 use rheostat_runtime::observe::families::POOL_CACHE_FILLS;
 use rheostat_runtime::observe::{Reading, Resource};
-use rheostat_runtime::pool::{Block, Level, Pool, PoolLimits, PoolSetup, PoolSetupError, Preset};
+use rheostat_runtime::pool::{Block, Level, LevelAsked, Pool, PoolLimits, PoolSetup, PoolSetupError, Preset};
 use rheostat_runtime::sync::Arc;
 
 const KIB: usize = 1 << 10;
@@ -63,7 +63,8 @@ fn what_is_there_from_the_start_needs_no_page_fault() {
 #[test]
 fn more_from_the_start_than_the_limit_means_all_of_it() {
     let limits = PoolLimits { bytes_max: MIB };
-    let pool = pool(PoolSetup { limits, bytes_initial: usize::MAX, level: Level::Mutex, ..PoolSetup::default() });
+    let pool =
+        pool(PoolSetup { limits, bytes_initial: usize::MAX, level: Level::Mutex.into(), ..PoolSetup::default() });
     let blocks: Vec<Block> = std::iter::from_fn(|| pool.alloc(4096).ok()).collect();
     assert_eq!(blocks.len(), MIB / 4096);
 }
@@ -86,7 +87,7 @@ fn a_thread_takes_from_behind_in_proportion_to_what_it_may_cache() {
 #[test]
 fn chunks_go_back_when_more_idles_than_may() {
     let left = |idle_bytes| {
-        let pool = pool(PoolSetup { idle_bytes, level: Level::LockFree, ..PoolSetup::default() });
+        let pool = pool(PoolSetup { idle_bytes, level: Level::LockFree.into(), ..PoolSetup::default() });
         let blocks: Vec<Block> = (0..8 * MIB / 1024).map(|_| pool.alloc(1024).unwrap()).collect();
         drop(blocks);
         pool.held_bytes()
@@ -131,21 +132,21 @@ fn presets_are_what_they_say_and_any_part_can_be_changed() {
         assert_eq!(preset.as_str().parse(), Ok(preset));
         let setup = preset.setup();
         let pool = pool(setup);
-        assert_eq!(pool.level(), setup.level, "{preset}");
+        assert_eq!((pool.level_asked(), LevelAsked::At(pool.level())), (setup.level, setup.level), "{preset}");
         assert!(pool.alloc(17).unwrap().as_ptr().addr().is_multiple_of(setup.alignment));
     }
     assert!("quick".parse::<Preset>().is_err());
     let [performance, memory, realtime] = Preset::ALL.map(Preset::setup);
     let figures = |setup: PoolSetup| (setup.level, setup.cache_bytes, setup.alignment);
-    assert_eq!(figures(performance), (Level::ThreadCached, 64 * KIB, 16));
+    assert_eq!(figures(performance), (Level::ThreadCached.into(), 64 * KIB, 16));
     assert_eq!((performance.bytes_initial, performance.idle_bytes, performance.huge_pages), (8 * MIB, 4 * MIB, true));
-    assert_eq!(figures(memory), (Level::LockFree, 16 * KIB, 8));
+    assert_eq!(figures(memory), (Level::LockFree.into(), 16 * KIB, 8));
     assert_eq!((memory.bytes_initial, memory.idle_bytes, memory.huge_pages), (512 * KIB, MIB, false));
-    assert_eq!(figures(realtime), (Level::Fixed, 8 * KIB, 8));
+    assert_eq!(figures(realtime), (Level::Fixed.into(), 8 * KIB, 8));
     // A fixed pool of its limit, and not a byte more.
     let fixed = pool(realtime);
     let blocks: Vec<Block> = std::iter::from_fn(|| fixed.alloc(4096).ok()).collect();
     assert_eq!(blocks.len(), 16 * MIB / 4096);
-    let lesser = pool(PoolSetup { limits: PoolLimits { bytes_max: MIB }, level: Level::Mutex, ..realtime });
+    let lesser = pool(PoolSetup { limits: PoolLimits { bytes_max: MIB }, level: Level::Mutex.into(), ..realtime });
     assert_eq!((lesser.level(), lesser.alloc(2 * MIB).is_err()), (Level::Mutex, true));
 }

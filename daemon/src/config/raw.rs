@@ -216,7 +216,7 @@ pub(super) enum RawValues {
 /// Spelled as the runtime spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct RawLevel(pub pool::Level);
+pub(super) struct RawLevel(pub pool::LevelAsked);
 
 impl TryFrom<String> for RawLevel {
     type Error = pool::LevelError;

@@ -111,7 +111,7 @@ fn a_pool_is_its_preset_with_what_is_written_over_it() {
         assert_eq!(made, PoolSetup { bytes_initial, ..preset.setup() });
     }
     let changed = setup("preset = \"performance\"\nlevel = \"mutex\"\nbytes_max = 4194304\nhuge_pages = false\n");
-    assert_eq!((changed.level, changed.huge_pages, changed.alignment), (Level::Mutex, false, 16));
+    assert_eq!((changed.level, changed.huge_pages, changed.alignment), (Level::Mutex.into(), false, 16));
     assert_eq!((changed.limits.bytes_max, changed.bytes_initial), (4 << 20, 4 << 20), "no more than the limit");
     assert!(!changed.guarded && setup("guarded = true\n").guarded);
     let named = setup("alignment = 64\ncache_bytes = 0\nidle_bytes = 7\nbytes_initial = 65536\n");

@@ -52,6 +52,37 @@ fn configured_limits_bound_the_knobs_and_are_exported() {
 }
 
 #[test]
+fn a_pool_told_to_choose_says_so_and_its_moves_say_why() {
+    let place = Place::new("[pool.p]\nlevel = \"fixed\"\nbytes_max = 1048576\n[pool.q]\nlevel = \"auto\"\n");
+    let mut daemon = place.start(&[]);
+    let client = daemon.client();
+    let word = |word: &str| KnobValue::Choice(word.into());
+    let look = |address: &str| {
+        let pool = block_on(client.resource(address)).unwrap();
+        let in_force = |level: &&str| pool.value_where("rheostat_pool_level", "level", level) == Some(1.0);
+        let in_force = ["unlocked", "mutex", "lock_free", "thread_cached", "fixed"].into_iter().find(in_force);
+        (pool.knob("level").unwrap().value.clone(), in_force.unwrap())
+    };
+    assert_eq!(look("pool.q").0, word("auto"));
+    assert_eq!(look("pool.p"), (word("fixed"), "fixed"));
+    let turned = block_on(client.turn("pool.p", "level", word("auto"))).unwrap();
+    assert_eq!((&turned[0].from, &turned[0].to, &turned[0].reason), (&word("fixed"), &word("auto"), &None));
+    // A level that is not for it to choose is left when the host next has it look at itself.
+    until("the pool to choose", || block_on(client.changes(turned[0].id)).unwrap().len() == 1);
+    let [own] = block_on(client.changes(turned[0].id)).unwrap().try_into().unwrap();
+    assert_eq!((own.actor.as_str(), own.resource.as_str(), own.outcome), ("auto", "pool.p", Outcome::Applied));
+    let (asked, in_force) = look("pool.p");
+    assert_eq!((asked, &own.from, &own.to), (word("auto"), &word("fixed"), &word(in_force)));
+    let reason = own.reason.clone().unwrap();
+    assert!(reason.starts_with("fixed is not a level to choose: ") && reason.contains(" core"), "{reason}");
+    // The reason outlives the daemon.
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait();
+    let daemon = place.start(&[]);
+    assert_eq!(block_on(daemon.client().changes(0)).unwrap(), [turned[0].clone(), own]);
+}
+
+#[test]
 fn refused_turns_turn_nothing_and_say_what_there_is() {
     let daemon = Place::new(SMALL).start(&[]);
     let patch = |address: &str, body: &str| daemon.send("PATCH", &format!("/v1/resources/{address}/knobs"), body);

@@ -74,9 +74,9 @@ pub(super) fn magazine_blocks(class: SizeClass, cache_bytes: usize) -> u32 {
 }
 
 impl Core {
-    /// A core without blocks; `None` when the system refuses.
-    pub fn new(name: &str, fit: Fit, setup: &PoolSetup) -> Option<Arc<Self>> {
-        let PoolSetup { level, limits, bytes_initial, cache_bytes, idle_bytes, huge_pages, on_fault, .. } = *setup;
+    /// A core without blocks, at a level; `None` when the system refuses.
+    pub fn new(name: &str, level: Level, fit: Fit, setup: &PoolSetup) -> Option<Arc<Self>> {
+        let PoolSetup { limits, bytes_initial, cache_bytes, idle_bytes, huge_pages, on_fault, .. } = *setup;
         let ground = Ground::new(limits.bytes_max, huge_pages)?;
         let shelves = SizeClass::all().map(|class| ground.shelf(class, magazine_blocks(class, cache_bytes))).collect();
         let stock = Stock::new(level, shelves)?;

@@ -1,34 +1,38 @@
 //! The pool that threads allocate from and a host turns: `pool.NAME`.
 
+use super::adaptive::Decision;
 use super::block::Block;
 use super::core::{Core, LARGE};
 use super::error::{LevelRefused, LevelTurned, PoolError, PoolLimits, PoolSetupError};
 use super::guard::Door;
-use super::level::{Level, LevelError};
+use super::level::{Level, LevelAsked, LevelError};
 use super::row::Event;
 use super::setup::PoolSetup;
 use super::size_class::{ALIGNMENT_MAX, Fit, SizeClass};
+use super::tending::Tending;
 use crate::observe::families::{
     POOL_ALLOCS, POOL_CACHE_FILLS, POOL_CACHE_FLUSHES, POOL_CAS_FAILURES, POOL_DEPOT_EXCHANGES, POOL_FREES, POOL_LEVEL,
     POOL_LIMIT, POOL_LIVE, POOL_LOCK_CONTENTIONS, POOL_MAPPED, POOL_REFUSALS, POOL_REMOTE_FREES, POOL_REQUESTED,
     POOL_SLABS,
 };
-use crate::observe::{Address, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now};
-use crate::sync::Arc;
+use crate::observe::{Address, Kind, Knob, Moment, OwnTurn, Range, Reading, Resource, TurnError, Turned, Value, now};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Arc, Mutex};
 use std::fmt;
 
 const LINE_BYTES: usize = 64;
 const LEVEL: &str = "level";
-const LEVEL_HELP: &str = "Concurrency level. Blocks in use stay valid; free ones are handed over.";
+const LEVEL_HELP: &str =
+    "Concurrency level; at auto the pool chooses. Blocks in use stay valid; free ones are handed over.";
 const GUARDED: &str = "guarded";
 const GUARDED_HELP: &str =
     "Whether overruns, writes after a free, double and foreign frees are caught; costs time and memory while it is on.";
 const SWITCH: [&str; 2] = ["off", "on"];
-const LEVELS: [&str; Level::ALL.len()] = {
-    let mut words = [""; Level::ALL.len()];
+const LEVELS: [&str; LevelAsked::ALL.len()] = {
+    let mut words = [""; LevelAsked::ALL.len()];
     let mut at = 0;
     while at < words.len() {
-        words[at] = Level::ALL[at].as_str();
+        words[at] = LevelAsked::ALL[at].as_str();
         at += 1;
     }
     words
@@ -48,15 +52,18 @@ const LEVELS: [&str; Level::ALL.len()] = {
 pub struct Pool {
     address: Address,
     core: Arc<Core>,
+    /// What is asked for, by its word. Written with `tending` held, so that who chooses a level and who says one take turns.
+    asked: AtomicU32,
+    tending: Mutex<Tending>,
 }
 
 impl Pool {
-    /// A pool at a level. At `fixed` it takes all its memory now, otherwise as blocks are needed.
+    /// A pool at a level, or one that chooses. At `fixed` it takes all its memory now, otherwise as blocks are needed.
     ///
     /// # Errors
     /// When `name` breaks the rule for names, or the system refuses the addresses, or the memory of a fixed pool.
-    pub fn new(name: &str, level: Level, limits: PoolLimits) -> Result<Arc<Pool>, PoolSetupError> {
-        Self::with_setup(name, PoolSetup { level, limits, ..PoolSetup::default() })
+    pub fn new(name: &str, level: impl Into<LevelAsked>, limits: PoolLimits) -> Result<Arc<Pool>, PoolSetupError> {
+        Self::with_setup(name, PoolSetup { level: level.into(), limits, ..PoolSetup::default() })
     }
 
     /// A pool made as the setup says.
@@ -70,8 +77,14 @@ impl Pool {
         let refused = || PoolSetupError::Alignment { pool: pool(), alignment, max: PoolSetup::ALIGNMENTS_MAX };
         let fit = Fit::aligned(alignment).ok_or_else(refused)?;
         let refused = || PoolSetupError::System { pool: pool(), bytes: setup.limits.bytes_max };
-        let core = Core::new(name, fit, &setup).ok_or_else(refused)?;
-        Ok(Arc::new(Pool { address, core }))
+        let tending = Tending::new(&setup);
+        let level = match setup.level {
+            LevelAsked::At(level) => level,
+            LevelAsked::Auto => tending.start(),
+        };
+        let core = Core::new(name, level, fit, &setup).ok_or_else(refused)?;
+        let asked = AtomicU32::new(setup.level.word());
+        Ok(Arc::new(Pool { address, core, asked, tending: Mutex::new(tending) }))
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
@@ -83,15 +96,35 @@ impl Pool {
         self.core.stock.level().expect("a pool is closed when nobody has it any more")
     }
 
+    /// The level that was asked for, or that the pool chooses.
+    pub fn level_asked(&self) -> LevelAsked {
+        LevelAsked::from_word(self.asked.load(Ordering::Relaxed))
+    }
+
     /// Turns to another level. Other threads allocate and free meanwhile; blocks in use stay valid and are freed by the
     /// level that is then in force. Takes as long as the slowest operation under way, some microseconds, and time in
     /// proportion to the free blocks in magazines.
     ///
+    /// Turned to [`Auto`](LevelAsked::Auto) it stays where it is and from then on turns itself whenever it is tended
+    /// ([`Resource::tend`]) and has seen reason to. A level that it would not choose, `unlocked` or `fixed`, is left when it
+    /// is next tended.
+    ///
     /// # Errors
     /// To `unlocked` when more than one living thread has used the pool; to `fixed` when more is given out than the
-    /// limit, or the system has not the memory. The pool then runs on as it was.
-    pub fn turn_level(&self, to: Level) -> Result<LevelTurned, LevelRefused> {
-        self.core.turn(to)
+    /// limit, or the system has not the memory. The pool then runs on as it was, and goes on choosing if it did.
+    pub fn turn_level(&self, to: impl Into<LevelAsked>) -> Result<LevelTurned, LevelRefused> {
+        let asked = to.into();
+        let mut tending = self.tending.lock();
+        let level = match asked {
+            LevelAsked::At(level) => level,
+            LevelAsked::Auto => self.level(),
+        };
+        let turned = self.core.turn(level)?;
+        if self.level_asked() != asked {
+            self.asked.store(asked.word(), Ordering::Relaxed);
+            tending.forget();
+        }
+        Ok(turned)
     }
 
     /// Bytes held from the system now: carved for blocks, in use or free, and large blocks.
@@ -237,8 +270,8 @@ impl Resource for Pool {
     }
 
     fn knobs(&self) -> Vec<Knob> {
-        let value = Value::Choice(self.level().as_str().to_owned());
-        let level = Knob { name: LEVEL, value, range: Range::Choice(&LEVELS), unit: "", help: LEVEL_HELP };
+        let (value, range) = (word(self.level_asked()), Range::Choice(&LEVELS));
+        let level = Knob { name: LEVEL, value, range, unit: "", help: LEVEL_HELP };
         let (value, range) = (switched(self.is_guarded()), Range::Choice(&SWITCH));
         vec![level, Knob { name: GUARDED, value, range, unit: "", help: GUARDED_HELP }]
     }
@@ -255,13 +288,31 @@ impl Resource for Pool {
             return Err(TurnError::UnknownKnob { resource, knob, has: vec![LEVEL.to_owned(), GUARDED.to_owned()] });
         }
         Range::Choice(&LEVELS).check(LEVEL, to)?;
-        let failed = |why: String| TurnError::Failed { knob: LEVEL.to_owned(), why };
-        let level: Level = to.to_string().parse().map_err(|unknown: LevelError| failed(unknown.to_string()))?;
-        let began = now();
-        let turned = self.turn_level(level).map_err(|refused| failed(refused.to_string()))?;
-        let from = Value::Choice(turned.from.as_str().to_owned());
-        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true })
+        let asked: LevelAsked = to.to_string().parse().map_err(|unknown: LevelError| failed(&unknown))?;
+        let (began, from) = (now(), self.level_asked());
+        self.turn_level(asked).map_err(|refused| failed(&refused))?;
+        Ok(Turned { from: word(from), to: to.clone(), took: began.elapsed(), settled: true })
     }
+
+    fn tend(&self, at: Moment) -> Option<OwnTurn> {
+        let mut tending = self.tending.lock();
+        if self.level_asked() != LevelAsked::Auto {
+            return None;
+        }
+        let from = self.level();
+        let Decision { to, reason } = tending.look(at, &self.core, from)?;
+        let began = now();
+        let turned = self.core.turn(to).map(|_| began.elapsed()).map_err(|refused| failed(&refused));
+        Some(OwnTurn { knob: LEVEL, from: word(from.into()), to: word(to.into()), reason, turned })
+    }
+}
+
+fn word(asked: LevelAsked) -> Value {
+    Value::Choice(asked.as_str().to_owned())
+}
+
+fn failed(why: &dyn fmt::Display) -> TurnError {
+    TurnError::Failed { knob: LEVEL.to_owned(), why: why.to_string() }
 }
 
 fn switched(on: bool) -> Value {

@@ -55,16 +55,78 @@ impl fmt::Display for Level {
     }
 }
 
+/// What is asked for: a level, or that the pool chooses one and goes on choosing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LevelAsked {
+    /// `auto`: `mutex`, `lock_free` or `thread_cached`, by cores and limits at the start and then by what the pool observes
+    /// of its threads; `fixed`, and for good, when all of its memory is to be there from the start. Never `unlocked`.
+    Auto,
+    /// That level.
+    At(Level),
+}
+
+impl LevelAsked {
+    /// All that can be asked for.
+    pub const ALL: [LevelAsked; Level::ALL.len() + 1] = {
+        let mut all = [LevelAsked::Auto; Level::ALL.len() + 1];
+        let mut at = 0;
+        while at < Level::ALL.len() {
+            all[at] = LevelAsked::At(Level::ALL[at]);
+            at += 1;
+        }
+        all
+    };
+
+    /// As it is spelled in configurations and knobs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LevelAsked::Auto => "auto",
+            LevelAsked::At(level) => level.as_str(),
+        }
+    }
+
+    /// A word for it.
+    pub(super) const fn word(self) -> u32 {
+        match self {
+            LevelAsked::Auto => 0,
+            LevelAsked::At(level) => level as u32,
+        }
+    }
+
+    /// What has that word.
+    pub(super) fn from_word(word: u32) -> Self {
+        Level::from_word(word).map_or(LevelAsked::Auto, LevelAsked::At)
+    }
+}
+
+impl From<Level> for LevelAsked {
+    fn from(level: Level) -> Self {
+        LevelAsked::At(level)
+    }
+}
+
+impl Default for LevelAsked {
+    fn default() -> Self {
+        LevelAsked::At(Level::default())
+    }
+}
+
+impl fmt::Display for LevelAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A word that names no level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a pool level: write unlocked, mutex, lock_free, thread_cached or fixed")]
+#[error("`{0}` is not a pool level: write unlocked, mutex, lock_free, thread_cached, fixed or auto")]
 pub struct LevelError(String);
 
-impl FromStr for Level {
+impl FromStr for LevelAsked {
     type Err = LevelError;
 
     fn from_str(text: &str) -> Result<Self, LevelError> {
-        let known = Level::ALL.into_iter().find(|level| level.as_str() == text);
+        let known = LevelAsked::ALL.into_iter().find(|asked| asked.as_str() == text);
         known.ok_or_else(|| LevelError(text.chars().take(40).collect()))
     }
 }

@@ -14,6 +14,7 @@
 //! | [`Level::LockFree`] | several threads allocate, some of them seldom, and none may wait for another |
 //! | [`Level::ThreadCached`] | several threads allocate and free a lot |
 //! | [`Level::Fixed`] | no allocation may ask the system for anything |
+//! | [`LevelAsked::Auto`] | you would rather have the pool choose its level, and say why in the journal |
 //! | [`PoolSetup`], [`Preset`] | more than level and limit should be as you want it: alignment, caches, memory at the start |
 //!
 //! Constraints. Size classes run from 16 bytes to 64 KiB, eight to the octave, so less than an eighth of a block is
@@ -29,7 +30,8 @@
 //! From the bottom: `region` is the door to the system, `ground` gives its chunks to classes, `number` numbers their
 //! blocks, `chain`, `tagged` and `magazine` hold free ones, and `shelf` those of a class; `gate` and `row` are a thread's
 //! own, `stock` has the levels, `ways` how each reaches blocks, `control` the change between them; `guard` sees to what
-//! nobody may do, at any level; `core` ties them together and lives as long as there are blocks.
+//! nobody may do, at any level; `core` ties them together and lives as long as there are blocks; `adaptive` says which level a
+//! pool that chooses should be at, `hysteresis` when it moves there, and `tending` what it knows of itself.
 //!
 //! A pool can be guarded against overruns, writes after a free, double and foreign frees: [`guard`] says what is caught when,
 //! what is not, and what it costs.
@@ -64,6 +66,12 @@ mod tenancy;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod core;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod adaptive;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod hysteresis;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod tending;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod block;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod hosted;
@@ -74,7 +82,7 @@ mod allocator;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod local;
 
-pub use level::{Level, LevelError};
+pub use level::{Level, LevelAsked, LevelError};
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use {
     allocator::{InPool, PoolBox},

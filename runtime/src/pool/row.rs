@@ -196,6 +196,11 @@ impl Row {
         counting.add(&self.events[class][event as usize], n);
     }
 
+    /// Blocks handed out and given back.
+    pub(super) fn operations(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.allocs.load(Relaxed) + slot.frees.load(Relaxed)).sum()
+    }
+
     /// Adds the row's counts of a class. Frees are read first, so that those in flight seldom show as too many.
     pub(super) fn add_to(&self, class: usize, sum: &mut Counts) {
         let slot = self.slot(class);

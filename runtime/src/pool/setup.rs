@@ -13,7 +13,7 @@
 
 use super::error::PoolLimits;
 use super::guard::OnFault;
-use super::level::Level;
+use super::level::{Level, LevelAsked};
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,18 +25,19 @@ pub(super) const CACHE_BYTES: usize = 32 << 10;
 /// ```
 /// use rheostat_runtime::pool::{Level, Pool, PoolSetup, Preset};
 ///
-/// let setup = PoolSetup { level: Level::LockFree, ..Preset::Performance.setup() };
+/// let setup = PoolSetup { level: Level::LockFree.into(), ..Preset::Performance.setup() };
 /// let pool = Pool::with_setup("blocks", setup).unwrap();
 /// assert!(pool.alloc(17).unwrap().as_ptr().addr().is_multiple_of(16));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSetup {
-    /// The level it starts at.
-    pub level: Level,
+    /// The level it runs at, or that it chooses.
+    pub level: LevelAsked,
     /// What it takes before it refuses.
     pub limits: PoolLimits,
     /// Bytes of chunks that are there and touched when the pool has been made, links beside them, so that so much is
-    /// allocated without a system call or a page fault. More than the limit means all of it; a fixed pool has that anyway.
+    /// allocated without a system call or a page fault. More than the limit means all of it: at `fixed` it is so anyway, and
+    /// at `auto` that chooses `fixed`.
     pub bytes_initial: usize,
     /// What every block is aligned to at least, a power of two up to [`ALIGNMENTS_MAX`](Self::ALIGNMENTS_MAX). At 2 lengths
     /// are rounded up by less than an eighth, at more those below 1 KiB by up to the alignment. What lives in a pool through
@@ -67,7 +68,7 @@ impl Default for PoolSetup {
     /// guarded.
     fn default() -> Self {
         Self {
-            level: Level::default(),
+            level: LevelAsked::default(),
             limits: PoolLimits::default(),
             bytes_initial: 0,
             alignment: 2,
@@ -113,7 +114,7 @@ impl Preset {
         let default = PoolSetup::default();
         match self {
             Preset::Performance => PoolSetup {
-                level: Level::ThreadCached,
+                level: Level::ThreadCached.into(),
                 bytes_initial: 8 << 20,
                 alignment: 16,
                 cache_bytes: 64 << 10,
@@ -122,7 +123,7 @@ impl Preset {
                 ..default
             },
             Preset::Memory => PoolSetup {
-                level: Level::LockFree,
+                level: Level::LockFree.into(),
                 bytes_initial: 512 << 10,
                 alignment: 8,
                 cache_bytes: 16 << 10,
@@ -130,7 +131,7 @@ impl Preset {
                 ..default
             },
             Preset::Realtime => PoolSetup {
-                level: Level::Fixed,
+                level: Level::Fixed.into(),
                 limits: PoolLimits { bytes_max: 16 << 20 },
                 bytes_initial: usize::MAX,
                 alignment: 8,

@@ -175,6 +175,12 @@ impl Stock {
         self.all_rows().map(|row| row.slot(class).frees()).sum()
     }
 
+    /// Blocks handed out and given back so far through each row that there may be, and without any at the end.
+    pub fn operations(&self) -> Vec<u64> {
+        let of_row = |index| self.row(index).map_or(0, Row::operations);
+        (0..ROWS).map(of_row).chain([self.past.operations()]).collect()
+    }
+
     /// A class's counts over all rows.
     pub fn counts(&self, class: usize) -> Counts {
         let mut sum = Counts::default();

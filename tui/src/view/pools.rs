@@ -11,7 +11,7 @@ use crate::units::{self, or_unknown};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use rheostat_api::Resource;
+use rheostat_api::{KnobValue, Resource};
 
 /// Cells of the bar of what a pool holds.
 const HELD_BAR: u16 = 12;
@@ -62,10 +62,10 @@ static COLUMNS: &[Column<Resource>] = &[
     },
     Column {
         head: "LEVEL",
-        width: 13,
+        width: 18,
         right: false,
-        from: 60,
-        cell: |scene, row, _| scene.line(Tone::Plain, in_force(row, POOL_LEVEL, "level")),
+        from: 66,
+        cell: |scene, row, _| scene.line(Tone::Plain, level(row)),
     },
     Column {
         head: "CLASSES",
@@ -85,6 +85,13 @@ static COLUMNS: &[Column<Resource>] = &[
         cell: |scene, row, width| chart::spark(scene, &row.address, width),
     },
 ];
+
+/// The level in force, and whether the pool chose it.
+fn level(row: &Resource) -> String {
+    let level = in_force(row, POOL_LEVEL, "level");
+    let chooses = row.knob("level").is_some_and(|knob| knob.value == KnobValue::Choice("auto".into()));
+    if chooses { format!("{level} auto") } else { level }
+}
 
 /// Draws the screen.
 pub fn draw(scene: &Scene, area: Rect, buf: &mut Buffer) {

@@ -5,7 +5,7 @@ use super::target::{PIPELINE_KNOB, STAGE_KNOBS, TargetKind, Targets};
 use super::{NOT_A_NAME, is_name, limits};
 use rheostat_runtime::map::Backend;
 use rheostat_runtime::observe::{Address, Value};
-use rheostat_runtime::pool::Level;
+use rheostat_runtime::pool::LevelAsked;
 use rheostat_runtime::queue;
 use std::time::Duration;
 use toml::Spanned;
@@ -225,7 +225,7 @@ fn own_knobs(kind: &TargetKind) -> Vec<(&'static str, Takes)> {
             vec![("kind", kinds), ("capacity", Takes::Upto(limits::QUEUE_CAPACITY_MAX))]
         }
         TargetKind::Map(_) => vec![("backend", Takes::Words(Backend::ALL.map(Backend::as_str).to_vec()))],
-        TargetKind::Pool(_) => vec![("level", Takes::Words(Level::ALL.map(Level::as_str).to_vec()))],
+        TargetKind::Pool(_) => vec![("level", Takes::Words(LevelAsked::ALL.map(LevelAsked::as_str).to_vec()))],
         TargetKind::Pipeline(_) => Vec::new(),
     }
 }

@@ -2,14 +2,14 @@
 
 use super::document::Section;
 use super::limits;
-use rheostat_runtime::pool::{Level, PoolLimits};
+use rheostat_runtime::pool::{LevelAsked, PoolLimits};
 use std::time::Duration;
 
 /// An allocator pool and the sizes it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolTarget {
-    /// The level it starts at; of no account for a hosted one.
-    pub level: Level,
+    /// The level it starts at, or that it chooses; of no account for a hosted one.
+    pub level: LevelAsked,
     /// Bytes it holds from the system at most; of no account for a hosted one.
     pub bytes_max: u64,
     /// How long its blocks are.
@@ -54,8 +54,8 @@ pub(crate) const POOL_OPS: [(&str, PoolOp); 5] = [
 
 pub(super) fn read_pool(section: &mut Section<'_, '_>, hosted: bool) -> Option<PoolTarget> {
     let level = match section.place("level") {
-        Some(_) if !hosted => section.word("level", &Level::ALL.map(|level| (level.as_str(), level))),
-        _ => Some(Level::default()),
+        Some(_) if !hosted => section.word("level", &LevelAsked::ALL.map(|level| (level.as_str(), level))),
+        _ => Some(LevelAsked::default()),
     };
     let bytes_max = match section.place("bytes_max") {
         Some(_) if !hosted => section.size("bytes_max", limits::POOL_BYTES_MIN, limits::MEMORY_MAX),
