@@ -25,6 +25,8 @@ use super::level::Level;
 use super::number::CHUNK_BYTES;
 use super::row::{Counts, Event, SLOTS};
 use super::setup::PoolSetup;
+#[cfg(rt_asan)]
+use super::shadow;
 use super::size_class::{CLASSES, Fit, GREATEST, SizeClass};
 use super::stock::{Home, ROWS, Refused, Stock};
 use super::tenancy;
@@ -120,10 +122,13 @@ impl Core {
         door: Door,
     ) -> Result<(NonNull<u8>, usize, usize), PoolError> {
         let index = row();
-        match self.stock.take_quick(index, class.index(), len) {
-            Some(block) => Ok((block, index, class.index())),
-            None => self.alloc_slow(index, class, len, door).map(|(block, tag)| (block, index, tag)),
-        }
+        let (block, tag) = match self.stock.take_quick(index, class.index(), len) {
+            Some(block) => (block, class.index()),
+            None => self.alloc_slow(index, class, len, door)?,
+        };
+        #[cfg(rt_asan)]
+        shadow::lend(block, tag, len);
+        Ok((block, index, tag))
     }
 
     #[cold]
@@ -167,7 +172,12 @@ impl Core {
     }
 
     fn take(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, Refused<NoMemory>> {
-        self.stock.take(index, class.index(), len, |most| self.ground.carve(class, most))
+        let taken = self.stock.take(index, class.index(), len, |most| self.ground.carve(class, most));
+        #[cfg(rt_asan)]
+        if let Ok(block) = &taken {
+            shadow::allow(*block, class.index(), len);
+        }
+        taken
     }
 
     /// At the limit, blocks that idle elsewhere are worth a search: in magazines of other threads first, then as chunks of
@@ -253,6 +263,8 @@ impl Core {
         match taken {
             Ok((start, used)) => {
                 self.stock.count_alloc(index, LARGE, len);
+                #[cfg(rt_asan)]
+                shadow::allow(start, LARGE, bytes);
                 Ok((start, used))
             }
             Err(why) => refuse(self.refusal(why, len)),
@@ -267,6 +279,8 @@ impl Core {
     #[inline(always)]
     pub(super) unsafe fn free(this: NonNull<Self>, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
         let index = row();
+        #[cfg(rt_asan)]
+        shadow::forbid(block, tag, len);
         // Large ones, and guarded ones of any class.
         // SAFETY: the block is out, so the core is there (I3).
         if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_quick(index, tag, len, from, block) {
@@ -282,6 +296,8 @@ impl Core {
         // SAFETY: the block is out, so the core is there (I3), and is counted for as long as it is (I4).
         let core = unsafe { this.as_ref() }.this.upgrade().expect("a core lives as long as its blocks");
         if tag & GUARDED != 0 || core.guard.looks() {
+            #[cfg(rt_asan)]
+            shadow::allow(block, tag, len);
             // SAFETY: by the caller.
             return unsafe { core.free_watched(index, Claim { tag, len, from }, block) };
         }

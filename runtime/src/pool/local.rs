@@ -12,6 +12,8 @@ use super::ground::{Ground, NoMemory};
 use super::magazine::Rounds;
 use super::number::{Geometry, Links};
 use super::setup::CACHE_BYTES;
+#[cfg(rt_asan)]
+use super::shadow;
 use super::size_class::{CLASSES, GREATEST, SizeClass};
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -96,6 +98,8 @@ impl LocalPool {
             None => self.alloc_slow(class)?,
         };
         self.live.set(self.live.get() + 1);
+        #[cfg(rt_asan)]
+        shadow::lend(start, class.index(), len);
         Ok(LocalBlock { pool: self, start, len, class })
     }
 
@@ -118,6 +122,8 @@ impl LocalPool {
     #[inline]
     fn free(&self, class: SizeClass, start: NonNull<u8>) {
         self.live.set(self.live.get() - 1);
+        #[cfg(rt_asan)]
+        shadow::forbid(start, class.index(), 0);
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
         let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
         if !shelf.rounds.push(start) {

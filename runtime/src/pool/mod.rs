@@ -36,6 +36,8 @@
 //! A pool can be guarded against overruns, writes after a free, double and foreign frees: [`guard`] says what is caught when,
 //! what is not, and what it costs.
 
+#[cfg(rt_asan)]
+mod shadow;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod region;
 mod number;

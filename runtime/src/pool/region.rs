@@ -3,6 +3,8 @@
 //! A region is a stretch of addresses, reserved at once and without memory. What is committed of it can be used, reads as
 //! zero until it is written, and costs memory from then on. What is released reads as zero again.
 
+#[cfg(rt_asan)]
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::ptr::NonNull;
 
@@ -16,6 +18,9 @@ pub struct Region {
     mapping_bytes: usize,
     start: NonNull<u8>,
     bytes: usize,
+    /// Where what was committed ends: the sanitizer may have been told of bytes before (`shadow`).
+    #[cfg(rt_asan)]
+    told: AtomicUsize,
 }
 
 // SAFETY: a region owns its memory, which no thread is special to.
@@ -34,7 +39,14 @@ impl Region {
         let past = mapping.as_ptr().align_offset(ALIGNMENT);
         // SAFETY: the mapping is longer than `bytes` by the alignment.
         let start = unsafe { mapping.add(past) };
-        Some(Self { mapping, mapping_bytes, start, bytes })
+        Some(Self {
+            mapping,
+            mapping_bytes,
+            start,
+            bytes,
+            #[cfg(rt_asan)]
+            told: AtomicUsize::new(0),
+        })
     }
 
     /// A region of `bytes` that is committed, aligned to a page. With `huge_pages` one that has room for a huge page is
@@ -49,7 +61,14 @@ impl Region {
         // SAFETY: a new mapping, where the system likes.
         let mapping = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes.max(1), flags, MapFlags::PRIVATE) };
         let mapping = NonNull::new(mapping.ok()?.cast::<u8>())?;
-        Some(Self { mapping, mapping_bytes: bytes.max(1), start: mapping, bytes })
+        Some(Self {
+            mapping,
+            mapping_bytes: bytes.max(1),
+            start: mapping,
+            bytes,
+            #[cfg(rt_asan)]
+            told: AtomicUsize::new(bytes),
+        })
     }
 
     /// Where it begins.
@@ -70,6 +89,8 @@ impl Region {
     /// Makes `bytes` from `from` on usable; false when the system refuses.
     pub fn commit(&self, from: usize, bytes: usize) -> bool {
         let flags = MprotectFlags::READ | MprotectFlags::WRITE;
+        #[cfg(rt_asan)]
+        self.told.fetch_max(from + bytes, Relaxed);
         // SAFETY: within our mapping; access is only ever added.
         unsafe { mprotect(self.at(from, bytes), bytes, flags) }.is_ok()
     }
@@ -96,6 +117,9 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        // The next to have these addresses has not been forbidden anything.
+        #[cfg(rt_asan)]
+        super::shadow::forget(self.start, *self.told.get_mut());
         // SAFETY: our mapping, and nobody uses it after us.
         _ = unsafe { munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };
     }
