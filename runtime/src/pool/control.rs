@@ -84,7 +84,9 @@ impl Control<'_> {
             moved += stock.all_rows().map(|row| self.drain_row(row, class)).sum::<usize>();
             let mut list = List::default();
             shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
-            if let Some(chain) = shelf.locked.lock().take() {
+            if !cfg!(rt_mutant = "pool_turn_forgets_locked")
+                && let Some(chain) = shelf.locked.lock().take()
+            {
                 list.append(chain, &shelf.links);
             }
             moved += list.len();
@@ -134,7 +136,9 @@ impl Control<'_> {
         if self.stock.is_closed() {
             return;
         }
-        (0..self.stock.shelves.len()).for_each(|class| _ = self.drain_row(row, class));
+        if !cfg!(rt_mutant = "pool_vacate_keeps_rounds") {
+            (0..self.stock.shelves.len()).for_each(|class| _ = self.drain_row(row, class));
+        }
         let index = index as u32;
         _ = self.stock.owner.compare_exchange(index, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
         row.gate.vacate();

@@ -265,7 +265,10 @@ impl Ground {
             return Err(NoMemory::Limit { held: plots.reached * CHUNK_BYTES });
         }
         self.touch(&mut plots, usable)?;
-        (plots.usable, plots.fixed) = (usable, true);
+        if !cfg!(rt_mutant = "pool_fixed_grows") {
+            plots.usable = usable;
+        }
+        plots.fixed = true;
         Ok(())
     }
 
@@ -284,9 +287,10 @@ impl Ground {
             let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
             self.commit(plots, missing.next_multiple_of(COMMIT_CHUNKS).min(most))?;
         }
-        let populated = self.region.populate(0, chunks * CHUNK_BYTES)
-            && self.dense.populate(0, chunks * (LINK_BYTES << DENSE_BITS))
-            && self.sparse.populate(0, (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
+        let populated = cfg!(rt_mutant = "pool_fixed_untouched")
+            || self.region.populate(0, chunks * CHUNK_BYTES)
+                && self.dense.populate(0, chunks * (LINK_BYTES << DENSE_BITS))
+                && self.sparse.populate(0, (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
         if populated { Ok(()) } else { Err(NoMemory::System { bytes: chunks * CHUNK_BYTES }) }
     }
 

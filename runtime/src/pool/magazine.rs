@@ -184,8 +184,10 @@ impl Rounds {
             None if spare.0.is_null() => return false,
             None => std::mem::replace(&mut spare.0, null_mut()),
         };
-        // SAFETY: it is ours (I1).
-        unsafe { (*self.loaded).count = self.count };
+        if !cfg!(rt_mutant = "pool_magazine_uncounted") {
+            // SAFETY: it is ours (I1).
+            unsafe { (*self.loaded).count = self.count };
+        }
         Depot::push(&mut depot.full, self.loaded);
         self.load(empty);
         true

@@ -1,0 +1,88 @@
+//! What level `fixed` promises beyond the other levels: all memory is there from the start, and the system has no part in
+//! what comes after.
+
+#![cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
+
+use rheostat_runtime::pool::{Block, Level, Pool, PoolError, PoolLimits};
+use rustix::io::write;
+use rustix::stdio::stderr;
+use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
+use std::process::Command;
+use std::sync::Arc;
+
+const MIB: usize = 1 << 20;
+/// Set in the process that may make no system calls.
+const CONFINED: &str = "RHEOSTAT_TEST_CONFINED";
+
+fn fixed(bytes_max: usize) -> Arc<Pool> {
+    Pool::new("fixed", Level::Fixed, PoolLimits { bytes_max }).unwrap()
+}
+
+/// Takes blocks of a length into `blocks`, as many as there are, writes to each page of them, and gives them back.
+fn use_up(pool: &Pool, len: usize, blocks: &mut Vec<Block>) -> usize {
+    while blocks.len() < blocks.capacity()
+        && let Ok(mut block) = pool.alloc(len)
+    {
+        block.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        blocks.push(block);
+    }
+    let taken = blocks.len();
+    blocks.clear();
+    taken
+}
+
+/// Pages that the calling thread touched first, so far.
+fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    after_name.split_whitespace().nth(7).unwrap().parse().unwrap()
+}
+
+#[test]
+fn all_memory_is_touched_at_creation() {
+    let mut blocks = Vec::with_capacity(8 * MIB / 1024 + 1);
+    // A pool of its own for what is new to the thread, its stack's pages among that.
+    use_up(&fixed(MIB), 1024, &mut blocks);
+    let pool = fixed(8 * MIB);
+    drop(pool.alloc(1024));
+    blocks.push(pool.alloc(1024).unwrap());
+    blocks.clear();
+    let before = page_faults();
+    assert_eq!(use_up(&pool, 1024, &mut blocks), 8 * MIB / 1024);
+    let faults = page_faults() - before;
+    assert!(faults < 8 * MIB as u64 / 4096 / 20, "{faults} page faults on {} pages", 8 * MIB / 4096);
+}
+
+#[test]
+fn chunks_are_limited_too() {
+    let (pool, mut blocks) = (fixed(4 * MIB), Vec::with_capacity(1000));
+    // One of 40 000 bytes to a chunk of 64 KiB: the rest of the limit is not asked for elsewhere.
+    assert_eq!(use_up(&pool, 40_000, &mut blocks), 64);
+    let kept: Vec<Block> = (0..64).map(|_| pool.alloc(40_000).unwrap()).collect();
+    assert!(matches!(pool.alloc(40_000), Err(PoolError::Exhausted { held, max, .. }) if held < max));
+    drop(kept);
+    assert_eq!((use_up(&pool, 40_000, &mut blocks), pool.trim()), (64, 0));
+}
+
+/// In strict mode of seccomp a thread may read, write and end; anything else ends the process.
+#[test]
+fn the_system_is_not_called() {
+    if std::env::var_os(CONFINED).is_none() {
+        let mut confined = Command::new(std::env::current_exe().unwrap());
+        confined.args(["--exact", "the_system_is_not_called", "--test-threads", "1"]).env(CONFINED, "1");
+        let output = confined.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // It cannot end well: a process ends by a call that is not among those.
+        assert!(!output.status.success() && said.ends_with("as confined\n"), "{}: {said}", output.status);
+        return;
+    }
+    let (pool, mut blocks) = (fixed(16 * MIB), Vec::with_capacity(2000));
+    drop(pool.alloc(64).unwrap());
+    set_secure_computing_mode(SecureComputingMode::Strict).unwrap();
+    let served = (0..20).all(|_| [64, 100, 1000, 1024].into_iter().all(|len| use_up(&pool, len, &mut blocks) == 2000));
+    if served {
+        _ = write(stderr(), b"as confined\n");
+    }
+    // Not a panic, nor an end of the thread: those call the system for much.
+    std::process::abort();
+}
