@@ -12,7 +12,6 @@
 mod allowance;
 mod backend;
 mod bell;
-mod bias;
 mod bulk;
 mod cas_failures;
 mod ends;
@@ -24,7 +23,6 @@ mod hosted;
 mod kind;
 mod ring;
 pub mod segmented;
-mod slots;
 pub mod spsc;
 mod wait;
 
