@@ -73,7 +73,7 @@ fn written(config: &Config) -> RawConfig {
                 Values::Bytes => RawValues::Bytes,
                 Values::Words => RawValues::Words,
             };
-            let (backend, entries_max) = (said(RawBackend(map.backend)), number(map.entries_max));
+            let (backend, entries_max) = (said(Spelled(map.backend)), number(map.entries_max));
             let (buckets, bytes_max) = (number(map.buckets), number(map.bytes_max));
             let (values, turn_bytes_max) = (said(values), number(map.turn_bytes_max));
             (
@@ -90,7 +90,7 @@ fn written(config: &Config) -> RawConfig {
             )
         }),
         queue: named(&resources.queues, |queue| {
-            (&queue.name, RawQueue { kind: said(RawQueueKind(queue.kind)), capacity: number(queue.capacity) })
+            (&queue.name, RawQueue { kind: said(Spelled(queue.kind)), capacity: number(queue.capacity) })
         }),
         pool: named(&resources.pools, |pool| (&pool.name, pool_written(&pool.setup))),
         scheduler: named(&resources.schedulers, |scheduler| {
@@ -122,7 +122,7 @@ fn allocator_written(allocator: &Allocator) -> RawAllocator {
 fn pool_written(setup: &PoolSetup) -> RawPool {
     RawPool {
         preset: None,
-        level: said(RawLevel(setup.level)),
+        level: said(Spelled(setup.level)),
         bytes_max: number(setup.limits.bytes_max),
         bytes_initial: number(setup.bytes_initial),
         alignment: number(setup.alignment),

@@ -1,10 +1,12 @@
 //! What was written: every setting optional, each value with the place it stands at.
 
-use rheostat_runtime::map::{Backend, BackendError};
-use rheostat_runtime::{pool, queue};
-use serde::{Deserialize, Serialize};
+use rheostat_runtime::{map, pool, queue};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_spanned::Spanned;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 pub(super) type Written<T> = Option<Spanned<T>>;
 pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
@@ -101,7 +103,7 @@ pub(super) struct RawState {
 pub(super) struct RawMap {
     pub values: Written<RawValues>,
     pub pool: Written<String>,
-    pub backend: Written<RawBackend>,
+    pub backend: Written<Spelled<map::Backend>>,
     pub buckets: Written<i64>,
     pub entries_max: Written<i64>,
     pub bytes_max: Written<i64>,
@@ -111,15 +113,15 @@ pub(super) struct RawMap {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawQueue {
-    pub kind: Written<RawQueueKind>,
+    pub kind: Written<Spelled<queue::Kind>>,
     pub capacity: Written<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPool {
-    pub preset: Written<RawPreset>,
-    pub level: Written<RawLevel>,
+    pub preset: Written<Spelled<pool::Preset>>,
+    pub level: Written<Spelled<pool::LevelAsked>>,
     pub bytes_max: Written<i64>,
     pub bytes_initial: Written<i64>,
     pub alignment: Written<i64>,
@@ -168,40 +170,18 @@ pub(super) struct RawStage {
 }
 
 /// Spelled as the runtime spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct RawBackend(pub Backend);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spelled<T>(pub T);
 
-impl TryFrom<String> for RawBackend {
-    type Error = BackendError;
-
-    fn try_from(word: String) -> Result<Self, BackendError> {
-        word.parse().map(Self)
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Spelled<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
     }
 }
 
-impl From<RawBackend> for String {
-    fn from(RawBackend(backend): RawBackend) -> String {
-        backend.to_string()
-    }
-}
-
-/// Spelled as the runtime spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct RawQueueKind(pub queue::Kind);
-
-impl TryFrom<String> for RawQueueKind {
-    type Error = queue::KindError;
-
-    fn try_from(word: String) -> Result<Self, queue::KindError> {
-        word.parse().map(Self)
-    }
-}
-
-impl From<RawQueueKind> for String {
-    fn from(RawQueueKind(kind): RawQueueKind) -> String {
-        kind.to_string()
+impl<T: fmt::Display> Serialize for Spelled<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 
@@ -211,44 +191,6 @@ pub(super) enum RawValues {
     Counters,
     Bytes,
     Words,
-}
-
-/// Spelled as the runtime spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct RawLevel(pub pool::LevelAsked);
-
-impl TryFrom<String> for RawLevel {
-    type Error = pool::LevelError;
-
-    fn try_from(word: String) -> Result<Self, pool::LevelError> {
-        word.parse().map(Self)
-    }
-}
-
-impl From<RawLevel> for String {
-    fn from(RawLevel(level): RawLevel) -> String {
-        level.to_string()
-    }
-}
-
-/// Spelled as the runtime spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct RawPreset(pub pool::Preset);
-
-impl TryFrom<String> for RawPreset {
-    type Error = pool::PresetError;
-
-    fn try_from(word: String) -> Result<Self, pool::PresetError> {
-        word.parse().map(Self)
-    }
-}
-
-impl From<RawPreset> for String {
-    fn from(RawPreset(preset): RawPreset) -> String {
-        preset.to_string()
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -49,17 +49,6 @@ impl Backend {
     /// Every backend.
     pub const ALL: [Backend; 5] = [Backend::Sharded, Backend::LockFree, Backend::Papaya, Backend::Fixed, Backend::Flat];
 
-    /// Their words, in the same order.
-    pub(super) const WORDS: [&str; Backend::ALL.len()] = {
-        let mut words = [""; Backend::ALL.len()];
-        let mut index = 0;
-        while index < words.len() {
-            words[index] = Backend::ALL[index].as_str();
-            index += 1;
-        }
-        words
-    };
-
     /// The backend as it is spelled in configurations, knobs and labels.
     pub const fn as_str(self) -> &'static str {
         match self {

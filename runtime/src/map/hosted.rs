@@ -14,7 +14,7 @@ use crate::observe::families::{
     MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use crate::observe::{
-    Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now,
+    Address, AddressError, Cells, Kind, Knob, Range, Reading, Resource, TurnError, Turned, Value, now, words,
 };
 use crate::pool::{Pool, PoolError};
 use crate::sync::Arc;
@@ -35,7 +35,7 @@ pub type WordMap = HostedMap<u64>;
 type Spelled<V> = <<V as Hosted>::Key as HostedKey>::Spelled;
 
 const BACKEND: &str = "backend";
-const BACKENDS: Range = Range::Choice(&Backend::WORDS);
+const BACKENDS: Range = Range::Choice(&words!(Backend));
 /// How long a turn waits for the keys to have moved. A few million do in this time; more go on moving after it.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 

@@ -64,6 +64,23 @@ impl Range {
     }
 }
 
+/// The words of a closed set, in the order of its `ALL`: what a knob takes that chooses one of them.
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+macro_rules! words {
+    ($set:ty) => {{
+        let mut words = [""; <$set>::ALL.len()];
+        let mut index = 0;
+        // A `const` has no iterators.
+        while index < words.len() {
+            words[index] = <$set>::ALL[index].as_str();
+            index += 1;
+        }
+        words
+    }};
+}
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(crate) use words;
+
 /// A knob as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Knob {

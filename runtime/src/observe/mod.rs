@@ -31,6 +31,8 @@ pub use cells::{Cells, THREAD_ROWS};
 pub use clock::{Moment, now};
 pub use family::{Family, Unit, What};
 pub use journal::{Actor, Change, Journal, Outcome};
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+pub(crate) use knob::words;
 pub use knob::{Knob, OwnTurn, Range, TurnError, Turned, Value};
 pub use reading::{Measure, Reading, Sample};
 pub use registry::{Registry, RegistryError, Resource};

@@ -15,7 +15,9 @@ use crate::observe::families::{
     POOL_LIMIT, POOL_LIVE, POOL_LOCK_CONTENTIONS, POOL_MAPPED, POOL_REFUSALS, POOL_REMOTE_FREES, POOL_REQUESTED,
     POOL_SLABS,
 };
-use crate::observe::{Address, Kind, Knob, Moment, OwnTurn, Range, Reading, Resource, TurnError, Turned, Value, now};
+use crate::observe::{
+    Address, Kind, Knob, Moment, OwnTurn, Range, Reading, Resource, TurnError, Turned, Value, now, words,
+};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Arc, Mutex};
 use std::fmt;
@@ -28,15 +30,7 @@ const GUARDED: &str = "guarded";
 const GUARDED_HELP: &str =
     "Whether overruns, writes after a free, double and foreign frees are caught; costs time and memory while it is on.";
 const SWITCH: [&str; 2] = ["off", "on"];
-const LEVELS: [&str; LevelAsked::ALL.len()] = {
-    let mut words = [""; LevelAsked::ALL.len()];
-    let mut at = 0;
-    while at < words.len() {
-        words[at] = LevelAsked::ALL[at].as_str();
-        at += 1;
-    }
-    words
-};
+const LEVELS: Range = Range::Choice(&words!(LevelAsked));
 
 /// A pool of blocks, at the address `pool.NAME`; its knobs are `level` and `guarded`.
 ///
@@ -270,8 +264,8 @@ impl Resource for Pool {
     }
 
     fn knobs(&self) -> Vec<Knob> {
-        let (value, range) = (word(self.level_asked()), Range::Choice(&LEVELS));
-        let level = Knob { name: LEVEL, value, range, unit: "", help: LEVEL_HELP };
+        let value = word(self.level_asked());
+        let level = Knob { name: LEVEL, value, range: LEVELS, unit: "", help: LEVEL_HELP };
         let (value, range) = (switched(self.is_guarded()), Range::Choice(&SWITCH));
         vec![level, Knob { name: GUARDED, value, range, unit: "", help: GUARDED_HELP }]
     }
@@ -287,7 +281,7 @@ impl Resource for Pool {
             let (resource, knob) = (self.address.to_string(), knob.to_owned());
             return Err(TurnError::UnknownKnob { resource, knob, has: vec![LEVEL.to_owned(), GUARDED.to_owned()] });
         }
-        Range::Choice(&LEVELS).check(LEVEL, to)?;
+        LEVELS.check(LEVEL, to)?;
         let asked: LevelAsked = to.to_string().parse().map_err(|unknown: LevelError| failed(&unknown))?;
         let (began, from) = (now(), self.level_asked());
         self.turn_level(asked).map_err(|refused| failed(&refused))?;

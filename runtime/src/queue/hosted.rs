@@ -4,7 +4,7 @@ use super::{CapacityError, Closed, HandOver, HandOverError, Kind, PopError, Push
 use crate::observe::families::*;
 use crate::observe::{
     self, Address, AddressError, Cells, Knob, Moment, Range, Reading, Resource, Spread, TurnError, Turned, Value,
-    is_sampled, now,
+    is_sampled, now, words,
 };
 use crate::sync::{Arc, thread};
 use std::time::{Duration, Instant};
@@ -271,15 +271,7 @@ impl Drop for Waiting<'_> {
 
 const KIND: &str = "kind";
 const CAPACITY: &str = "capacity";
-const KINDS: [&str; Kind::ALL.len()] = {
-    let mut words = [""; Kind::ALL.len()];
-    let mut index = 0;
-    while index < words.len() {
-        words[index] = Kind::ALL[index].as_str();
-        index += 1;
-    }
-    words
-};
+const KINDS: Range = Range::Choice(&words!(Kind));
 
 impl Resource for HostedQueue {
     fn address(&self) -> &Address {
@@ -316,7 +308,7 @@ impl Resource for HostedQueue {
         let kind = self.kind().map(|kind| Knob {
             name: KIND,
             value: Value::Choice(kind.as_str().into()),
-            range: Range::Choice(&KINDS),
+            range: KINDS,
             unit: "",
             help: "The structure that holds the items; what it held is popped before what is pushed into the next.",
         });
