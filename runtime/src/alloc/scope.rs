@@ -209,9 +209,7 @@ impl Scope {
     pub fn counts(&self) -> Option<Counts> {
         (self.place != OTHER && is_tracked()).then(|| ledger().counts(self.place))
     }
-}
 
-impl Scope {
     /// What samples say of the scopes of its name; `None` if it is not told apart, or nobody has asked for samples yet.
     pub fn sampled(&self) -> Option<Sampled> {
         let name = NAME_AT[self.place].load(Relaxed);

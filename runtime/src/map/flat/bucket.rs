@@ -428,6 +428,7 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
     }
 
     /// Buckets in the chain; 0 where it has moved. A glance, of no one state.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn glance_length(self) -> usize {
         let mut entries = Vec::new();
         match self.try_collect(&mut entries) {

@@ -87,6 +87,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     }
 
     /// Shows how many buckets there are in each of about so many chains, spread evenly over the table.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn glance(&self, chains: usize, mut show: impl FnMut(usize)) {
         let guard = reclaim::pin();
         let table = self.current(&guard);
