@@ -2,14 +2,12 @@
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
-use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LEVEL, POOL_LIVE};
+use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LEVEL};
 use rheostat_runtime::observe::{Actor, Measure, Outcome, Reading, Registry, Resource, Value};
-use rheostat_runtime::pool::{Block, Level, LevelRefused, Pool, PoolError, PoolLimits, PoolSetupError};
-use rheostat_runtime::sync::atomic::{AtomicBool, Ordering};
-use rheostat_runtime::sync::{Arc, Mutex, thread};
+use rheostat_runtime::pool::{Block, Level, LevelRefused, Pool, PoolLimits, PoolSetupError};
+use rheostat_runtime::sync::{Arc, thread};
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -137,106 +135,4 @@ fn the_knob_turns_the_level_and_says_why_not() {
     let last = registry.journal().since(0).pop().unwrap();
     assert!(matches!(last.outcome, Outcome::Failed(_)), "the journal has the reason");
     drop(blocks);
-}
-
-/// How long a storm blows: a moment in debug builds and by default, and for as long as `RHEOSTAT_STORM_S` says.
-fn storm() -> Duration {
-    let seconds = std::env::var("RHEOSTAT_STORM_S").ok().and_then(|seconds| seconds.parse().ok());
-    seconds.map_or(Duration::from_millis(1500), Duration::from_secs)
-}
-
-/// The blocks in use, as intervals: no two may share a byte.
-#[derive(Default)]
-struct InUse(Mutex<BTreeMap<usize, usize>>);
-
-impl InUse {
-    fn enter(&self, block: &Block) {
-        let (start, end) = (block.as_ptr() as usize, block.as_ptr() as usize + block.capacity());
-        let mut blocks = self.0.lock();
-        let before = blocks.range(..end).next_back();
-        assert!(before.is_none_or(|(_, &other)| other <= start), "{start:#x}..{end:#x} overlaps {before:x?}");
-        assert_eq!(start % (1 << block.capacity().trailing_zeros().min(12)), 0, "{start:#x} of {}", block.capacity());
-        blocks.insert(start, end);
-    }
-
-    fn leave(&self, block: &Block) {
-        let left = self.0.lock().remove(&(block.as_ptr() as usize));
-        assert!(left.is_some(), "left without having entered");
-    }
-}
-
-/// The level turns about a thousand times a second while threads allocate, hand blocks to each other and free them.
-/// `RHEOSTAT_STORM_S=60 cargo test -p rheostat-runtime --release --test pool_level` is the long form.
-#[test]
-fn a_storm_of_levels_loses_no_block_and_gives_none_twice() {
-    const THREADS: usize = 3;
-    let pool = pool(Level::Mutex, 64 * MIB);
-    let (in_use, over) = (InUse::default(), AtomicBool::new(false));
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel::<Block>()).unzip();
-    let (mut turns, mut short_lived) = (0, 0);
-    thread::scope(|scope| {
-        for (index, inbox) in receivers.into_iter().enumerate() {
-            let (pool, in_use, over, next) = (&pool, &in_use, &over, senders[(index + 1) % THREADS].clone());
-            scope.spawn(move || {
-                let mut random = fastrand::Rng::with_seed(index as u64);
-                let mut kept: Vec<Block> = Vec::new();
-                let free = |block: Block| {
-                    let pattern = block.first().copied().unwrap_or_default();
-                    assert!(block.iter().all(|&byte| byte == pattern), "somebody else wrote to a block");
-                    in_use.leave(&block);
-                };
-                while !over.load(Ordering::Relaxed) {
-                    let longest = 1 << random.u32(0..12);
-                    let len = 1 + random.usize(0..longest);
-                    match pool.alloc(len) {
-                        Ok(mut block) => {
-                            in_use.enter(&block);
-                            block.fill(random.u8(..));
-                            match random.u8(0..3) {
-                                0 => _ = next.send(block).map_err(|unsent| free(unsent.0)),
-                                1 => free(block),
-                                _ => kept.push(block),
-                            }
-                        }
-                        Err(refused) => assert!(matches!(refused, PoolError::NotOwner { .. }), "{refused}"),
-                    }
-                    inbox.try_iter().for_each(&free);
-                    while kept.len() > 200 {
-                        free(kept.swap_remove(random.usize(0..kept.len())));
-                    }
-                }
-                kept.into_iter().for_each(&free);
-                drop(next);
-                inbox.iter().for_each(&free);
-            });
-        }
-        drop(senders);
-        let mut random = fastrand::Rng::with_seed(7);
-        let began = Instant::now();
-        while began.elapsed() < storm() {
-            // Threads end in the middle of it, with something in their magazines.
-            if turns % 16 == 0 {
-                let pool = &pool;
-                scope.spawn(move || (0..30).for_each(|len| drop(pool.alloc(len))));
-                short_lived += 1;
-            }
-            let to = Level::ALL[random.usize(0..Level::ALL.len())];
-            match pool.turn_level(to) {
-                Ok(_) => turns += 1,
-                Err(refused) => assert!(matches!(refused, LevelRefused::Shared { .. }), "{refused}"),
-            }
-            if turns % 50 == 0 {
-                pool.trim();
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        over.store(true, Ordering::Relaxed);
-    });
-    assert!(turns > 20 && short_lived > 0, "{turns} turns");
-    assert!(in_use.0.lock().is_empty());
-    assert!(by_class(&pool).values().all(|&(allocs, frees)| allocs == frees), "{:?}", by_class(&pool));
-    assert_eq!(read(&pool).level_of(&POOL_LIVE), Some(0.0));
-    pool.turn_level(Level::LockFree).unwrap();
-    pool.trim();
-    assert_eq!(pool.held_bytes(), 0, "what is free is all there is");
 }

@@ -137,8 +137,7 @@ impl Ground {
     /// Where the blocks of a class lie, and their links, for as long as the ground is there.
     pub fn lay_out(&self, class: SizeClass) -> (Geometry, Links) {
         let geometry = Geometry::new(self.region.start(), class.bytes());
-        let (links, bits) =
-            if geometry.places() > 1 << SPARSE_BITS { (&self.dense, DENSE_BITS) } else { (&self.sparse, SPARSE_BITS) };
+        let (links, bits) = if is_dense(class) { (&self.dense, DENSE_BITS) } else { (&self.sparse, SPARSE_BITS) };
         // SAFETY: links are committed with their chunks, before any of their blocks is carved (I3).
         let links = unsafe { Links::new(links.start().cast::<AtomicU32>(), bits) };
         (geometry, links)
@@ -294,10 +293,19 @@ impl Ground {
         if populated { Ok(()) } else { Err(NoMemory::System { bytes: chunks * CHUNK_BYTES }) }
     }
 
-    /// Lets it grow again, and shrink.
+    /// Lets it grow again, and shrink: what was touched for nobody yet goes back to the system.
     pub fn unfix(&self) {
         let mut plots = self.plots.lock();
         (plots.usable, plots.fixed) = (self.region.bytes() / CHUNK_BYTES, false);
+        let chunks = &plots.chunks;
+        let is_free = |chunk: usize| chunks[chunk].carved == 0;
+        release(&self.region, CHUNK_BYTES, chunks.len(), is_free);
+        let has_dense = |chunk: usize| is_dense(SizeClass::at(usize::from(chunks[chunk].class)));
+        release(&self.dense, LINK_BYTES << DENSE_BITS, chunks.len(), |chunk| is_free(chunk) || !has_dense(chunk));
+        // Those of one chunk are less than a page.
+        let to_page = 4096 / (LINK_BYTES << SPARSE_BITS);
+        let is_free_page = |page: usize| (page * to_page..(page + 1) * to_page).all(is_free);
+        release(&self.sparse, 4096, chunks.len() / to_page, is_free_page);
     }
 
     /// The block in which an address lies, if it was carved: its class, and where it begins.
@@ -374,6 +382,23 @@ impl Ground {
         drop(plots);
         self.let_go(released);
         (rest, released)
+    }
+}
+
+/// Whether a chunk has more blocks of the class than there are links to a chunk in the sparse array.
+fn is_dense(class: SizeClass) -> bool {
+    CHUNK_BYTES / class.bytes() > 1 << SPARSE_BITS
+}
+
+/// Gives those parts of a region back that idle, of `parts` with so many bytes each, run by run.
+fn release(region: &Region, bytes: usize, parts: usize, idles: impl Fn(usize) -> bool) {
+    let mut from = 0;
+    while from < parts {
+        let len = (from..parts).take_while(|&part| idles(part) == idles(from)).count();
+        if idles(from) {
+            region.release(from * bytes, len * bytes);
+        }
+        from += len;
     }
 }
 

@@ -80,11 +80,6 @@ impl Geometry {
         self.bytes as usize
     }
 
-    /// Blocks to the chunk.
-    pub fn places(&self) -> u32 {
-        CHUNK_BYTES as u32 / self.bytes
-    }
-
     /// Where a block begins.
     #[inline(always)]
     pub fn start(&self, id: BlockId) -> NonNull<u8> {
@@ -156,7 +151,7 @@ mod tests {
         for class in SizeClass::all() {
             let geometry = Geometry::new(base, class.bytes());
             for chunk in [0, 1, CHUNKS_MAX as u32 - 1] {
-                for place in 0..geometry.places() {
+                for place in 0..(CHUNK_BYTES / class.bytes()) as u32 {
                     let id = BlockId::new(chunk, place);
                     assert_eq!(geometry.id(geometry.start(id)), id, "{} bytes", class.bytes());
                 }
