@@ -1,6 +1,7 @@
 //! `rheostat heap`: a heap profile in a file.
 
 use super::answer::Answer;
+use super::interrupt::interrupted;
 use crate::exit::{Exit, Failure};
 use crate::units;
 use clap::Args;
@@ -41,12 +42,13 @@ pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Ex
         return Err(failure.advise("its program has to wrap its global allocator in `Tracked`"));
     };
     let was_off = knob.value == KnobValue::Integer(0);
+    // It is turned off again also where somebody does not wait for the end.
+    let interrupted = interrupted();
     if was_off {
         turn(client, heap.every).await?;
-        // Off also where somebody does not wait for the end (Ctrl-C). Any other signal ends this command as it stands.
         tokio::select! {
             () = tokio::time::sleep(heap.lasting) => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = interrupted => {}
         }
     }
     let profile = client.heap_profile().await;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod heap;
+mod interrupt;
 mod knobs;
 mod lists;
 mod maps;

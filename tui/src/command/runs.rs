@@ -1,6 +1,7 @@
 //! `run`, `submit`, `watch`, `cancel`, `check` and `workloads`.
 
 use super::answer::Answer;
+use super::interrupt::interrupted;
 use super::progress::Progress;
 use super::sweep::{self, Axis};
 use super::{absolute, report};
@@ -15,7 +16,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a cancelled run may take to stop and write down what it measured.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
@@ -238,22 +238,6 @@ pub async fn watch(client: &Client, id: &str, answer: &mut Answer) -> Result<Exi
     match followed {
         Some(run) => conclude(client, run, answer).await,
         None => Ok(Exit::Verdict(RunVerdict::Cancelled)),
-    }
-}
-
-/// Waits for Ctrl-C, or for whoever else asks this command to end.
-async fn interrupted() {
-    let asked = async |kind| {
-        if let Ok(mut signal) = signal(kind) {
-            signal.recv().await;
-        } else {
-            // Then the system's default for the signal stays in force.
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = asked(SignalKind::interrupt()) => {}
-        () = asked(SignalKind::terminate()) => {}
     }
 }
 
