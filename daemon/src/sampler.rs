@@ -377,13 +377,13 @@ mod tests {
     fn a_sampler_that_stands_still_is_told_of_until_it_looks_again() {
         let folder = tempfile::tempdir().unwrap();
         let held = Arc::new(Mutex::new(()));
-        let lock = held.lock();
         let blocked = Arc::clone(&held);
         let daemon = host(folder.path(), move || drop(blocked.lock()));
         let client = Client::new(Endpoint::Unix(folder.path().join("control.sock"))).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let ready = || runtime.block_on(client.ready()).map_err(|error| error.to_string());
-        assert_eq!(ready(), Ok(()), "it has not stood still for long");
+        assert_eq!(ready(), Ok(()), "it looks");
+        let lock = held.lock();
         until("somebody to notice", || daemon.app().sampler.trouble().is_some());
         let refused = ready().unwrap_err();
         assert!(refused.contains("stands still reading map.odd"), "{refused}");

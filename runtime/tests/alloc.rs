@@ -153,8 +153,10 @@ fn totals_never_fall_while_scopes_come_and_go() {
                 }
             });
         }
-        let mut last = before;
-        for _ in 0..2000 {
+        let (mut last, mut looks) = (before, 0);
+        // On a busy machine they all look before the first scope is opened.
+        while looks < 2000 || opened == 0 {
+            looks += 1;
             let now = totals().unwrap();
             for ((class, earlier), (_, later)) in last.iter().zip(&now) {
                 for (earlier, later) in [
@@ -171,7 +173,6 @@ fn totals_never_fall_while_scopes_come_and_go() {
         }
         stop.store(true, Relaxed);
     });
-    assert!(opened > 0, "no scope was seen open");
     let runs = |totals: &[(Class, Counts)]| totals.iter().find(|(class, _)| *class == Class::Runs).unwrap().1;
     let came_to = runs(&totals().unwrap()) - runs(&before);
     assert_eq!(came_to.allocated_bytes, came_to.freed_bytes, "every block was freed where it was allocated");
