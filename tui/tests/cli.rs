@@ -47,6 +47,7 @@ fn a_daemon_that_was_named_and_does_not_answer_is_exit_7() {
         &["map", "top", "map.words"],
         &["map", "put", "map.words", "k", "1"],
         &["queue", "pop", "queue.jobs"],
+        &["blocks", "pool.batches"],
         &["runs"],
         &["watch", "1"],
         &["cancel", "1"],
@@ -78,6 +79,7 @@ fn mistakes_of_usage_are_exit_2_and_say_what_is_right() {
         (&["map", "add", "map.words", "k", "many"], "invalid digit"),
         (&["map", "put", "map.words", "k?", "AA==", "--base64"], "no base64"),
         (&["queue", "pop", "map.words"], "queue.NAME"),
+        (&["blocks", "batches"], "pool.NAME"),
         (&["queue", "pop", "queue.jobs", "--wait", "5"], "10s"),
         (&["--for", "10"], "10s"),
         (&["--for", "1s", "resources"], "--for"),
@@ -245,6 +247,40 @@ mod embedded {
         assert_eq!(ask("one\n\ntwo", "queue push queue.jobs"), (0, "3 pushed\n".into(), String::new()));
         assert_eq!(ask("", "queue pop queue.jobs -n 9").1, "one\n\ntwo\n");
         assert_eq!(ask("", "queue push queue.jobs").1, "0 pushed\n");
+        assert_eq!(daemon.stop().hung, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_guarded_pool_says_who_has_its_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = "[map.texts]\nvalues = \"bytes\"\npool = \"held\"\n[pool.held]\nguarded = true\n";
+        std::fs::write(folder.path().join("rheostat.toml"), config).unwrap();
+        let overrides = rheostat_daemon::Overrides {
+            config: Some(folder.path().join("rheostat.toml")),
+            socket: Some(folder.path().join("control.sock")),
+            state_dir: Some(folder.path().join("state")),
+            metrics: Some("off".into()),
+            ..Default::default()
+        };
+        let daemon = rheostat_daemon::start(rheostat_daemon::Config::load(&overrides).unwrap()).unwrap();
+        let ask = |line: &str| {
+            let mut command = rheostat();
+            let (code, out, err) = run(command.args(line.split(' ')).env("RHEOSTAT_SOCKET", daemon.socket()));
+            assert_eq!(code, 0, "{line}: {err}");
+            out
+        };
+        ask("map put map.texts k some-value");
+        let told = ask("blocks pool.held");
+        let lines: Vec<_> = told.lines().collect();
+        assert!(lines[0].starts_with("pool.held ") && lines[0].ends_with("  guarded"), "{told}");
+        assert!(lines[0].contains(" 1 blocks ") && lines[1].starts_with("  class ") && lines.len() == 3, "{told}");
+        assert!(lines[2].starts_with("  from "), "{told}");
+        ask("set pool.held.guarded=off");
+        ask("map put map.texts l other-value");
+        let told: serde_json::Value = serde_json::from_str(&ask("blocks pool.held --json")).unwrap();
+        let of = |key: &str| told[key].as_u64();
+        assert_eq!((of("blocks"), of("unattributed"), told["guarded"].as_bool()), (Some(2), Some(1), Some(false)));
+        assert_eq!(told["faults"].as_array().map(Vec::len), Some(0));
         assert_eq!(daemon.stop().hung, Vec::<String>::new());
     }
 

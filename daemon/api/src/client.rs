@@ -2,8 +2,8 @@
 
 use crate::{
     Add, ByteString, Catalogue, Change, Changes, Delete, Entries, Entry, History, KnobValue, MapBatch, MapOp,
-    MapOutcome, MapOutcomes, MapValue, Pop, Popped, Problem, Push, Pushed, Put, Resource, Resources, Run, RunResult,
-    Runs, Scan, Shipped, Snapshot, Submission, Turns,
+    MapOutcome, MapOutcomes, MapValue, PoolBlocks, Pop, Popped, Problem, Push, Pushed, Put, Resource, Resources, Run,
+    RunResult, Runs, Scan, Shipped, Snapshot, Submission, Turns,
 };
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -252,6 +252,11 @@ impl Client {
     /// when the answer is lost on its way.
     pub async fn queue_pop(&self, queue: &str, pop: &Pop) -> Result<Vec<ByteString>, ClientError> {
         Ok(self.post::<Popped>("queues", queue, "pop", pop).await?.items)
+    }
+
+    /// `GET /v1/pools/{name}/blocks`: who has blocks of it, and the last faults of its guard.
+    pub async fn pool_blocks(&self, pool: &str) -> Result<PoolBlocks, ClientError> {
+        self.get(&format!("pools/{}/blocks", escape(pool)), &[]).await
     }
 
     /// `GET /v1/heap/profile`: gzipped protobuf, as pprof reads it.

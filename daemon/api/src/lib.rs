@@ -11,6 +11,7 @@
 //! | [`Put`], [`Add`], [`Delete`], [`MapOutcome`] | `POST /v1/maps/{name}/put`, `/add`, `/delete` |
 //! | [`MapBatch`], [`MapOutcomes`] | `POST /v1/maps/{name}/batch` |
 //! | [`Push`], [`Pop`] | `POST /v1/queues/{name}/push`, `/pop` |
+//! | [`PoolBlocks`] | `GET /v1/pools/{name}/blocks` |
 //! | [`ByteString`] | every key, value and item |
 //! | [`Problem`] | every refusal, as `application/problem+json` |
 //!
@@ -22,6 +23,7 @@ mod change;
 mod client;
 mod history;
 mod map;
+mod pool;
 mod problem;
 mod queue;
 mod resource;
@@ -34,6 +36,7 @@ pub use change::{Change, Changes, Effect, Outcome, Turns, Verdict};
 pub use client::{Client, ClientError, Endpoint, default_socket};
 pub use history::{History, Series};
 pub use map::{Add, Delete, Entries, Entry, MapBatch, MapOp, MapOutcome, MapOutcomes, MapValue, Put, Scan};
+pub use pool::{PoolBlocks, PoolClass, PoolDeed, PoolFault, PoolScope};
 pub use problem::Problem;
 pub use queue::{Pop, Popped, Push, Pushed};
 pub use resource::{Knob, KnobValue, Quantiles, Range, Resource, Resources, Sample};

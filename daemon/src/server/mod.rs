@@ -14,6 +14,7 @@ mod history;
 mod maps;
 mod metrics;
 mod patience;
+mod pools;
 mod queues;
 mod refusal;
 mod resources;
@@ -65,6 +66,7 @@ pub(crate) fn control(app: Arc<App>) -> (Router, OpenApi) {
         .routes(routes!(maps::batch))
         .routes(routes!(queues::push))
         .routes(routes!(queues::pop))
+        .routes(routes!(pools::blocks))
         .routes(routes!(heap::profile))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -207,6 +207,7 @@ fn the_document_and_the_routes_are_one() {
         "post /v1/maps/{name}/batch",
         "post /v1/queues/{name}/push",
         "post /v1/queues/{name}/pop",
+        "get /v1/pools/{name}/blocks",
         "get /v1/heap/profile",
         "get /v1/healthz",
         "get /v1/readyz",

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and who answers it.
 
 mod answer;
+mod blocks;
 mod heap;
 mod interrupt;
 mod knobs;
@@ -35,6 +36,7 @@ Examples:
   rheostat map add map.words apples 3              count three more
   rheostat queue push queue.jobs first second      hand items over
   rheostat queue pop queue.jobs -n 10 --wait 5s    and take them out
+  rheostat blocks pool.batches                     who has blocks of a pool, and since when
   rheostat heap --for 10s -o heap.pb.gz            what allocates, for `go tool pprof`
   rheostat run workloads/scripts/wordcount.toml --input README.md
   rheostat run map-ycsb-b --sweep backend=sharded,lock_free
@@ -113,6 +115,11 @@ enum Command {
     /// Push to a hosted queue, and pop from it
     #[command(subcommand)]
     Queue(queues::Op),
+    /// Say who has blocks of a pool, by size class and, where it is guarded, by stage; and what its guard found
+    Blocks {
+        /// The pool's address: pool.batches
+        address: blocks::PoolAddress,
+    },
     /// Sample the heap: which lines of the program allocate what lives, in which stage; for pprof
     Heap(heap::Heap),
     /// Run a workload, show how far it is, print what came of it; exits by its verdict
@@ -173,6 +180,7 @@ async fn dispatch(cli: Cli, at: Whereabouts, answer: &mut Answer) -> Result<Exit
         Command::Stream { count } => status::stream(&at.client()?, count, answer).await,
         Command::Map(op) => maps::run(&at.client()?, &op, answer).await,
         Command::Queue(op) => queues::run(&at.client()?, &op, answer).await,
+        Command::Blocks { address } => blocks::run(&at.client()?, &address, answer).await,
         Command::Heap(heap) => heap::run(&at.client()?, &heap, answer).await,
         Command::Run(runs) => runs::run(&at, &runs, answer).await,
         Command::Submit(workload) => runs::submit(&at.client()?, &workload, answer).await,
