@@ -11,7 +11,7 @@ use super::papaya::Papaya;
 use super::record::Record;
 use super::shape::TableShape;
 use super::sharded::Sharded;
-use super::structure::{Revision, Structure, Under};
+use super::structure::{Operation, Revision, Structure, Under};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -195,6 +195,22 @@ where
     K: Hash + Ord + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Where a sample of operations is taken: beside them, so that all others pay for no more than the question.
+    #[inline(always)]
+    fn perform<O: Operation<K, V>>(&self, operation: O) -> O::Output {
+        match self {
+            Table::Sharded(table) => table.contention().sampled(operation, table),
+            Table::ShardedBare(table) => table.contention().sampled(operation, table),
+            Table::LockFree(table) => table.stalls().sampled(operation, table),
+            Table::Papaya(table) => table.stalls().sampled(operation, table),
+            Table::PapayaBare(table) => table.stalls().sampled(operation, table),
+            Table::Fixed(table) => table.stalls().sampled(operation, table),
+            Table::FixedBare(table) => table.stalls().sampled(operation, table),
+            Table::Flat(table) => operation.on(table),
+            Table::FlatInPlace(table) => operation.on(table),
+        }
+    }
+
     #[inline(always)]
     fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
@@ -209,13 +225,13 @@ where
     }
 
     #[inline(always)]
-    fn glance<Q>(&self, under: Under<'_>, hash: u64, key: &Q) -> Option<Option<V>>
+    fn glance<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<Option<R>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         match self {
-            Table::FlatInPlace(table) => table.glance(under, hash, key),
+            Table::FlatInPlace(table) => table.glance(under, hash, key, look),
             _ => None,
         }
     }

@@ -1,7 +1,8 @@
 //! Where a map of shards is busy, and where it makes threads wait: operations by shard, lock acquisitions that had to
-//! wait, and for how long. Operations are sampled; the clock starts after a try has failed.
+//! wait, and for how long. Operations are sampled, on a map that stays; the clock starts after a try has failed.
 
-use crate::observe::{Moment, SAMPLE_EVERY, Snapshot, Spread, is_sampled, now};
+use super::structure::{Operation, Structure, position};
+use crate::observe::{Moment, SAMPLE_EVERY, Snapshot, Spread, is_due, now, space};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use dashmap::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -42,24 +43,41 @@ impl Contention {
         Self { shards, waits: Spread::new(), window: Mutex::new(window) }
     }
 
+    #[inline(always)]
     pub(super) fn read<'a, T>(&self, shard: usize, lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
-        self.sample(shard);
         lock.try_read().unwrap_or_else(|| self.wait(shard, || lock.read()))
     }
 
+    #[inline(always)]
     pub(super) fn write<'a, T>(&self, shard: usize, lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
-        self.sample(shard);
         lock.try_write().unwrap_or_else(|| self.wait(shard, || lock.write()))
     }
 
+    /// Counts an operation in a shard if it is one of the sample; nothing to those that are not.
     #[inline(always)]
-    fn sample(&self, shard: usize) {
-        if is_sampled() {
-            self.shards[shard].operations.fetch_add(SAMPLE_EVERY, Relaxed);
-        }
+    pub(super) fn sampled<K, V, S, O>(&self, operation: O, structure: &S) -> O::Output
+    where
+        S: Structure<K, V>,
+        O: Operation<K, V>,
+    {
+        if is_due() { self.count(operation, structure) } else { operation.on(structure) }
     }
 
     #[cold]
+    #[inline(never)]
+    fn count<K, V, S, O>(&self, operation: O, structure: &S) -> O::Output
+    where
+        S: Structure<K, V>,
+        O: Operation<K, V>,
+    {
+        space();
+        let shard = structure.stripe_of(position(operation.hash()));
+        self.shards[shard].operations.fetch_add(SAMPLE_EVERY, Relaxed);
+        operation.on(structure)
+    }
+
+    #[cold]
+    #[inline(never)]
     fn wait<G>(&self, shard: usize, acquire: impl FnOnce() -> G) -> G {
         self.shards[shard].contentions.fetch_add(1, Relaxed);
         let start = now();

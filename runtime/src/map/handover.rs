@@ -11,7 +11,7 @@
 //!                              Halting(a, b) -> Moving(b to a) -> Settled(a)
 //! ```
 //!
-//! Settled: every operation goes to the one table. Opening: the same, but a write holds the lock of its key's stripe.
+//! Settled: every operation goes to the one table, which the switch keeps a pointer of its own to. Opening: the same, but a write holds the lock of its key's stripe.
 //! Moving: a write locks the stripe, looks whether the plan is the same still (if not: unlock, begin again), moves its
 //! key if it is in `from` (a copy into `to`, then the removal from `from`), and then applies to `to`. Halting: a write
 //! locks and looks again likewise, but applies where the key is, and a new key goes to `from`. A read locks nothing:
@@ -19,7 +19,7 @@
 //! migrator walks `from` part by part without the stripes and moves key by key, each under its stripe, until a walk over
 //! the part meets nothing. It says how many parts are done, and with the keys of those nobody looks in `from` any more.
 //!
-//! Writers: the plan pointer by the one who hands over. Tables by any operation, and by the migrator under the stripe.
+//! Writers: the plan pointer and the settled table by the one who hands over. Tables by any operation, and by the migrator under the stripe.
 //! I1  Under its stripe a key is in one table, or in both with equal values (a move that panicked between its steps, or
 //!     one being made by the holder). While it is in `from`, that value is current.
 //! I2  In Moving, nobody puts a key into `from`: writers of the plan before are gone (for Opening, they are under the
@@ -29,6 +29,8 @@
 //!     writers of the Moving before move keys the same way as Halting readers look, `from` to `to`.
 //! I5  A part of `from` that the migrator has told to be swept has no key and, until the plan after Moving, gets none: a
 //!     walk over it met nothing, a walk shows what is there throughout, and by I2 nothing comes.
+//! I6  The settled table is that of the plan in force, or null: nulled before a plan takes the place of Settled, set after
+//!     Settled is in place. Who finds it under a guard is an operation of that plan, and who finds null asks the plan.
 //!
 //! Why no update is lost: a write acts under the stripe (or in Settled, on the only table) in the table that I1 names,
 //! by one atomic operation of that table. Unlocked writers of Settled are gone before any key moves: the grace period
@@ -39,7 +41,8 @@
 //! Why a delete stays dead: it removes the key from the only table that has it, and what could bring it back is a move
 //! from a copy in `from`; there is none (I1), and nobody puts one there (I2). No tombstones are needed.
 //!
-//! Why a read is right. A hit in `from` is current when found: by I1. A hit in `to` after a miss in `from` is so too: the
+//! Why a read is right. In Settled whatever the table says is so: until the guard goes the plan can be followed by Opening,
+//! which moves nothing, and by no other. A hit in `from` is current when found: by I1. A hit in `to` after a miss in `from` is so too: the
 //! key was not in `from` at the time of the miss, and by I2 did not come back. A miss in both, the plan unchanged: the key
 //! was not in `from` at the first look, so it was in `to` or nowhere; had it been in `to` then and until the second look,
 //! that would have found it; so it was nowhere at some time in between. For Halting the same, as it moves no key back:
@@ -48,7 +51,9 @@
 //! a table that had it, and I1 makes it current. Once most keys have moved, a read looks in `to`, then in `from`, and in `to`
 //! once more: a hit in the first look is current by I1 too (equal, if the key is in both), and the other two looks are as
 //! above. Where I5 says that `from` has nothing, a look in `to` alone is worth both; the plan is looked at again as ever.
-//! O1  The plan is swapped in by AcqRel and loaded by Acquire, which carries the new table. Freed after `synchronize`.
+//! O1  The plan is swapped in by AcqRel and loaded by Acquire, which carries the new table. Freed after `synchronize`. The
+//!     settled table is stored Release and loaded Acquire likewise. Who loads it late, under a guard taken after the grace
+//!     period of Opening began, sees null or what came later: the null was stored before that.
 //! O2  The second look's load cannot be early: a reader that missed a moved key has read what the mover's removal wrote,
 //!     which the structure publishes by Release and reads by Acquire; the mover had loaded the plan before; so coherence
 //!     forbids the reader an older plan.

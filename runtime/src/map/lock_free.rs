@@ -27,6 +27,10 @@ impl<K, V> LockFree<K, V> {
         let map = flurry::HashMap::with_capacity_and_hasher(capacity, hasher.clone());
         Self { map, hasher, stalls: record.watch_stalls() }
     }
+
+    pub(super) fn stalls(&self) -> &Stalls {
+        &self.stalls
+    }
 }
 
 impl<K, V> Structure<K, V> for LockFree<K, V>
@@ -34,13 +38,12 @@ where
     K: Hash + Ord + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    #[inline(never)]
+    #[inline(always)]
     fn view<Q, R>(&self, _: Under<'_>, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
         self.map.get(key, &self.map.guard()).map(look)
     }
 
@@ -52,22 +55,20 @@ where
         self.map.get_key_value(key, &self.map.guard()).map(|(known, value)| (known.clone(), value.clone()))
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put<R>(&self, _: Under<'_>, _hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let _watch = self.stalls.watch();
         self.map.insert(key, value, &self.map.guard()).map(look)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put_absent(&self, _: Under<'_>, _hash: u64, key: K, value: V) -> Result<(), V> {
-        let _watch = self.stalls.watch();
         match self.map.try_insert(key, value, &self.map.guard()) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn revise<Q, R>(
         &self,
         _: Under<'_>,
@@ -79,7 +80,6 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
         let mut given = None;
         self.map.compute_if_present(
             key,
@@ -98,13 +98,12 @@ where
         given
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn take<Q, R>(&self, _: Under<'_>, _hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
         self.map.remove(key, &self.map.guard()).map(look)
     }
 

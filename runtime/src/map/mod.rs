@@ -35,6 +35,7 @@ mod fixed;
 mod flat;
 pub mod handover;
 mod pace;
+mod settled;
 pub mod structure;
 pub mod switch;
 

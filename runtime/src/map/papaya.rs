@@ -38,6 +38,10 @@ impl<N: Kept, V> Papaya<N, V> {
         let map = HashMap::with_capacity_and_hasher(capacity, Knowing(hasher.clone()));
         Self { map, hasher, stalls: record.watch_stalls() }
     }
+
+    pub(super) fn stalls(&self) -> &Stalls {
+        &self.stalls
+    }
 }
 
 impl<N, V> Structure<N::Key, V> for Papaya<N, V>
@@ -45,14 +49,13 @@ where
     N: Kept,
     V: Send + Sync + 'static,
 {
-    #[inline(never)]
+    #[inline(always)]
     fn view<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
-        self.map.get(&Sought { hash, key }, &self.map.guard()).map(look)
+        self.map.pin().get(&Sought { hash, key }).map(look)
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(N::Key, V)>
@@ -66,22 +69,20 @@ where
         Some((known.key().clone(), value.clone()))
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put<R>(&self, _: Under<'_>, hash: u64, key: N::Key, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let _watch = self.stalls.watch();
-        self.map.insert(N::keep(hash, key), value, &self.map.guard()).map(look)
+        self.map.pin().insert(N::keep(hash, key), value).map(look)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put_absent(&self, _: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
-        let _watch = self.stalls.watch();
-        match self.map.try_insert(N::keep(hash, key), value, &self.map.guard()) {
+        match self.map.pin().try_insert(N::keep(hash, key), value) {
             Ok(_) => Ok(()),
             Err(refused) => Err(refused.not_inserted),
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn revise<Q, R>(
         &self,
         _: Under<'_>,
@@ -93,7 +94,6 @@ where
         N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
         let guard = self.map.guard();
         let (known, _) = self.map.get_key_value(&Sought { hash, key }, &guard)?;
         // papaya runs the closure on one entry at a time and acts on the last run, whose gift stands here then.
@@ -118,14 +118,13 @@ where
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn take<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let _watch = self.stalls.watch();
-        self.map.remove(&Sought { hash, key }, &self.map.guard()).map(look)
+        self.map.pin().remove(&Sought { hash, key }).map(look)
     }
 
     fn len(&self) -> usize {

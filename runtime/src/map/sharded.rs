@@ -44,6 +44,19 @@ impl<N: Kept, V> Sharded<N, V> {
     fn shard(&self, hash: u64) -> usize {
         self.map.determine_shard(hash as usize)
     }
+
+    /// [`view`](Structure::view) of who could not lock the shard at once.
+    #[cold]
+    #[inline(never)]
+    fn view_when_free<Q, R>(&self, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        N::Key: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let shard = self.shard(hash);
+        let table = self.contention.read(shard, &self.map.shards()[shard]);
+        table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
+    }
 }
 
 impl<N, V> Structure<N::Key, V> for Sharded<N, V>
@@ -58,8 +71,9 @@ where
         N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let shard = self.shard(hash);
-        let table = self.contention.read(shard, &self.map.shards()[shard]);
+        // SAFETY: what dashmap determines is one of its shards.
+        let shard = unsafe { self.map.shards().get_unchecked(self.shard(hash)) };
+        let Some(table) = shard.try_read() else { return self.view_when_free(hash, key, look) };
         table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
     }
 
@@ -93,7 +107,7 @@ where
         replaced.as_ref().map(look)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put_absent(&self, _: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
         let shard = self.shard(hash);
         let mut table = self.contention.write(shard, &self.map.shards()[shard]);
@@ -106,7 +120,7 @@ where
         Ok(())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn revise<Q, R>(
         &self,
         _: Under<'_>,
@@ -137,7 +151,7 @@ where
         Some(given)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn take<Q, R>(&self, _: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         N::Key: Borrow<Q>,

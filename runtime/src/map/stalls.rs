@@ -1,11 +1,12 @@
 //! Stalls of backends whose waiting cannot be seen from outside: one operation in 64 of each thread's is timed, and those
 //! that took long are kept.
 //!
-//! What is timed is the backend's work, the map's short closures included. A long one need not have waited for another
+//! Of operations on a map that stays: while it is handed over, waits for stripes are told instead. What is timed is the backend's work, the map's short closures included. A long one need not have waited for another
 //! thread: it may have grown the table, met a page fault, or lost its core meanwhile. So a stall says that somebody
 //! waited, not for what.
 
-use crate::observe::{Cells, Moment, Snapshot, Spread, is_sampled, now};
+use super::structure::{Operation, Structure};
+use crate::observe::{Cells, Snapshot, Spread, is_due, now, space};
 use std::time::Duration;
 
 /// A sampled operation that took longer than this has stalled. A hundred cache misses in a row take less, and so does any
@@ -30,15 +31,32 @@ pub struct SampledStalls {
 }
 
 impl Stalls {
-    /// Begins to watch an operation, if it is one of the sample. Ends when what is returned is dropped.
+    /// Does an operation on a structure, and times it if it is one of the sample.
     #[inline(always)]
-    pub(super) fn watch(&self) -> Option<Watch<'_>> {
-        if is_sampled() { Some(self.start()) } else { None }
+    pub(super) fn sampled<K, V, S, O>(&self, operation: O, structure: &S) -> O::Output
+    where
+        S: Structure<K, V>,
+        O: Operation<K, V>,
+    {
+        if is_due() { self.time(operation, structure) } else { operation.on(structure) }
     }
 
     #[cold]
-    fn start(&self) -> Watch<'_> {
-        Watch { stalls: self, began: now() }
+    #[inline(never)]
+    fn time<K, V, S, O>(&self, operation: O, structure: &S) -> O::Output
+    where
+        S: Structure<K, V>,
+        O: Operation<K, V>,
+    {
+        space();
+        let began = now();
+        let output = operation.on(structure);
+        let took = began.elapsed();
+        self.timed.add(0, 1);
+        if took > STALL {
+            self.long.record(took.as_nanos() as u64);
+        }
+        output
     }
 
     pub(super) fn look(&self) -> SampledStalls {
@@ -46,38 +64,40 @@ impl Stalls {
     }
 }
 
-/// An operation that is being timed.
-pub(super) struct Watch<'s> {
-    stalls: &'s Stalls,
-    began: Moment,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        let took = self.began.elapsed();
-        self.stalls.timed.add(0, 1);
-        if took > STALL {
-            self.stalls.long.record(took.as_nanos() as u64);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::keyed::keyed;
+    use super::super::lock_free::LockFree;
+    use super::super::record::Record;
     use super::*;
     use crate::sync::thread;
 
+    /// Takes its time, whatever the structure.
+    struct Take(Duration);
+
+    impl Operation<u64, u64> for Take {
+        type Output = ();
+
+        fn hash(&self) -> u64 {
+            0
+        }
+
+        fn on<S: Structure<u64, u64>>(self, _: &S) {
+            if !self.0.is_zero() {
+                thread::sleep(self.0);
+            }
+        }
+    }
+
     #[test]
     fn one_operation_in_64_is_timed_and_the_long_ones_kept() {
+        let map = LockFree::<u64, u64>::with_capacity(keyed(), &Record::default(), 0);
         let stalls = Stalls::default();
-        (0..64_000).for_each(|_| drop(stalls.watch()));
+        (0..64_000).for_each(|_| stalls.sampled(Take(Duration::ZERO), &map));
         let quick = stalls.look();
         assert!((800..1200).contains(&quick.timed), "{} of 64000 were timed", quick.timed);
         while stalls.look().timed < quick.timed + 3 {
-            let watch = stalls.watch();
-            if watch.is_some() {
-                thread::sleep(2 * STALL);
-            }
+            stalls.sampled(Take(2 * STALL), &map);
         }
         let slow = stalls.look().stalls.since(&quick.stalls);
         assert!(slow.count() == 3 && slow.quantile(0.0) > Some(STALL.as_nanos() as u64), "{slow:?}");

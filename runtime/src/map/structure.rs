@@ -73,23 +73,44 @@ impl<'g> Under<'g> {
     }
 }
 
+/// An operation that is written for any structure, so that each can have its own copy of it.
+pub trait Operation<K, V> {
+    /// What it comes to.
+    type Output;
+
+    /// The hash of the key that it is about.
+    fn hash(&self) -> u64;
+
+    /// Does it.
+    fn on<S: Structure<K, V>>(self, structure: &S) -> Self::Output;
+}
+
 /// A concurrent map from `K` to `V`. Operations on one key are linearizable.
 pub trait Structure<K, V>: Send + Sync {
+    /// Does an operation: on itself, or on the structure that it has chosen.
+    #[inline(always)]
+    fn perform<O: Operation<K, V>>(&self, operation: O) -> O::Output
+    where
+        Self: Sized,
+    {
+        operation.on(self)
+    }
+
     /// Shows the value. May run under a shared lock, or on a copy.
     fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized;
 
-    /// Whether [`glance`](Self::glance) is worth a try.
+    /// Whether [`glance`](Self::glance) is so short that it is worth a try before anything else.
     fn can_be_glanced_at(&self) -> bool {
         false
     }
 
-    /// A clone of the value, or that there is none, if that can be told without waiting, looking again or calling anything;
-    /// else `None`, and [`view`](Self::view) has to be asked, as also where the caller holds no guard.
+    /// What [`view`](Self::view) would come to, if that can be told without waiting, looking again or a call of anything but
+    /// `look`; else `None`, and `view` has to be asked, as also where the caller holds no guard.
     #[inline(always)]
-    fn glance<Q>(&self, _under: Under<'_>, _hash: u64, _key: &Q) -> Option<Option<V>>
+    fn glance<Q, R>(&self, _under: Under<'_>, _hash: u64, _key: &Q, _look: impl FnOnce(&V) -> R) -> Option<Option<R>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,

@@ -1,6 +1,7 @@
 //! Where a map's operations find their table: in front of every operation, and nothing but a branch while no hand-over
 //! is under way. `handover` has the protocol and the argument for it.
 
+use super::settled::{Put, PutAbsent, Revise, Take, Touch, View};
 use super::structure::{Revision, Structure, Under, hash_at, position};
 use crate::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
@@ -157,6 +158,8 @@ pub(super) struct Place<'g, S> {
 /// The pointer to the plan, and every operation's way through it.
 pub struct Switch<K, V, S, G: Grace> {
     plan: AtomicPtr<Plan<S>>,
+    /// The table of a settled plan, else null: what the plan says too, one load sooner (handover's I6).
+    settled: AtomicPtr<S>,
     /// Whether a reader should try a glance first. Relaxed: nothing but time depends on it.
     glances: AtomicBool,
     grace: G,
@@ -180,8 +183,10 @@ where
     /// A map that begins in `table`.
     pub fn new(table: S, grace: G) -> Self {
         let glances = AtomicBool::new(table.can_be_glanced_at());
-        let plan = Box::into_raw(Box::new(Plan::Settled(Arc::new(table))));
-        Self { plan: AtomicPtr::new(plan), glances, grace, retries: AtomicU64::new(0), entries: PhantomData }
+        let table = Arc::new(table);
+        let settled = AtomicPtr::new(Arc::as_ptr(&table).cast_mut());
+        let plan = Box::into_raw(Box::new(Plan::Settled(table)));
+        Self { plan: AtomicPtr::new(plan), settled, glances, grace, retries: AtomicU64::new(0), entries: PhantomData }
     }
 
     /// The plan in force. It stays in memory while the guard is held (O1).
@@ -212,8 +217,19 @@ where
 
     /// Puts a plan in force, waits for every operation that may follow the one before, and frees that.
     pub(super) fn install(&self, plan: Plan<S>) {
+        let table = match &plan {
+            Plan::Settled(table) => Arc::as_ptr(table).cast_mut(),
+            _ => ptr::null_mut(),
+        };
+        // Gone before the plan that knows better is there, and back when it is there again (I6).
+        if !cfg!(rt_mutant = "handover_settled_stays") {
+            self.settled.store(ptr::null_mut(), Release);
+        }
         self.glances.store(matches!(&plan, Plan::Settled(table) if table.can_be_glanced_at()), Relaxed);
         let before = self.plan.swap(Box::into_raw(Box::new(plan)), AcqRel);
+        if !table.is_null() {
+            self.settled.store(table, Release); // O1
+        }
         Step::MapPlanned.reached();
         if !cfg!(rt_mutant = "handover_no_synchronize") {
             self.grace.synchronize();
@@ -225,23 +241,28 @@ where
         }
     }
 
-    /// The table, while no hand-over is under way.
+    /// The table, while no hand-over is under way; `None` says no more than that the plan has to be asked.
+    ///
+    /// # Safety
+    /// The table is good for as long as the guard is held, wherever that goes meanwhile.
     #[inline(always)]
-    fn settled<'g>(&self, guard: &'g G::Guard<'_>) -> Option<&'g S> {
-        match self.plan(guard) {
-            Plan::Settled(table) => Some(table),
-            _ => None,
-        }
+    unsafe fn settled_while_held(&self, _guard: &G::Guard<'_>) -> Option<&S> {
+        // SAFETY: the plan of this table is in force, or the one that takes its place waits for a grace period before it frees
+        // it (I6), and the guard holds that up, as the caller sees to.
+        unsafe { self.settled.load(Acquire).as_ref() } // O1
     }
 
     /// Shows the value, once; a `look` that knows that may be one that can be called only once.
-    #[inline(always)]
+    #[inline]
     pub fn view<Q, R>(&self, hash: u64, key: &Q, look: impl FnMut(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.view_under(self.grace.pin(), hash, key, look)
+        match self.grace.pin_at_once() {
+            Some(guard) => self.view_under(guard, hash, key, look),
+            None => self.view_after_all(hash, key, look),
+        }
     }
 
     /// A clone of the value.
@@ -252,13 +273,12 @@ where
         Q: Hash + Ord + ?Sized,
     {
         if !self.glances.load(Relaxed) {
-            return self.get_after_all(hash, key);
+            return self.get_without_glance(hash, key);
         }
-        let Some(guard) = self.grace.pin_at_once() else { return self.get_after_all(hash, key) };
-        let plan = self.plan(&guard);
-        if let Plan::Settled(table) = plan
-            && let Some(found) = table.glance(G::under(&guard), hash, key)
-            && (found.is_some() || self.is_still(plan))
+        let Some(guard) = self.grace.pin_at_once() else { return self.get_without_glance(hash, key) };
+        // SAFETY: the guard is held until the end.
+        if let Some(table) = unsafe { self.settled_while_held(&guard) }
+            && let Some(found) = table.glance(G::under(&guard), hash, key, V::clone)
         {
             return G::leave_with(guard, found);
         }
@@ -268,18 +288,18 @@ where
     /// A clone of the value, where a glance is no use. This and the next come last, so that a glance saves no registers for
     /// them.
     #[inline(never)]
-    fn get_after_all<Q>(&self, hash: u64, key: &Q) -> Option<V>
+    fn get_without_glance<Q>(&self, hash: u64, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.view_under(self.grace.pin(), hash, key, V::clone)
+        self.view(hash, key, V::clone)
     }
 
     /// A clone of the value, where a glance did not tell.
     #[cold]
     #[inline(never)]
-    fn get_under<Q>(&self, guard: G::Guard<'_>, hash: u64, key: &Q) -> Option<V>
+    fn get_under<'s, Q>(&'s self, guard: G::Guard<'s>, hash: u64, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
@@ -288,31 +308,39 @@ where
     }
 
     #[inline(always)]
-    fn view_under<Q, R>(&self, guard: G::Guard<'_>, hash: u64, key: &Q, mut look: impl FnMut(&V) -> R) -> Option<R>
+    fn view_under<'s, Q, R>(&'s self, guard: G::Guard<'s>, hash: u64, key: &Q, look: impl FnMut(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let plan = self.plan(&guard);
-        if let Plan::Settled(table) = plan {
-            let found = table.view(G::under(&guard), hash, key, &mut look);
-            if found.is_some() || self.is_still(plan) {
-                return found;
-            }
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(View::<G, Q, _> { guard, hash, key, look }),
+            None => self.view_in_motion(guard, hash, key, look),
         }
-        self.view_in_motion(&guard, hash, key, look)
+    }
+
+    /// In a thread that holds a guard already, or never held one.
+    #[cold]
+    #[inline(never)]
+    fn view_after_all<Q, R>(&self, hash: u64, key: &Q, look: impl FnMut(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        self.view_under(self.grace.pin(), hash, key, look)
     }
 
     #[cold]
     #[inline(never)]
-    fn view_in_motion<Q, R>(&self, guard: &G::Guard<'_>, hash: u64, key: &Q, mut look: impl FnMut(&V) -> R) -> Option<R>
+    fn view_in_motion<Q, R>(&self, guard: G::Guard<'_>, hash: u64, key: &Q, mut look: impl FnMut(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let under = G::under(guard);
+        let under = G::under(&guard);
         loop {
-            let plan = self.plan(guard);
+            let plan = self.plan(&guard);
             let found = match plan {
                 Plan::Settled(table) | Plan::Opening(table, _) => table.view(under, hash, key, &mut look),
                 Plan::Moving { from, to, swept, .. } => {
@@ -388,11 +416,23 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let guard = self.grace.pin();
-        if let Some(table) = self.settled(&guard) {
-            return table.view(G::under(&guard), hash, key, touch);
+        match self.grace.pin_at_once() {
+            Some(guard) => self.touch_under(guard, hash, key, touch),
+            None => aside(|| self.touch_under(self.grace.pin(), hash, key, touch)),
         }
-        aside(|| self.place(&guard, hash, key).table.view(G::under(&guard), hash, key, touch))
+    }
+
+    #[inline(always)]
+    fn touch_under<Q, R>(&self, guard: G::Guard<'_>, hash: u64, key: &Q, touch: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(Touch::<G, Q, _> { guard, hash, key, touch }),
+            None => aside(move || self.place(&guard, hash, key).table.view(G::under(&guard), hash, key, touch)),
+        }
     }
 
     /// See [`Structure::put`].
@@ -401,14 +441,25 @@ where
     where
         K: Hash + Ord,
     {
-        let guard = self.grace.pin();
-        if let Some(table) = self.settled(&guard) {
-            return table.put(G::under(&guard), hash, key, value, look);
+        match self.grace.pin_at_once() {
+            Some(guard) => self.put_under(guard, hash, key, value, look),
+            None => aside(|| self.put_under(self.grace.pin(), hash, key, value, look)),
         }
-        aside(|| {
-            let place = self.place(&guard, hash, &key);
-            place.table.put(G::under(&guard), hash, key, value, look)
-        })
+    }
+
+    #[inline(always)]
+    fn put_under<R>(&self, guard: G::Guard<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Hash + Ord,
+    {
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(Put::<K, V, G, _> { guard, hash, key, value, look }),
+            None => aside(move || {
+                let place = self.place(&guard, hash, &key);
+                place.table.put(G::under(&guard), hash, key, value, look)
+            }),
+        }
     }
 
     /// See [`Structure::put_absent`].
@@ -417,14 +468,25 @@ where
     where
         K: Hash + Ord,
     {
-        let guard = self.grace.pin();
-        if let Some(table) = self.settled(&guard) {
-            return table.put_absent(G::under(&guard), hash, key, value);
+        match self.grace.pin_at_once() {
+            Some(guard) => self.put_absent_under(guard, hash, key, value),
+            None => aside(|| self.put_absent_under(self.grace.pin(), hash, key, value)),
         }
-        aside(|| {
-            let place = self.place(&guard, hash, &key);
-            place.table.put_absent(G::under(&guard), hash, key, value)
-        })
+    }
+
+    #[inline(always)]
+    fn put_absent_under(&self, guard: G::Guard<'_>, hash: u64, key: K, value: V) -> Result<(), V>
+    where
+        K: Hash + Ord,
+    {
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(PutAbsent::<K, V, G> { guard, hash, key, value }),
+            None => aside(move || {
+                let place = self.place(&guard, hash, &key);
+                place.table.put_absent(G::under(&guard), hash, key, value)
+            }),
+        }
     }
 
     /// See [`Structure::revise`].
@@ -434,11 +496,29 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let guard = self.grace.pin();
-        if let Some(table) = self.settled(&guard) {
-            return table.revise(G::under(&guard), hash, key, revise);
+        match self.grace.pin_at_once() {
+            Some(guard) => self.revise_under(guard, hash, key, revise),
+            None => aside(|| self.revise_under(self.grace.pin(), hash, key, revise)),
         }
-        aside(|| self.place(&guard, hash, key).table.revise(G::under(&guard), hash, key, revise))
+    }
+
+    #[inline(always)]
+    fn revise_under<Q, R>(
+        &self,
+        guard: G::Guard<'_>,
+        hash: u64,
+        key: &Q,
+        revise: impl FnMut(&V) -> (Revision<V>, R),
+    ) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(Revise::<G, Q, _> { guard, hash, key, revise }),
+            None => aside(move || self.place(&guard, hash, key).table.revise(G::under(&guard), hash, key, revise)),
+        }
     }
 
     /// See [`Structure::take`].
@@ -448,11 +528,23 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        let guard = self.grace.pin();
-        if let Some(table) = self.settled(&guard) {
-            return table.take(G::under(&guard), hash, key, look);
+        match self.grace.pin_at_once() {
+            Some(guard) => self.take_under(guard, hash, key, look),
+            None => aside(|| self.take_under(self.grace.pin(), hash, key, look)),
         }
-        aside(|| self.place(&guard, hash, key).table.take(G::under(&guard), hash, key, look))
+    }
+
+    #[inline(always)]
+    fn take_under<Q, R>(&self, guard: G::Guard<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        // SAFETY: the guard goes along with the table, and is dropped after the last use of it.
+        match unsafe { self.settled_while_held(&guard) } {
+            Some(table) => table.perform(Take::<G, Q, _> { guard, hash, key, look }),
+            None => aside(move || self.place(&guard, hash, key).table.take(G::under(&guard), hash, key, look)),
+        }
     }
 
     /// How many entries there are. During a hand-over a key in motion may count twice: one for each stripe.

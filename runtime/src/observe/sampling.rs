@@ -7,29 +7,42 @@ use std::cell::Cell;
 pub(crate) const SAMPLE_EVERY: u64 = 64;
 
 thread_local! {
-    /// Operations until the next sample, and the state of the generator that spaces them (xorshift; Marsaglia 2003).
-    static NEXT: Cell<(u32, u32)> = const { Cell::new((0, 0x9e37_79b9)) };
+    /// Operations until the next sample.
+    static LEFT: Cell<u32> = const { Cell::new(0) };
+    /// The state of the generator that spaces samples (xorshift; Marsaglia 2003).
+    static STATE: Cell<u32> = const { Cell::new(0x9e37_79b9) };
 }
 
-/// True for one call in [`SAMPLE_EVERY`] of this thread's, on average. A load, a decrement and a store.
+/// True for one call in [`SAMPLE_EVERY`] of this thread's, on average.
 #[inline(always)]
 pub(crate) fn is_sampled() -> bool {
-    let (left, state) = NEXT.get();
-    if left > 0 {
-        NEXT.set((left - 1, state));
-        return false;
+    let due = is_due();
+    if due {
+        space();
     }
-    space(state);
-    true
+    due
 }
 
+/// [`is_sampled`] for who then calls [`space`] itself, out of the way of what is not sampled. No more than a decrement of a
+/// word in memory, whose borrow is the answer.
+#[inline(always)]
+pub(crate) fn is_due() -> bool {
+    let (left, due) = LEFT.get().overflowing_sub(1);
+    LEFT.set(left);
+    due
+}
+
+/// Says how far off the next sample is.
 #[cold]
-fn space(mut state: u32) {
+#[inline(never)]
+pub(crate) fn space() {
+    let mut state = STATE.get();
     state ^= state << 13;
     state ^= state >> 17;
     state ^= state << 5;
+    STATE.set(state);
     // Evenly among 0..=126, which is 63 on average, and the sampled call itself.
-    NEXT.set((state % (2 * SAMPLE_EVERY as u32 - 1), state));
+    LEFT.set(state % (2 * SAMPLE_EVERY as u32 - 1));
 }
 
 #[cfg(test)]

@@ -58,6 +58,10 @@ where
         Self { lists: Lists::new(buckets), hasher, shift: u64::BITS - buckets.ilog2(), cells, lost, stalls }
     }
 
+    pub(in super::super) fn stalls(&self) -> &Stalls {
+        &self.stalls
+    }
+
     /// How full the buckets are, and how far a key that is not there is looked for.
     pub(in super::super) fn shape(&self) -> TableShape {
         let buckets = self.lists.buckets();
@@ -85,15 +89,8 @@ where
     }
 
     #[inline(always)]
-    fn visit<R>(&self, under: Under<'_>, operation: impl FnOnce(&Visit<'_>) -> R) -> R {
-        under.guarded(|guard| {
-            let visit = Visit::under(guard);
-            let result = operation(&visit);
-            if visit.lost() > 0 {
-                self.lost.add(0, visit.lost());
-            }
-            result
-        })
+    fn visit<R>(&self, under: Under<'_>, operation: impl FnOnce(Visit<'_>) -> R) -> R {
+        under.guarded(|guard| operation(Visit::counting(guard, &self.lost)))
     }
 }
 
@@ -102,15 +99,24 @@ where
     N: Kept,
     V: Send + Sync + 'static,
 {
-    #[inline(never)]
+    #[inline(always)]
     fn view<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         N::Key: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let is = |known: &N| known.is(hash, key);
-        let _watch = self.stalls.watch();
         self.visit(under, |visit| self.lists.view(visit, self.bucket(hash), is, |_, value| look(value)))
+    }
+
+    #[inline(always)]
+    fn glance<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<Option<R>>
+    where
+        N::Key: Borrow<Q>,
+        Q: Hash + Ord + ?Sized,
+    {
+        let visit = Visit::counting(under.guard()?, &self.lost);
+        self.lists.glance(visit, self.bucket(hash), |known| known.is(hash, key), |_, value| look(value))
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(N::Key, V)>
@@ -124,7 +130,7 @@ where
         self.visit(Under::NOTHING, |visit| self.lists.view(visit, self.bucket(hash), is, copy))
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put<R>(&self, under: Under<'_>, hash: u64, key: N::Key, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
         let key = N::keep(hash, key);
         let mut replaced = false;
@@ -132,7 +138,6 @@ where
             replaced = true;
             look(old)
         };
-        let _watch = self.stalls.watch();
         let shown = self.visit(under, |visit| self.lists.put(visit, self.bucket(hash), key, value, look));
         if !replaced {
             self.cells.add(INSERTED, 1);
@@ -140,10 +145,9 @@ where
         shown
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn put_absent(&self, under: Under<'_>, hash: u64, key: N::Key, value: V) -> Result<(), V> {
         let key = N::keep(hash, key);
-        let _watch = self.stalls.watch();
         let put = self.visit(under, |visit| self.lists.put_absent(visit, self.bucket(hash), key, value));
         if put.is_ok() {
             self.cells.add(INSERTED, 1);
@@ -151,7 +155,7 @@ where
         put
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn revise<Q, R>(
         &self,
         under: Under<'_>,
@@ -170,7 +174,6 @@ where
             removes = matches!(revision, Revision::Remove);
             (revision, gift)
         };
-        let _watch = self.stalls.watch();
         let revised = self.visit(under, |visit| self.lists.revise(visit, self.bucket(hash), is, step));
         if revised.is_some() && removes {
             self.cells.add(REMOVED, 1);
@@ -178,7 +181,7 @@ where
         revised
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn take<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         N::Key: Borrow<Q>,
@@ -190,7 +193,6 @@ where
             self.cells.add(REMOVED, 1);
             look(value)
         };
-        let _watch = self.stalls.watch();
         self.visit(under, |visit| self.lists.take_if(visit, self.bucket(hash), is, |_| true, look))
     }
 

@@ -28,9 +28,10 @@
 //! proportion to the entries of the bucket: keys that all hash alike make a list of everything.
 
 use super::super::structure::Revision;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+use crate::observe::Cells;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use std::cell::Cell;
 use std::ptr;
 
 struct Node<K, V> {
@@ -64,27 +65,39 @@ struct Place<'g, K, V> {
     found: Option<Found<'g, K, V>>,
 }
 
-/// One operation: the guard it runs under, and how many compare-exchanges it lost to others.
+/// One operation: the guard it runs under, and where the compare-exchanges are counted that it loses to others.
+#[derive(Clone, Copy)]
 pub(super) struct Visit<'g> {
     guard: &'g Guard<'static>,
-    lost: Cell<u64>,
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    lost: Option<&'g Cells<1>>,
 }
 
 impl<'g> Visit<'g> {
     #[inline(always)]
     pub(super) fn under(guard: &'g Guard<'static>) -> Self {
-        Self { guard, lost: Cell::new(0) }
+        Self {
+            guard,
+            #[cfg(not(any(rt_loom, rt_shuttle)))]
+            lost: None,
+        }
     }
 
-    /// Compare-exchanges that failed because another operation had been there.
+    /// One whose lost compare-exchanges are counted.
     #[cfg(not(any(rt_loom, rt_shuttle)))]
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.get()
+    #[inline(always)]
+    pub(super) fn counting(guard: &'g Guard<'static>, lost: &'g Cells<1>) -> Self {
+        Self { guard, lost: Some(lost) }
     }
 
+    /// A compare-exchange has failed because another operation had been there.
     #[cold]
-    fn lose(&self) {
-        self.lost.set(self.lost.get() + 1);
+    #[inline(never)]
+    fn lose(self) {
+        #[cfg(not(any(rt_loom, rt_shuttle)))]
+        if let Some(lost) = self.lost {
+            lost.add(0, 1);
+        }
     }
 }
 
@@ -98,12 +111,22 @@ unsafe impl<K: Send + Sync, V: Send + Sync> Send for Lists<K, V> {}
 unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Lists<K, V> {}
 
 impl<K, V> Lists<K, V> {
+    /// With so many buckets, a power of two.
     pub(super) fn new(buckets: usize) -> Self {
+        assert!(buckets.is_power_of_two(), "{buckets} buckets are no power of two");
         Self { buckets: (0..buckets).map(|_| AtomicPtr::new(ptr::null_mut())).collect() }
     }
 
     pub(super) fn buckets(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// There is always one: numbers of buckets are taken modulo how many there are, which is a power of two.
+    #[inline(always)]
+    fn bucket(&self, number: usize) -> &Link<K, V> {
+        let number = number & (self.buckets.len() - 1);
+        // SAFETY: there is at least one bucket (`new`), so the mask does not wrap, and what is masked is below their number.
+        unsafe { self.buckets.get_unchecked(number) }
     }
 }
 
@@ -113,33 +136,55 @@ where
     V: Send + Sync + 'static,
 {
     /// Shows the entry whose key `is` the one.
+    #[inline(always)]
     pub(super) fn view<R>(
         &self,
-        visit: &Visit<'_>,
+        visit: Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         look: impl FnOnce(&K, &V) -> R,
     ) -> Option<R> {
-        let bucket = &self.buckets[bucket];
-        let mut node = bucket.load(Ordering::Acquire);
+        let found = match self.seek(visit, bucket, &is) {
+            Some(found) => found,
+            None => find_apart(self.bucket(bucket), is, visit),
+        };
+        found.map(|node| look(&node.key, &node.value))
+    }
+
+    /// What [`view`](Self::view) would come to; `None` when it would meet a marked node.
+    #[inline(always)]
+    pub(super) fn glance<R>(
+        &self,
+        visit: Visit<'_>,
+        bucket: usize,
+        is: impl Fn(&K) -> bool,
+        look: impl FnOnce(&K, &V) -> R,
+    ) -> Option<Option<R>> {
+        Some(self.seek(visit, bucket, is)?.map(|node| look(&node.key, &node.value)))
+    }
+
+    /// The node of a key, if there is one; `None` when a marked node is met before that can be told.
+    #[inline(always)]
+    fn seek<'g>(&'g self, _visit: Visit<'g>, bucket: usize, is: impl Fn(&K) -> bool) -> Option<Option<&'g Node<K, V>>> {
+        let mut node = self.bucket(bucket).load(Ordering::Acquire);
         // SAFETY: what a link led to under the guard stays for the guard (I4); published nodes are whole (O1).
         while let Some(at) = unsafe { node.as_ref() } {
             let next = at.next.load(Ordering::Acquire);
             if is_marked(next) {
-                return find(bucket, is, visit).found.map(|(node, _)| look(&node.key, &node.value)); // L
+                return None;
             }
             if is(&at.key) {
-                return Some(look(&at.key, &at.value));
+                return Some(Some(at)); // L
             }
             node = next;
         }
-        None
+        Some(None)
     }
 
     /// Puts the entry in and shows the value it replaced.
     pub(super) fn put<R>(
         &self,
-        visit: &Visit<'_>,
+        visit: Visit<'_>,
         bucket: usize,
         key: K,
         value: V,
@@ -148,7 +193,7 @@ where
     where
         K: Eq,
     {
-        let bucket = &self.buckets[bucket];
+        let bucket = self.bucket(bucket);
         let mut node = Box::new(Node { next: AtomicPtr::new(ptr::null_mut()), key, value });
         loop {
             let place = find(bucket, |key| *key == node.key, visit);
@@ -164,11 +209,11 @@ where
     }
 
     /// Puts the entry in if the key has none, else hands the value back.
-    pub(super) fn put_absent(&self, visit: &Visit<'_>, bucket: usize, key: K, value: V) -> Result<(), V>
+    pub(super) fn put_absent(&self, visit: Visit<'_>, bucket: usize, key: K, value: V) -> Result<(), V>
     where
         K: Eq,
     {
-        let bucket = &self.buckets[bucket];
+        let bucket = self.bucket(bucket);
         let mut node = Box::new(Node { next: AtomicPtr::new(ptr::null_mut()), key, value });
         loop {
             let place = find(bucket, |key| *key == node.key, visit);
@@ -186,7 +231,7 @@ where
     /// gave, which is the one that took effect.
     pub(super) fn revise<R>(
         &self,
-        visit: &Visit<'_>,
+        visit: Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         mut revise: impl FnMut(&V) -> (Revision<V>, R),
@@ -194,7 +239,7 @@ where
     where
         K: Clone,
     {
-        let bucket = &self.buckets[bucket];
+        let bucket = self.bucket(bucket);
         loop {
             let place = find(bucket, &is, visit);
             let (old, next) = place.found?;
@@ -217,13 +262,13 @@ where
     /// first, and its last answer counts.
     pub(super) fn take_if<R>(
         &self,
-        visit: &Visit<'_>,
+        visit: Visit<'_>,
         bucket: usize,
         is: impl Fn(&K) -> bool,
         mut holds: impl FnMut(&V) -> bool,
         look: impl FnOnce(&V) -> R,
     ) -> Option<R> {
-        let bucket = &self.buckets[bucket];
+        let bucket = self.bucket(bucket);
         loop {
             let place = find(bucket, &is, visit);
             let (node, next) = place.found?;
@@ -237,8 +282,8 @@ where
     }
 
     /// Removes every entry of a bucket that is there when its turn comes, and says how many it removed itself.
-    pub(super) fn clear(&self, visit: &Visit<'_>, bucket: usize) -> usize {
-        let bucket = &self.buckets[bucket];
+    pub(super) fn clear(&self, visit: Visit<'_>, bucket: usize) -> usize {
+        let bucket = self.bucket(bucket);
         let mut removed = 0;
         let mut node = bucket.load(Ordering::Acquire);
         // SAFETY: what a link led to under the guard stays for the guard (I4); published nodes are whole (O1).
@@ -260,8 +305,8 @@ where
 
     /// Shows every entry of a bucket: those that are there all the time once, others at most once for each time they
     /// were put.
-    pub(super) fn walk(&self, _visit: &Visit<'_>, bucket: usize, mut show: impl FnMut(&K, &V)) {
-        let mut node = self.buckets[bucket].load(Ordering::Acquire);
+    pub(super) fn walk(&self, _visit: Visit<'_>, bucket: usize, mut show: impl FnMut(&K, &V)) {
+        let mut node = self.bucket(bucket).load(Ordering::Acquire);
         // SAFETY: what a link led to under the guard stays for the guard (I4); published nodes are whole (O1).
         while let Some(at) = unsafe { node.as_ref() } {
             let next = at.next.load(Ordering::Acquire);
@@ -286,11 +331,22 @@ impl<K, V> Drop for Lists<K, V> {
     }
 }
 
+/// The node of a key, for a look-up that has met a marked one.
+#[cold]
+#[inline(never)]
+fn find_apart<'g, K: Send + 'static, V: Send + 'static>(
+    bucket: &'g Link<K, V>,
+    is: impl Fn(&K) -> bool,
+    visit: Visit<'g>,
+) -> Option<&'g Node<K, V>> {
+    find(bucket, is, visit).found.map(|(node, _)| node) // L
+}
+
 /// Walks to the key or the end, over unmarked nodes only: it unlinks the marked ones that it meets.
 fn find<'g, K: Send + 'static, V: Send + 'static>(
     bucket: &'g Link<K, V>,
     is: impl Fn(&K) -> bool,
-    visit: &'g Visit<'_>,
+    visit: Visit<'g>,
 ) -> Place<'g, K, V> {
     'again: loop {
         let mut link = bucket;
@@ -314,7 +370,7 @@ fn find<'g, K: Send + 'static, V: Send + 'static>(
 }
 
 /// Makes the link at the end of a list lead to `node`; if it is the end no longer, the node comes back.
-fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: &Visit<'_>) -> Result<(), Box<Node<K, V>>> {
+fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: Visit<'_>) -> Result<(), Box<Node<K, V>>> {
     // It may come from a replacement that failed and still lead to where that would have been: published so, it would close
     // a circle.
     if cfg!(not(rt_mutant = "fixed_late_put_closes_circle")) {
@@ -338,7 +394,7 @@ fn replace<K: Send + 'static, V: Send + 'static>(
     mut next: *mut Node<K, V>,
     node: Box<Node<K, V>>,
     bucket: &Link<K, V>,
-    visit: &Visit<'_>,
+    visit: Visit<'_>,
 ) -> Result<(), Box<Node<K, V>>> {
     let node = Box::into_raw(node);
     while !is_marked(next) {
@@ -366,7 +422,7 @@ fn remove<K: Send + 'static, V: Send + 'static>(
     node: &Node<K, V>,
     next: *mut Node<K, V>,
     bucket: &Link<K, V>,
-    visit: &Visit<'_>,
+    visit: Visit<'_>,
 ) -> bool {
     let marked = mark(node, next, visit);
     if let Ok(next) = marked {
@@ -380,7 +436,7 @@ fn remove<K: Send + 'static, V: Send + 'static>(
 fn mark<K, V>(
     node: &Node<K, V>,
     mut next: *mut Node<K, V>,
-    visit: &Visit<'_>,
+    visit: Visit<'_>,
 ) -> Result<*mut Node<K, V>, *mut Node<K, V>> {
     while !is_marked(next) {
         match node.next.compare_exchange(next, marked(next), Ordering::AcqRel, Ordering::Acquire) {
@@ -402,7 +458,7 @@ fn unlink<K: Send + 'static, V: Send + 'static>(
     node: &Node<K, V>,
     next: *mut Node<K, V>,
     bucket: &Link<K, V>,
-    visit: &Visit<'_>,
+    visit: Visit<'_>,
 ) {
     if !try_unlink(place.link, node, next, visit) {
         sweep(bucket, visit);
@@ -411,7 +467,7 @@ fn unlink<K: Send + 'static, V: Send + 'static>(
 
 /// Unlinks every marked node of a bucket that it meets. Runs no user code, so that an update that has happened cannot
 /// end in a panic of somebody's `Eq`.
-fn sweep<K: Send + 'static, V: Send + 'static>(bucket: &Link<K, V>, visit: &Visit<'_>) {
+fn sweep<K: Send + 'static, V: Send + 'static>(bucket: &Link<K, V>, visit: Visit<'_>) {
     'again: loop {
         let mut link = bucket;
         let mut node = link.load(Ordering::Acquire);
@@ -436,7 +492,7 @@ fn try_unlink<K: Send + 'static, V: Send + 'static>(
     link: &Link<K, V>,
     node: &Node<K, V>,
     next: *mut Node<K, V>,
-    visit: &Visit<'_>,
+    visit: Visit<'_>,
 ) -> bool {
     let node = ptr::from_ref(node).cast_mut();
     // AcqRel: it publishes `next` again, which this thread may have from another's exchange.

@@ -63,7 +63,7 @@ where
         Q: Hash + Eq + ?Sized,
     {
         self.lists.view(
-            &Visit::under(&reclaim::pin()),
+            Visit::under(&reclaim::pin()),
             self.bucket(key),
             |known| known.borrow() == key,
             |_, value| look(value),
@@ -72,7 +72,7 @@ where
 
     /// Puts `value` in place of what `key` had, which is shown to `look`; `None` if it had none.
     pub fn put<R>(&self, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        self.lists.put(&Visit::under(&reclaim::pin()), self.bucket(&key), key, value, look)
+        self.lists.put(Visit::under(&reclaim::pin()), self.bucket(&key), key, value, look)
     }
 
     /// Puts `value` if `key` has none.
@@ -80,7 +80,7 @@ where
     /// # Errors
     /// There is one; the value comes back.
     pub fn put_absent(&self, key: K, value: V) -> Result<(), V> {
-        self.lists.put_absent(&Visit::under(&reclaim::pin()), self.bucket(&key), key, value)
+        self.lists.put_absent(Visit::under(&reclaim::pin()), self.bucket(&key), key, value)
     }
 
     /// Puts what `revise` makes of the value of `key`; leaves it if that is nothing. `None` if the key has no value. The
@@ -91,7 +91,7 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let revise = |value: &V| (revise(value).map_or(Revision::Keep, Revision::Replace), ());
-        self.lists.revise(&Visit::under(&reclaim::pin()), self.bucket(key), |known| known.borrow() == key, revise)
+        self.lists.revise(Visit::under(&reclaim::pin()), self.bucket(key), |known| known.borrow() == key, revise)
     }
 
     /// Removes `key` and shows what it had to `look`; `None` if it had nothing.
@@ -110,12 +110,12 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.lists.take_if(&Visit::under(&reclaim::pin()), self.bucket(key), |known| known.borrow() == key, holds, look)
+        self.lists.take_if(Visit::under(&reclaim::pin()), self.bucket(key), |known| known.borrow() == key, holds, look)
     }
 
     /// Removes every entry that is there when its turn comes, and says how many it removed itself. Not one step.
     pub fn clear(&self) -> usize {
-        (0..self.buckets()).map(|bucket| self.lists.clear(&Visit::under(&reclaim::pin()), bucket)).sum()
+        (0..self.buckets()).map(|bucket| self.lists.clear(Visit::under(&reclaim::pin()), bucket)).sum()
     }
 
     /// Shows every entry of a bucket: those that are there all the time once, others at most once for each time they
@@ -124,7 +124,7 @@ where
     /// # Panics
     /// When there is no such bucket.
     pub fn walk(&self, bucket: usize, visit: impl FnMut(&K, &V)) {
-        self.lists.walk(&Visit::under(&reclaim::pin()), bucket, visit);
+        self.lists.walk(Visit::under(&reclaim::pin()), bucket, visit);
     }
 
     fn bucket<Q: Hash + ?Sized>(&self, key: &Q) -> usize {

@@ -96,13 +96,13 @@ where
     }
 
     #[inline(always)]
-    fn glance<Q>(&self, under: Under<'_>, hash: u64, key: &Q) -> Option<Option<V>>
+    fn glance<Q, R>(&self, under: Under<'_>, hash: u64, key: &Q, look: impl FnOnce(&V) -> R) -> Option<Option<R>>
     where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
         let word = to_word(as_integer::<K, Q>(key)?);
-        Some(self.tables.try_get(position(hash), &word, under.guard()?)?.map(from_word))
+        Some(self.tables.try_get(position(hash), &word, under.guard()?)?.map(|word| look(&from_word(word))))
     }
 
     fn copy<Q>(&self, hash: u64, key: &Q) -> Option<(K, V)>
