@@ -33,7 +33,8 @@ pub(super) struct Sharded<N, V> {
 impl<N: Kept, V> Sharded<N, V> {
     /// `hasher` is the map's.
     pub(super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize) -> Self {
-        let map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, hasher, SHARDS);
+        let mut map = DashMap::with_capacity_and_hasher_and_shard_amount(capacity, hasher, SHARDS);
+        populate(&mut map);
         Self { map, contention: record.count_contention(SHARDS) }
     }
 
@@ -56,6 +57,23 @@ impl<N: Kept, V> Sharded<N, V> {
         let shard = self.shard(hash);
         let table = self.contention.read(shard, &self.map.shards()[shard]);
         table.get(hash, |(known, _)| known.is(hash, key)).map(|(_, value)| look(value.get()))
+    }
+}
+
+/// Has the system back the tables of an empty map with memory now. A map that is handed over is in use already, and would
+/// wait for milliseconds wherever it is the first to write to a large page.
+fn populate<N: Kept, V>(map: &mut DashMap<N, V, Keyed>) {
+    const PAGE: usize = 4096;
+    for shard in map.shards_mut() {
+        let table = shard.get_mut();
+        if table.capacity() == 0 {
+            continue;
+        }
+        let end = table.data_end().as_ptr().cast::<u8>();
+        for distance in (1..=table.buckets() * size_of::<(N, SharedValue<V>)>()).step_by(PAGE) {
+            // SAFETY: the slots of a table lie before the end of its data. These are empty, so their bytes are nobody's.
+            unsafe { end.sub(distance).write_volatile(0) };
+        }
     }
 }
 

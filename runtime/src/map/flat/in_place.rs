@@ -36,7 +36,8 @@ where
 
     /// `hasher` and `met` are the map's.
     pub(in crate::map) fn with_capacity(hasher: Keyed, capacity: usize, met: Arc<Met>) -> Self {
-        Self { tables: Tables::new(capacity.max(16), Counts::beside(met)), hasher, _entries: PhantomData }
+        // A map that is handed over is in use already.
+        Self { tables: Tables::populated(capacity.max(16), Counts::beside(met)), hasher, _entries: PhantomData }
     }
 
     pub(in crate::map) fn shape(&self) -> TableShape {

@@ -1,6 +1,8 @@
 //! Memory of a table: cache lines of words, zero at first or not written yet.
 
 use crate::sync::atomic::AtomicU64;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+use crate::sync::atomic::Ordering;
 use std::ptr::NonNull;
 
 /// One cache line of eight words.
@@ -111,6 +113,16 @@ impl Lines {
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 impl Lines {
+    /// Has the system back every page now rather than when it is first written: it clears a large one for milliseconds. For a
+    /// run that nobody uses yet, all of whose words are still zero.
+    pub(super) fn populate(&mut self) {
+        const PAGE: usize = 4096 / size_of::<Line>();
+        for line in (0..self.count).step_by(PAGE) {
+            // SAFETY: a line of the run.
+            unsafe { self.first.add(line).as_ref() }.0[0].store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Gives pages back to the system, a slice at a time, and leaves zeroes. For one who has the run to himself.
     pub(super) fn give_back_slices(&self) {
         /// Half a millisecond in small pages.

@@ -160,17 +160,18 @@ unsafe fn nodes_of<'g>(word: &'g u64, _guard: &'g Guard<'_>) -> &'g [u64] {
 impl<K, V> Pointed<K, V> {
     /// An empty map with room for that many entries.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self::with_counts(capacity, Counts::default())
+        Self::on(Tables::new(capacity.max(16), Counts::default()))
     }
 
     /// Of a map that may have been on such tables before: `met` is the map's.
     #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(in crate::map) fn in_map(capacity: usize, met: crate::sync::Arc<super::Met>) -> Self {
-        Self::with_counts(capacity, Counts::beside(met))
+        // A map that is handed over is in use already.
+        Self::on(Tables::populated(capacity.max(16), Counts::beside(met)))
     }
 
-    fn with_counts(capacity: usize, counts: Counts) -> Self {
-        Self { tables: Tables::new(capacity.max(16), counts), beside: AtomicI64::new(0), _nodes: PhantomData }
+    fn on(tables: Tables<u64, u64>) -> Self {
+        Self { tables, beside: AtomicI64::new(0), _nodes: PhantomData }
     }
 
     #[cfg(not(any(rt_loom, rt_shuttle)))]

@@ -118,6 +118,12 @@ impl<K: Plain, V: Plain> Table<K, V> {
         self.next.store(Box::into_raw(next), Ordering::Release); // O5
     }
 
+    /// Has the system back the homes with memory now: see [`Lines::populate`].
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn populate(&mut self) {
+        self.homes.populate();
+    }
+
     /// Gives the pages of the homes back to the system, some at a time. Nobody uses the table any more.
     #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn give_back_slices(&self) {

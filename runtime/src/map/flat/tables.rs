@@ -43,6 +43,15 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
     }
 
+    /// As [`new`](Self::new), with its memory in place: whoever is the first at some part of it does not wait for the system.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn populated(capacity: usize, counts: Counts) -> Self {
+        let buckets_min = Table::<K, V>::buckets_for(capacity);
+        let mut table = Box::new(Table::new(buckets_min));
+        table.populate();
+        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
+    }
+
     /// Puts every sequence of a map that nobody has used yet at `start`: wrap-around may then be near.
     pub(super) fn start_sequences_at(&mut self, start: u64) {
         let guard = reclaim::pin();
