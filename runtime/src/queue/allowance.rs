@@ -53,6 +53,17 @@ impl Allowance {
         self.count(own.map(|own| &**own), wanted, room())
     }
 
+    /// Takes one from the caller's allowance, if there is any left.
+    #[inline(always)]
+    pub(super) fn take_one(&self) -> bool {
+        let Some(own) = self.rows.get(row()) else { return false };
+        let left = own.load(Relaxed);
+        if left > 0 {
+            own.store(left - 1, Relaxed);
+        }
+        left > 0
+    }
+
     #[cold]
     fn count(&self, own: Option<&AtomicU32>, wanted: usize, room: usize) -> usize {
         let granted = wanted.min(room);

@@ -427,13 +427,14 @@ impl<T> Segmented<T> {
     /// not.
     #[inline(always)]
     pub(super) fn push_below(&self, limit: usize, item: T) -> Result<(), T> {
+        let lane = &self.lanes[SHARED];
         let _shared = self.shared.lock();
         // SAFETY: whoever holds the lock is lane 0's producer (I1).
         unsafe {
-            if self.lanes[SHARED].room(limit, 1) == 0 {
+            if lane.room(limit, 1) == 0 {
                 return Err(item);
             }
-            self.lanes[SHARED].push(item);
+            lane.push(item);
         }
         Ok(())
     }
@@ -458,7 +459,13 @@ impl<T> Segmented<T> {
     /// Pops without a handle, for who is pinned already.
     #[inline(always)]
     pub(super) fn pop_pinned(&self, guard: &Guard<'_>) -> Option<T> {
-        self.with_cursor(|cursor| self.pop_from(cursor, guard))
+        let before = self.cursor.load(Relaxed);
+        let mut cursor = before;
+        let popped = self.pop_from(&mut cursor, guard);
+        if cursor != before {
+            self.cursor.store(cursor, Relaxed);
+        }
+        popped
     }
 
     /// Pops up to `max` items to the end of `out`, each lane's in order, without a handle. Returns how many.

@@ -53,19 +53,27 @@
 //! waits for a grace period may be the one to drop what was retired before, with `turning` locked. A `Drop` of what is
 //! retired must not turn or close the queue, nor wait for one who does.
 
+mod blocking;
+mod era;
+mod turn;
+
+pub use turn::{HandOver, HandOverError};
+
 use std::fmt;
 use std::ptr;
-use std::time::Duration;
 
 use super::allowance::Allowance;
 use super::backend::Backend;
 use super::bell::Bell;
 use super::cas_failures::{Lost, SharedLost};
 use super::grace::{self, Guard};
-use super::{CAPACITY_MAX, CapacityError, CasFailures, Closed, Kind, PopError, PushError};
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
-use crate::sync::{Backoff, CachePadded, MODELLED, Mutex, MutexGuard, OnceLock, Step};
+use super::segmented::Segmented;
+use super::{CAPACITY_MAX, CapacityError, CasFailures, Kind, PopError, PushError};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, fence};
+use crate::sync::{Backoff, CachePadded, Mutex, OnceLock, Step};
+use crossbeam_queue::{ArrayQueue, SegQueue};
+use era::Era;
 
 /// Eras that may wait to be drained at once, the newest not counted.
 pub const ERAS_MAX: usize = 8;
@@ -103,85 +111,10 @@ struct Ends<T> {
     limit: AtomicUsize,
 }
 
-/// A structure's time in the queue.
-struct Era<T> {
-    backend: Backend<T>,
-    next: AtomicPtr<Era<T>>,
-    sealed: AtomicBool,
-    /// True while earlier eras hold items.
-    behind: AtomicBool,
-}
-
-/// A turn that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a hand-over may not have drained yet"]
-pub struct HandOver {
-    /// The kind before.
-    pub kind: Kind,
-    /// The capacity before.
-    pub capacity: usize,
-    /// True when nothing was left in earlier structures at the end of the turn. What is left is popped first.
-    pub drained: bool,
-}
-
-/// Why a queue was not turned. It runs on as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandOverError {
-    /// A capacity it cannot have.
-    #[error(transparent)]
-    Capacity(#[from] CapacityError),
-    /// The queue was closed.
-    #[error("the queue is closed")]
-    Closed,
-    /// Too many hand-overs wait for consumers.
-    #[error("{eras} hand-overs wait for their items to be popped: pop some first")]
-    Undrained {
-        /// How many do.
-        eras: usize,
-    },
-}
-
 // SAFETY: items move between threads and no `&T` is shared; the structures are `Sync` for such items themselves.
 unsafe impl<T: Send> Sync for Queue<T> {}
 // SAFETY: the queue owns its eras and their items, and nothing in it is tied to a thread.
 unsafe impl<T: Send> Send for Queue<T> {}
-
-impl<T> Era<T> {
-    fn new(backend: Backend<T>, behind: bool) -> *mut Self {
-        Box::into_raw(Box::new(Self {
-            backend,
-            next: AtomicPtr::new(ptr::null_mut()),
-            sealed: AtomicBool::new(false),
-            behind: AtomicBool::new(behind),
-        }))
-    }
-
-    /// # Safety
-    /// `era` came from [`new`](Self::new), and nobody can reach it any more.
-    unsafe fn free(era: *mut ()) {
-        // SAFETY: by the caller.
-        drop(unsafe { Box::from_raw(era.cast::<Self>()) });
-    }
-
-    /// The era after this one, for as long as the caller is pinned.
-    #[inline(always)]
-    fn next<'g>(&self, _guard: &'g Guard<'_>) -> Option<&'g Self> {
-        // SAFETY: an era is retired after the one before it (I5), so it outlives the pin that this one was found under.
-        unsafe { self.next.load(Acquire).as_ref() } // O1
-    }
-
-    /// True for the era that a closed queue ends in.
-    fn is_end(&self) -> bool {
-        matches!(self.backend, Backend::End)
-    }
-
-    /// True once nothing is in it and nothing will ever be (I4).
-    fn is_drained(&self) -> bool {
-        // O2: in this order.
-        (self.sealed.load(Acquire) || cfg!(rt_mutant = "queue_leave_unsealed")) && self.backend.is_empty()
-    }
-}
 
 impl<T> Queue<T> {
     /// An empty queue.
@@ -229,11 +162,67 @@ impl<T> Queue<T> {
             }
             _ => item,
         };
-        self.push_pinned(item, guard)
+        match self.push_pinned(item, guard) {
+            None => Ok(()),
+            Some(item) => self.push_closely(item),
+        }
+    }
+
+    /// Pushes if that takes no closer look, and gives the item back if it does. Chooses between the other kinds, each of
+    /// which has a copy of its own of all that comes after: entered by a jump, it saves no registers for the others. An
+    /// `Option`, for that fits into registers.
+    #[inline(never)]
+    fn push_pinned(&self, item: T, guard: Guard<'_>) -> Option<T> {
+        // SAFETY: the guard goes along with the era.
+        let era = unsafe { self.newest_while_held(&guard) };
+        if era.behind.load(Relaxed) {
+            return Some(item);
+        }
+        Step::QueueChosen.reached();
+        match &era.backend {
+            Backend::Segmented(queue) => self.push_to_segmented(queue, item, guard),
+            Backend::ArrayQueue(queue) => self.push_to_array_queue(queue, item, guard),
+            Backend::SegQueue(queue) => self.push_to_seg_queue(queue, item, guard),
+            Backend::Ring(_) | Backend::End => Some(item),
+        }
     }
 
     #[inline(never)]
-    fn push_pinned(&self, item: T, guard: Guard<'_>) -> Result<(), PushError<T>> {
+    fn push_to_segmented(&self, queue: &Segmented<T>, item: T, guard: Guard<'_>) -> Option<T> {
+        let refused = queue.push_below(self.capacity(), item).err();
+        self.pushed(refused, guard)
+    }
+
+    #[inline(never)]
+    fn push_to_array_queue(&self, queue: &ArrayQueue<T>, item: T, guard: Guard<'_>) -> Option<T> {
+        let refused = queue.push(item).err();
+        self.pushed(refused, guard)
+    }
+
+    #[inline(never)]
+    fn push_to_seg_queue(&self, queue: &SegQueue<T>, item: T, guard: Guard<'_>) -> Option<T> {
+        if !self.allowance.take_one() {
+            return Some(item);
+        }
+        queue.push(item);
+        self.pushed(None, guard)
+    }
+
+    /// The end of a push, which may have been refused.
+    #[inline(always)]
+    fn pushed(&self, refused: Option<T>, guard: Guard<'_>) -> Option<T> {
+        drop(guard);
+        if refused.is_none() {
+            self.tell_consumers();
+        }
+        refused
+    }
+
+    /// Pushes as far as it takes: counts what there is, and goes on in the next era.
+    #[cold]
+    #[inline(never)]
+    fn push_closely(&self, item: T) -> Result<(), PushError<T>> {
+        let guard = grace::pin(); // I1
         let era = self.newest(&guard);
         Step::QueueChosen.reached();
         let pushed = match self.push_to(era, item) {
@@ -285,17 +274,57 @@ impl<T> Queue<T> {
             self.tell_producers();
             return Ok(item);
         }
-        self.pop_pinned(guard)
+        match self.pop_pinned(guard) {
+            Some(item) => Ok(item),
+            None => self.pop_closely(),
+        }
+    }
+
+    /// Pops if that takes no closer look. Chooses between the other kinds: see [`push_pinned`](Self::push_pinned).
+    #[inline(never)]
+    fn pop_pinned(&self, guard: Guard<'_>) -> Option<T> {
+        // SAFETY: the guard goes along with the era.
+        match unsafe { &self.oldest_while_held(&guard).backend } {
+            Backend::Segmented(queue) => self.pop_from_segmented(queue, guard),
+            Backend::ArrayQueue(queue) => self.pop_from_array_queue(queue, guard),
+            Backend::SegQueue(queue) => self.pop_from_seg_queue(queue, guard),
+            Backend::Ring(_) | Backend::End => None,
+        }
     }
 
     #[inline(never)]
-    fn pop_pinned(&self, guard: Guard<'_>) -> Result<T, PopError> {
-        if let Some(item) = self.oldest(&guard).backend.try_pop(&guard) {
-            drop(guard);
+    fn pop_from_segmented(&self, queue: &Segmented<T>, guard: Guard<'_>) -> Option<T> {
+        let popped = queue.pop_pinned(&guard);
+        self.popped(popped, guard)
+    }
+
+    #[inline(never)]
+    fn pop_from_array_queue(&self, queue: &ArrayQueue<T>, guard: Guard<'_>) -> Option<T> {
+        let popped = queue.pop();
+        self.popped(popped, guard)
+    }
+
+    #[inline(never)]
+    fn pop_from_seg_queue(&self, queue: &SegQueue<T>, guard: Guard<'_>) -> Option<T> {
+        let popped = queue.pop();
+        self.popped(popped, guard)
+    }
+
+    /// The end of a pop, which may have found nothing.
+    #[inline(always)]
+    fn popped(&self, item: Option<T>, guard: Guard<'_>) -> Option<T> {
+        drop(guard);
+        if item.is_some() {
             self.tell_producers();
-            return Ok(item);
         }
-        self.pop_with(guard, Backend::try_pop)
+        item
+    }
+
+    /// Pops as far as it takes.
+    #[cold]
+    #[inline(never)]
+    fn pop_closely(&self) -> Result<T, PopError> {
+        self.pop_with(grace::pin(), Backend::try_pop) // I1
     }
 
     #[cold]
@@ -388,184 +417,6 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Pushes, waiting for room as long as it takes: spins, then parks.
-    ///
-    /// # Errors
-    /// The queue is closed, before or while waiting; the item comes back.
-    #[inline]
-    pub fn push(&self, item: T) -> Result<(), Closed<T>> {
-        self.push_within(item, None).map_err(|error| Closed(error.into_inner()))
-    }
-
-    /// Pushes, waiting for room for at most `timeout`.
-    ///
-    /// # Errors
-    /// The queue is still full at the end of that time, or closed; the item comes back.
-    pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushError<T>> {
-        self.push_within(item, Some(timeout))
-    }
-
-    #[inline]
-    fn push_within(&self, item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
-        match self.try_push(item) {
-            Err(PushError::Full(item)) => self.push_late(item, timeout),
-            at_once => at_once,
-        }
-    }
-
-    #[cold]
-    fn push_late(&self, mut item: T, timeout: Option<Duration>) -> Result<(), PushError<T>> {
-        let mut wait = self.room_bell.wait(timeout);
-        loop {
-            match self.try_push(item) {
-                Ok(()) => {
-                    self.pass_room_on(wait.was_announced());
-                    return Ok(());
-                }
-                Err(PushError::Full(back)) if wait.pause(|| self.has_no_room(), || false) => item = back,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Pushes all of `items`, in runs, waiting for room as long as it takes.
-    ///
-    /// # Errors
-    /// The queue is closed; what was not pushed stays in `items`.
-    pub fn push_all(&self, items: &mut Vec<T>) -> Result<(), Closed> {
-        let mut wait = self.room_bell.wait(None);
-        while !items.is_empty() {
-            if self.push_bulk(items) > 0 {
-                self.pass_room_on(wait.was_announced());
-                wait = self.room_bell.wait(None);
-            } else if self.is_closed() {
-                return Err(Closed(()));
-            } else {
-                wait.pause(|| self.has_no_room(), || false);
-            }
-        }
-        Ok(())
-    }
-
-    /// Pops, waiting for an item as long as it takes: spins, then parks.
-    ///
-    /// # Errors
-    /// The queue is closed and drained.
-    #[inline]
-    pub fn pop(&self) -> Result<T, Closed> {
-        self.pop_within(None).map_err(|_| Closed(()))
-    }
-
-    /// Pops, waiting for an item for at most `timeout`.
-    ///
-    /// # Errors
-    /// The queue is still empty at the end of that time, or closed and drained.
-    pub fn pop_timeout(&self, timeout: Duration) -> Result<T, PopError> {
-        self.pop_within(Some(timeout))
-    }
-
-    #[inline]
-    fn pop_within(&self, timeout: Option<Duration>) -> Result<T, PopError> {
-        match self.try_pop() {
-            Err(PopError::Empty) => self.pop_late(|| self.try_pop(), timeout),
-            at_once => at_once,
-        }
-    }
-
-    /// Pops up to `max` items to the end of `out`, waiting for the first for at most `timeout`. Returns how many: at
-    /// least one, unless `max` is 0.
-    ///
-    /// # Errors
-    /// The queue is still empty at the end of that time, or closed and drained.
-    pub fn pop_bulk_within(&self, out: &mut Vec<T>, max: usize, timeout: Option<Duration>) -> Result<usize, PopError> {
-        self.pop_late(|| self.try_pop_bulk(out, max), timeout)
-    }
-
-    #[cold]
-    fn pop_late<R>(
-        &self,
-        mut attempt: impl FnMut() -> Result<R, PopError>,
-        timeout: Option<Duration>,
-    ) -> Result<R, PopError> {
-        let mut wait = self.item_bell.wait(timeout);
-        loop {
-            match attempt() {
-                Ok(popped) => {
-                    self.pass_item_on(wait.was_announced());
-                    return Ok(popped);
-                }
-                Err(PopError::Empty) if wait.pause(|| self.has_no_item(), || false) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Pushes, waiting for room without holding the thread, on any executor. A future dropped before it is done drops the
-    /// item, and takes no wake-up with it that another producer needs.
-    ///
-    /// # Errors
-    /// The queue is closed, before or while waiting; the item comes back.
-    pub async fn push_async(&self, item: T) -> Result<(), Closed<T>> {
-        let mut item = Some(item);
-        let attempt = || match self.try_push(item.take()?) {
-            Ok(()) => Some(Ok(())),
-            Err(PushError::Closed(back)) => Some(Err(Closed(back))),
-            Err(PushError::Full(back)) => {
-                item = Some(back);
-                None
-            }
-        };
-        let (pushed, announced) = self.room_bell.wait_async(attempt, || self.has_no_room()).await;
-        self.pass_room_on(announced);
-        pushed
-    }
-
-    /// Pushes a run from the front of `items`, in order, waiting for room for the first of them as
-    /// [`push_async`](Self::push_async) does. Returns how many, at least one unless `items` is empty. A future dropped before
-    /// it is done has pushed nothing.
-    ///
-    /// # Errors
-    /// The queue is closed; what was not pushed stays in `items`.
-    pub async fn push_bulk_async(&self, items: &mut Vec<T>) -> Result<usize, Closed> {
-        let attempt = || match self.push_bulk(items) {
-            0 if items.is_empty() => Some(Ok(0)),
-            0 if self.is_closed() => Some(Err(Closed(()))),
-            0 => None,
-            pushed => Some(Ok(pushed)),
-        };
-        let (pushed, announced) = self.room_bell.wait_async(attempt, || self.has_no_room()).await;
-        self.pass_room_on(announced);
-        pushed
-    }
-
-    /// Pops, waiting for an item without holding the thread, on any executor. A future dropped before it is done has popped
-    /// nothing, and takes no wake-up with it that another consumer needs.
-    ///
-    /// # Errors
-    /// The queue is closed and drained.
-    pub async fn pop_async(&self) -> Result<T, Closed> {
-        let attempt = || match self.try_pop() {
-            Err(PopError::Empty) => None,
-            Err(PopError::Closed) => Some(Err(Closed(()))),
-            Ok(item) => Some(Ok(item)),
-        };
-        let (popped, announced) = self.item_bell.wait_async(attempt, || self.has_no_item()).await;
-        self.pass_item_on(announced);
-        popped
-    }
-
-    /// Closes the queue. From the return on no push succeeds; items accepted before stay to be popped, and consumers see
-    /// [`PopError::Closed`] only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
-    ///
-    /// # Panics
-    /// As [`turn`](Self::turn).
-    pub fn close(&self) {
-        let turning = self.turning.lock();
-        if !self.is_closed() {
-            self.hand_over(&turning, Backend::End);
-        }
-    }
-
     /// True once [`close`](Self::close) has taken hold.
     pub fn is_closed(&self) -> bool {
         self.newest(&grace::pin()).is_end()
@@ -580,104 +431,6 @@ impl<T> Queue<T> {
     /// none, can be passed by half, and by no more than 32 items for each thread that pushes.
     pub fn capacity(&self) -> usize {
         self.ends.limit.load(Relaxed)
-    }
-
-    /// Turns the queue to a kind and a capacity. Takes the capacity in place where the structure can. Otherwise hands over
-    /// to a new one: what is pushed from the return on goes there, and is popped after all that was pushed before.
-    ///
-    /// Waits for pushes in flight.
-    ///
-    /// # Panics
-    /// When the calling thread holds a [`reclaim`](crate::reclaim) guard: it would wait for itself.
-    ///
-    /// # Errors
-    /// A capacity of 0 or above [`CAPACITY_MAX`], a closed queue, or [`ERAS_MAX`] earlier structures that still hold items.
-    pub fn turn(&self, kind: Kind, capacity: usize) -> Result<HandOver, HandOverError> {
-        self.turn_with(|_, _| (kind, capacity))
-    }
-
-    /// Turns the kind, whatever the capacity is: see [`turn`](Self::turn).
-    ///
-    /// # Errors
-    /// As [`turn`](Self::turn).
-    pub fn set_kind(&self, kind: Kind) -> Result<HandOver, HandOverError> {
-        self.turn_with(|_, capacity| (kind, capacity))
-    }
-
-    /// Turns the capacity, whatever the kind is: see [`turn`](Self::turn).
-    ///
-    /// # Errors
-    /// As [`turn`](Self::turn).
-    pub fn set_capacity(&self, capacity: usize) -> Result<HandOver, HandOverError> {
-        self.turn_with(|kind, _| (kind, capacity))
-    }
-
-    fn turn_with(&self, to: impl FnOnce(Kind, usize) -> (Kind, usize)) -> Result<HandOver, HandOverError> {
-        let turning = self.turning.lock();
-        // SAFETY: the newest era is not retired while we hold the lock (I6).
-        let newest = unsafe { &*self.ends.newest.load(Relaxed) };
-        let from = newest.backend.kind().ok_or(HandOverError::Closed)?;
-        let before = self.capacity();
-        let (kind, capacity) = to(from, before);
-        check_capacity(capacity)?;
-        if kind != from || !newest.backend.resize(capacity) {
-            self.settle();
-            let eras = self.eras();
-            if eras > ERAS_MAX {
-                return Err(HandOverError::Undrained { eras: ERAS_MAX });
-            }
-            let backend = Backend::new(kind, capacity, || shared(&self.lost))?;
-            self.ends.limit.store(capacity, Relaxed); // O5
-            self.hand_over(&turning, backend);
-        } else {
-            self.ends.limit.store(capacity, Relaxed); // O5
-            self.room_bell.ring_all();
-        }
-        Ok(HandOver { kind: from, capacity: before, drained: self.settle() })
-    }
-
-    /// Puts an era with that backend behind the newest, seals the one before, and wakes everybody.
-    fn hand_over(&self, _turning: &MutexGuard<'_, ()>, backend: Backend<T>) {
-        // SAFETY: the newest era is not retired before it has a `next` (I6), and not freed while we are in here: it was
-        // sealed by nobody else, and only a sealed one is left.
-        let newest = unsafe { &*self.ends.newest.load(Relaxed) };
-        let closable = newest.backend.is_closable();
-        // Asked before anything has changed: a grace period that waits for its own thread would never end.
-        assert!(
-            MODELLED || closable || grace::synchronize().is_ok(),
-            "a queue is turned by a thread that holds a reclaim guard"
-        );
-        let next = Era::new(backend, true);
-        newest.next.store(next, Release); // O1
-        Step::QueueLinked.reached();
-        self.ends.newest.store(next, Release); // O1
-        Step::QueueRedirected.reached();
-        if closable {
-            newest.backend.close();
-        } else if !cfg!(rt_mutant = "queue_no_grace") {
-            grace::synchronize().expect("asked above"); // I3
-        }
-        Step::QueueClosed.reached();
-        newest.sealed.store(true, Release); // O2
-        Step::QueueSealed.reached();
-        if !cfg!(rt_mutant = "queue_turn_wakes_nobody") {
-            self.item_bell.ring_all(); // O4
-            self.room_bell.ring_all();
-        }
-    }
-
-    /// Leaves drained eras behind. True when there is none but the newest: nothing is left of any hand-over.
-    pub fn settle(&self) -> bool {
-        let guard = grace::pin();
-        loop {
-            let era = self.oldest(&guard);
-            if era.next(&guard).is_none() {
-                return true;
-            }
-            if !self.leave(era, &guard) {
-                return false;
-            }
-        }
     }
 
     /// Compare-exchanges that were lost so far, by all structures that count them; `None` before there was one.
@@ -708,16 +461,30 @@ impl<T> Queue<T> {
         self.len() >= self.capacity()
     }
 
-    /// Eras in the chain.
-    fn eras(&self) -> usize {
-        let guard = grace::pin();
-        std::iter::successors(Some(self.oldest(&guard)), |era| era.next(&guard)).count()
-    }
-
     #[inline(always)]
     fn newest<'g>(&self, _guard: &'g Guard<'_>) -> &'g Era<T> {
         // SAFETY: found in `newest` by one who is pinned: not freed before the pin ends (I5), nor while the queue lives.
         unsafe { &*self.ends.newest.load(Acquire) } // O1
+    }
+
+    /// The newest era.
+    ///
+    /// # Safety
+    /// Good for as long as the guard is held, wherever that goes meanwhile.
+    #[inline(always)]
+    unsafe fn newest_while_held(&self, _guard: &Guard<'_>) -> &Era<T> {
+        // SAFETY: as in `newest`, and the caller sees to the guard.
+        unsafe { &*self.ends.newest.load(Acquire) } // O1
+    }
+
+    /// The oldest era.
+    ///
+    /// # Safety
+    /// As for [`newest_while_held`](Self::newest_while_held).
+    #[inline(always)]
+    unsafe fn oldest_while_held(&self, _guard: &Guard<'_>) -> &Era<T> {
+        // SAFETY: as in `oldest`, and the caller sees to the guard.
+        unsafe { &*self.ends.oldest.load(Acquire) } // O1
     }
 
     #[inline(always)]
@@ -731,25 +498,6 @@ impl<T> Queue<T> {
     fn newer<'g>(&self, era: &Era<T>, guard: &'g Guard<'_>) -> Option<&'g Era<T>> {
         fence(Acquire); // O3
         Some(self.newest(guard)).filter(|newest| !ptr::eq(*newest, era))
-    }
-
-    /// Moves `oldest` past `era`, if it is drained: true also when somebody else did.
-    fn leave(&self, era: &Era<T>, guard: &Guard<'_>) -> bool {
-        if !era.is_drained() {
-            return false;
-        }
-        let (era, next) = (ptr::from_ref(era).cast_mut(), era.next.load(Acquire));
-        Step::QueueDrained.reached();
-        if self.ends.oldest.compare_exchange(era, next, Release, Relaxed).is_ok() {
-            Step::QueueLeft.reached();
-            // SAFETY: `next` is not null, for `era` is sealed, and we are pinned.
-            unsafe { (*next).behind.store(false, Relaxed) };
-            // SAFETY: ours to retire, by the CAS, and found by nobody who pins from now on (I5). It may be freed after
-            // whatever `T` borrows is gone: it has none of them.
-            unsafe { guard.retire_with(era.cast(), size_of::<Era<T>>(), Era::<T>::free) };
-            self.room_bell.ring_all();
-        }
-        true
     }
 
     /// How many of `wanted` items may be offered to `era`'s structure, which may still refuse some.
@@ -768,18 +516,6 @@ impl<T> Queue<T> {
     #[cold]
     fn room(&self) -> usize {
         self.capacity().saturating_sub(self.len())
-    }
-
-    /// O4: true when every item that has begun to show has been claimed, and more may come.
-    fn has_no_item(&self) -> bool {
-        let guard = grace::pin();
-        let era = self.oldest(&guard);
-        !era.is_end() && era.backend.is_empty() && era.next(&guard).is_none()
-    }
-
-    /// O4: true when no consumer has so much as claimed what would make room, and one still may.
-    fn has_no_room(&self) -> bool {
-        !self.is_closed() && self.is_full()
     }
 
     /// After a push. A run wakes one as well: it wakes the next if it leaves something.
@@ -808,20 +544,6 @@ impl<T> Queue<T> {
         fence(SeqCst);
         if !self.is_full() {
             self.room_bell.ring_one();
-        }
-    }
-
-    /// A consumer that slept was perhaps woken for a run, and took less.
-    fn pass_item_on(&self, announced: bool) {
-        if announced && !self.is_empty() {
-            self.tell_consumers();
-        }
-    }
-
-    /// A producer that slept was perhaps woken for much room, and used less.
-    fn pass_room_on(&self, announced: bool) {
-        if announced {
-            self.tell_producers();
         }
     }
 }
