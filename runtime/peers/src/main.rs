@@ -23,7 +23,7 @@ const USAGE: &str = "usage: rheostat-peers queues|maps|handover|pools [--quick] 
   pools      our pool at every level beside mimalloc and glibc's malloc, called directly
   --quick    few repetitions of little work: shows that everything runs, proves nothing
   --seed N   instead of a random one
-  --entries N  maps of that size only, of those that there are; of any size for handover
+  --entries N  maps of that size only
   --threads N  maps under so many threads only, of the numbers that there are
   --repetitions N  undisturbed ones of each contender; otherwise 9
   --only NAME,NAME..  contenders whose names begin with one of these; stars of ours left out

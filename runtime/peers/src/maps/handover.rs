@@ -170,7 +170,9 @@ struct Moved {
 
 fn move_under_load(from: Backend, to: Backend, options: Options, seed: u64) -> Moved {
     let (entries, settled) = sizes(options);
-    let (keys, map, stage) = (Keys::new(seed), Map::<u64, u64>::new(from), AtomicUsize::new(BEFORE));
+    // `fixed` has a bucket for each entry, whether the map begins on it or moves there.
+    let map = Map::<u64, u64>::with_buckets(from, entries);
+    let (keys, stage) = (Keys::new(seed), AtomicUsize::new(BEFORE));
     keys.all(entries).for_each(|key| _ = map.insert(key, !key));
     let users = measure::cores().max(2);
     let (stages, lengths) = thread::scope(|scope| {
@@ -275,7 +277,7 @@ fn memory(options: Options) {
     let (entries, _) = sizes(options);
     let keys = Keys::new(options.seed);
     let fill = |backend: Backend| {
-        let map = Map::<u64, u64>::new(backend);
+        let map = Map::<u64, u64>::with_buckets(backend, entries);
         keys.all(entries).for_each(|key| _ = map.insert(key, !key));
         map
     };

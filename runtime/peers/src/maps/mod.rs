@@ -37,6 +37,12 @@ const SIZES: [(usize, u64); 3] = [(10_000, 4_000_000), (1_000_000, 4_000_000), (
 const QUICK_SIZES: [(usize, u64); 2] = [(10_000, 100_000), (100_000, 100_000)];
 const THREADS: [usize; 3] = [1, 2, 4];
 
+/// A table of any size, with as many operations as one of those above would have.
+fn size(entries: usize, quick: bool) -> (usize, u64) {
+    let least = if quick { QUICK_SIZES[0].1 } else { SIZES[0].1 };
+    (entries, if quick { least } else { least.max(entries as u64) })
+}
+
 /// What is done to the maps of one repetition.
 struct Work {
     entries: usize,
@@ -146,7 +152,7 @@ fn memory_per_entry<P: Peer>(heap: Heap, entries: usize, make: &dyn Fn(usize) ->
 /// Prints a table for each size and number of threads, and what our face adds to the structures behind it.
 pub fn run(options: Options) {
     let sizes = if options.quick { &QUICK_SIZES[..] } else { &SIZES[..] };
-    for &(entries, operations) in sizes.iter().filter(|size| options.entries.is_none_or(|only| only == size.0)) {
+    for (entries, operations) in options.entries.map_or(sizes.to_vec(), |only| vec![size(only, options.quick)]) {
         let memory = Rc::<RefCell<_>>::default();
         for threads in THREADS.into_iter().filter(|threads| options.threads.is_none_or(|only| only == *threads)) {
             let work = Work { entries, threads, operations, memory: memory.clone() };

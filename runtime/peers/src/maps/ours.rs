@@ -45,7 +45,9 @@ impl<S: BuildHasher + Send + Sync> Peer for FlatMap<u64, u64, S> {
 }
 
 pub(super) fn contenders(work: &Work) -> Vec<Contender<'_>> {
-    let one = |backend: Backend| contender(&format!("**{backend}**"), Heap::Rust, work, move |_| Map::new(backend));
+    // `fixed` is told how many entries come, as its users are; to the others that says nothing.
+    let made = |backend| move |entries| Map::with_buckets(backend, entries);
+    let one = |backend: Backend| contender(&format!("**{backend}**"), Heap::Rust, work, made(backend));
     let fixed = |entries| FixedMap::new(entries, RandomState::default());
     let fixed = contender("**FixedMap**", Heap::Rust, work, fixed);
     let flat = contender("**FlatMap**", Heap::Rust, work, |_| FlatMap::with_hasher(RandomState::default()));
