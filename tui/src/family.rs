@@ -16,6 +16,8 @@ names! {
     PIPELINE_SOURCE_ITEMS = "rheostat_pipeline_source_items_total";
     /// Bytes of a pipeline's source.
     PIPELINE_SOURCE_BYTES = "rheostat_pipeline_source_bytes_total";
+    /// Batches of a pipeline's source.
+    PIPELINE_SOURCE_BATCHES = "rheostat_pipeline_source_batches_total";
     /// Bytes there are to read.
     PIPELINE_INPUT_BYTES = "rheostat_pipeline_input_bytes";
     /// Times a repeating source began anew.
@@ -38,6 +40,8 @@ names! {
     STAGE_IN_ITEMS = "rheostat_stage_in_items_total";
     /// Records handed on.
     STAGE_OUT_ITEMS = "rheostat_stage_out_items_total";
+    /// Batches handed on.
+    STAGE_OUT_BATCHES = "rheostat_stage_out_batches_total";
     /// Busy, idle, backpressured.
     STAGE_STATE = "rheostat_stage_state_seconds_total";
     /// Records put into a stage's queue.
@@ -156,6 +160,12 @@ names! {
     POOL_LOCK_CONTENTIONS = "rheostat_pool_lock_contentions_total";
     /// Compare-exchanges lost to others.
     POOL_CAS_FAILURES = "rheostat_pool_cas_failures_total";
+    /// 1 while blocks are handed out guarded.
+    POOL_GUARDED = "rheostat_pool_guarded";
+    /// Guarded blocks in use.
+    POOL_GUARDED_BLOCKS = "rheostat_pool_guarded_items";
+    /// What guards have caught.
+    POOL_FAULTS = "rheostat_pool_faults_total";
     /// Bytes it holds at most.
     POOL_LIMIT = "rheostat_pool_limit_bytes";
     /// The level in force.

@@ -73,6 +73,7 @@ pub fn changes() -> Vec<Change> {
         lo: 1.18,
         hi: 1.46,
         verdict: Verdict::Better,
+        contention: None,
     });
     let mut refused = change(2, 6, "scheduler.main", "threads", 2, 4, Outcome::Failed);
     refused.why = Some("the pool could not start a thread".into());
@@ -210,6 +211,7 @@ fn pipeline(s: f64) -> Resource {
             sample(PIPELINE_RUNNING, &[], 1.0),
             sample(PIPELINE_SOURCE_ITEMS, &[], 512_000.0 * s),
             sample(PIPELINE_SOURCE_BYTES, &[], BYTES_PER_S * s),
+            sample(PIPELINE_SOURCE_BATCHES, &[], 4_000.0 * s),
             sample(PIPELINE_LAPS, &[], 3.0),
             sample(PIPELINE_SOURCE_STATE, &[("state", "busy")], 0.4 * s),
             sample(PIPELINE_SOURCE_STATE, &[("state", "idle")], 0.0),
@@ -239,6 +241,7 @@ fn stage(name: &str, workers: i64, s: f64) -> Resource {
             sample(STAGE_WORKERS_TARGET, &[], workers as f64),
             sample(STAGE_IN_ITEMS, &[], records * s),
             sample(STAGE_OUT_ITEMS, &[], records * 3.7 * s),
+            sample(STAGE_OUT_BATCHES, &[], if name == "count" { 0.0 } else { 8_000.0 * s }),
             sample(STAGE_STATE, &[("state", "busy")], busy * each),
             sample(STAGE_STATE, &[("state", "idle")], idle * each),
             sample(STAGE_STATE, &[("state", "backpressured")], (1.0 - busy - idle) * each),
@@ -416,6 +419,12 @@ pub fn crowded(step: u64) -> Vec<Resource> {
             class(POOL_CAS_FAILURES, &name, 0.0),
         ]);
     }
+    samples.extend([
+        sample(POOL_GUARDED, &[], 1.0),
+        sample(POOL_GUARDED_BLOCKS, &[], 8_100.0),
+        sample(POOL_FAULTS, &[("kind", "overrun")], 1.0),
+        sample(POOL_FAULTS, &[("kind", "double_free")], 1.0),
+    ]);
     samples.extend([sample(POOL_LIMIT, &[], 160_000_000.0), sample(POOL_LEVEL, &[("level", "mutex")], 1.0)]);
     let level = Knob { value: KnobValue::Choice("mutex".into()), ..level() };
     let values = resource("map.labels", "map", vec![], vec![sample(MAP_ENTRIES, &[], 812_000.0)]);

@@ -24,6 +24,7 @@ families! {
     PIPELINE_RUNNING = Gauge Count "rheostat_pipeline_running" [] "1 while the pipeline takes input or holds records, 0 once it has drained.";
     PIPELINE_SOURCE_ITEMS = Counter Items "rheostat_pipeline_source_items_total" [] "Records the source handed to the first stage.";
     PIPELINE_SOURCE_BYTES = Counter Bytes "rheostat_pipeline_source_bytes_total" [] "Bytes the source handed to the first stage.";
+    PIPELINE_SOURCE_BATCHES = Counter Count "rheostat_pipeline_source_batches_total" [] "Batches the source handed to the first stage; of text, each is a block of the pool that the pipeline lives in.";
     PIPELINE_INPUT_BYTES = Gauge Bytes "rheostat_pipeline_input_bytes" [] "Bytes of input known so far, for progress; 0 when unknown.";
     PIPELINE_SOURCE_STATE = Counter Seconds "rheostat_pipeline_source_state_seconds_total" ["state"] "Wall time of the source in the exclusive states busy, idle (paced) and backpressured.";
     PIPELINE_LAPS = Counter Count "rheostat_pipeline_laps_total" [] "Times a repeating source began its input anew.";
@@ -45,6 +46,7 @@ families! {
     STAGE_OUT_ITEMS = Counter Items "rheostat_stage_out_items_total" [] "Records the stage handed on.";
     STAGE_BYTES = Counter Bytes "rheostat_stage_in_bytes_total" [] "Bytes of the records the stage has done with.";
     STAGE_BATCHES = Counter Count "rheostat_stage_batches_total" [] "Batches the stage has done with.";
+    STAGE_OUT_BATCHES = Counter Count "rheostat_stage_out_batches_total" [] "Batches the stage handed on; of text, each is a block of the pool that its pipeline lives in.";
     STAGE_BATCH_LIMIT = Gauge Items "rheostat_stage_batch_limit_items" [] "Records at most in a batch handed to the stage.";
     STAGE_STATE = Counter Seconds "rheostat_stage_state_seconds_total" ["state"] "Wall time of the stage's workers in the exclusive states busy, idle and backpressured; the states sum to workers times wall time.";
     STAGE_QUEUE_ENQUEUED = Counter Items "rheostat_stage_queue_enqueued_items_total" [] "Records put into the stage's queue.";

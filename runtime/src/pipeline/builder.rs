@@ -169,6 +169,7 @@ pub(super) fn hand_over<B: Batch>(batch: B, port: &Port<B>, intake: &Intake) {
     }
     intake.count(Tally::Items, batch.len() as u64);
     intake.count(Tally::Bytes, batch.bytes() as u64);
+    intake.count(Tally::Batches, 1);
     let at = now();
     if let Err(PushError::Full(parcel)) = port.try_push(Parcel { batch, born: at, queued: at }) {
         intake.clock.enter(State::BackPressured, now().0);

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) enum Tally {
     Items,
     Bytes,
+    Batches,
     Laps,
     RefusedFiles,
     Replaced,
@@ -29,7 +30,7 @@ pub(super) struct Intake {
     pub clock: StateClock,
     /// What the source's thread allocates is charged to this.
     pub scope: Scope,
-    counters: Cells<6>,
+    counters: Cells<7>,
     /// Bytes of input known so far; 0 when unknown. Written by the source only.
     input_bytes: AtomicU64,
     /// Bytes a second the source may hand over; 0 for as many as there are. A dial, read once a batch.

@@ -36,6 +36,7 @@ pub struct Outbox<'w, O: Batch> {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub handed_on: u64,
+    pub batches: u64,
     pub panicked: u64,
     pub refused: u64,
 }
@@ -103,6 +104,7 @@ impl<'w, O: Batch> Outbox<'w, O> {
         self.mark = 0;
         let Some(batch) = self.batch.take().filter(|batch| !batch.is_empty()) else { return };
         self.counts.handed_on += batch.len() as u64;
+        self.counts.batches += 1;
         // What follows is made from the present input alone.
         let born = std::mem::replace(&mut self.born, self.input_born);
         let Some(port) = self.port else { return };

@@ -179,6 +179,7 @@ impl Resource for Pipeline {
         reading.level(&PIPELINE_RUNNING, &[], f64::from(u8::from(!self.flow.has_ended())));
         reading.total(&PIPELINE_SOURCE_ITEMS, &[], intake.total(Tally::Items));
         reading.total(&PIPELINE_SOURCE_BYTES, &[], intake.total(Tally::Bytes));
+        reading.total(&PIPELINE_SOURCE_BATCHES, &[], intake.total(Tally::Batches));
         reading.level(&PIPELINE_INPUT_BYTES, &[], intake.input_bytes() as f64);
         for (state, time) in State::ALL.into_iter().zip(intake.clock.read(now().0)) {
             reading.total(&PIPELINE_SOURCE_STATE, &[state.as_str()], time);

@@ -39,6 +39,7 @@ const BYTES: usize = 2;
 const BATCHES: usize = 3;
 const PANICS: usize = 4;
 const REFUSALS: usize = 5;
+const OUT_BATCHES: usize = 6;
 
 type Factory<T> = Box<dyn Fn() -> T + Send + Sync>;
 
@@ -57,7 +58,7 @@ pub(super) struct Stage<I: Batch, O: Batch> {
     /// Workers that have been started and have not ended. Counts a worker before its thread exists.
     active: AtomicUsize,
     ended: AtomicBool,
-    counters: Cells<6>,
+    counters: Cells<7>,
     queue_wait: Spread,
     service: Spread,
     /// What workers allocate is charged to this.
@@ -216,6 +217,7 @@ impl<I: Batch, O: Batch> Stage<I, O> {
     fn count_handed_on(&self, out: &mut Outbox<'_, O>) {
         let counts = out.take_counts();
         self.counters.add(OUT_ITEMS, counts.handed_on);
+        self.counters.add(OUT_BATCHES, counts.batches);
         self.counters.add(PANICS, counts.panicked);
         self.counters.add(REFUSALS, counts.refused);
     }
@@ -351,6 +353,7 @@ impl<I: Batch, O: Batch> Resource for Stage<I, O> {
         reading.total(&STAGE_OUT_ITEMS, &[], count(OUT_ITEMS));
         reading.total(&STAGE_BYTES, &[], count(BYTES));
         reading.total(&STAGE_BATCHES, &[], count(BATCHES));
+        reading.total(&STAGE_OUT_BATCHES, &[], count(OUT_BATCHES));
         reading.level(&STAGE_BATCH_LIMIT, &[], self.input.batch_limit() as f64);
         let at = now().0;
         let mut totals = [0; State::ALL.len()];

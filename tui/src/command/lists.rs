@@ -11,8 +11,9 @@ use serde::Serialize;
 pub async fn resources(client: &Client, answer: &mut Answer) -> Result<Exit, Failure> {
     let objects = client.resources().await?;
     list(objects, answer, |resource| {
-        let knobs: Vec<_> = resource.knobs.iter().map(|knob| format!("{}={}", knob.name, knob.value)).collect();
-        format!("{:<32} {:<10} {}", resource.address, resource.kind, knobs.join(" ")).trim_end().to_owned()
+        let knobs = resource.knobs.iter().map(|knob| format!("{}={}", knob.name, knob.value));
+        let said: Vec<_> = knobs.chain(resource.pool.as_ref().map(|pool| format!("in {pool}"))).collect();
+        format!("{:<32} {:<10} {}", resource.address, resource.kind, said.join(" ")).trim_end().to_owned()
     })
 }
 

@@ -112,7 +112,8 @@ const CHART_ROWS_SMALL: u16 = 5;
 pub fn draw(scene: &Scene, resource: &Resource, mut area: Rect, buf: &mut Buffer) {
     let scale = chart::throughput(&resource.kind);
     let rate = or_unknown(scene.look().throughput(resource), scale);
-    let title = format!("{}  ({})  {rate}", resource.address, resource.kind);
+    let pool = resource.pool.as_ref().map_or_else(String::new, |pool| format!("  in {pool}"));
+    let title = format!("{}  ({})  {rate}{pool}", resource.address, resource.kind);
     if scene.look().trend(&resource.address).is_some() && area.width >= MEDIUM && area.height > 12 {
         let rows = if area.height > 30 { CHART_ROWS } else { CHART_ROWS_SMALL };
         chart::draw(scene, &title, &resource.address, scale, cut_top(&mut area, rows), buf);

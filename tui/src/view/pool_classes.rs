@@ -80,7 +80,7 @@ static COLUMNS: &[Column<Class>] = &[
     },
     Column { head: "ALLOCS", width: 8, right: true, from: 0, cell: |scene, class, _| rate(scene, class, POOL_ALLOCS) },
     Column { head: "LIVE", width: 8, right: true, from: 40, cell: |scene, class, _| memory(scene, class.live) },
-    Column { head: "CARVED", width: 8, right: true, from: 50, cell: |scene, class, _| memory(scene, class.carved) },
+    Column { head: "HELD", width: 8, right: true, from: 50, cell: |scene, class, _| memory(scene, class.carved) },
     Column { head: "IN USE", width: 10, right: false, from: 60, cell: in_use },
     Column { head: "HITS", width: 5, right: true, from: 40, cell: |scene, class, _| share(scene, hits(scene, class)) },
     Column {

@@ -123,6 +123,7 @@ fn facts_of(scene: &Scene, pool: &Resource) -> Vec<Fact> {
         ("contention", contention(scene, pool)),
         ("caches", caches(scene, pool)),
         ("refused", refused(scene, pool)),
+        ("guard", guard(scene, pool)),
         ("used by", used_by(scene, pool)),
     ]
 }
@@ -211,10 +212,43 @@ fn refused(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
     vec![scene.span(Tone::Bad, format!("{} requests got no block, {now}", units::count(refused)))]
 }
 
-/// The pipelines whose batches, and the maps whose values live in it.
+/// Whether blocks are guarded, and what that has caught.
+fn guard(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let more_than_none = |family| pool.value(family).filter(|value| *value > 0.0);
+    let mut parts = Vec::new();
+    if more_than_none(POOL_GUARDED).is_some() {
+        let blocks = or_unknown(pool.value(POOL_GUARDED_BLOCKS), units::count);
+        parts.push(plain(scene, format!("on, {blocks} blocks guarded")));
+    }
+    if let Some(faults) = more_than_none(POOL_FAULTS) {
+        parts.push(scene.span(Tone::Bad, format!("{} faults, named in the log", units::count(faults))));
+    }
+    parts
+}
+
+/// Who lives in it: sources and stages with the blocks they take, those first that have taken most, then maps.
 fn used_by(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
+    let all = scene.look().resources();
     let lives_here = |resource: &&Resource| resource.pool.as_ref() == Some(&pool.address);
-    scene.look().resources().iter().filter(lives_here).map(|user| plain(scene, user.address.clone())).collect()
+    let mut takers: Vec<(f64, String)> = Vec::new();
+    for user in all.iter().filter(lives_here) {
+        let is_part =
+            |part: &&Resource| part.address.strip_prefix(&user.address).is_some_and(|rest| rest.starts_with('.'));
+        let stages = all.iter().filter(is_part).map(|stage| (stage, STAGE_OUT_BATCHES));
+        for (part, family) in std::iter::once((user, PIPELINE_SOURCE_BATCHES)).chain(stages) {
+            let taken = part.value(family);
+            match scene.look().rate(&part.address, family) {
+                Some(rate) if taken > Some(0.0) => {
+                    takers.push((taken.unwrap_or(0.0), format!("{} {}", part.address, units::rate(rate))));
+                }
+                _ if part.address == user.address => takers.push((0.0, part.address.clone())),
+                // The last stage of a pipeline hands nothing on.
+                _ => {}
+            }
+        }
+    }
+    takers.sort_by(|(taken, _), (other, _)| other.total_cmp(taken));
+    takers.into_iter().map(|(_, taker)| plain(scene, taker)).collect()
 }
 
 fn memory(scene: &Scene, bytes: Option<f64>) -> Line<'static> {
