@@ -5,9 +5,12 @@
 //! nothing is called better or worse. A further change of the same subject ends a measurement early, and the seconds
 //! it disturbed are in nobody's window. Neighbouring seconds resemble each other more than Welch assumes, so the
 //! interval is a little too narrow.
+//!
+//! Beside a pool's rate stands how often threads met in it, before and after: at every level that is counted. Maps and queues
+//! have kinds that do not count it, so nothing is told of theirs: none would look like less.
 
 use crate::history::History;
-use rheostat_api::{Effect, Verdict};
+use rheostat_api::{Contention, Effect, Verdict};
 use rheostat_runtime::observe::{Address, Change, Family, Kind, Outcome, families};
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,6 +40,8 @@ struct Pending {
     changes: Vec<Change>,
     subject: Subject,
     before: Vec<f64>,
+    /// Mean of how often threads met in the same seconds.
+    met_before: Option<f64>,
     /// The second in which it was made.
     step: u64,
 }
@@ -46,7 +51,11 @@ struct Pending {
 struct Subject {
     address: Address,
     family: &'static Family,
+    /// What threads that meet are counted by; nothing where a change may turn to what does not count it.
+    contention: &'static [&'static Family],
 }
+
+static OF_POOLS: [&Family; 2] = [&families::POOL_LOCK_CONTENTIONS, &families::POOL_CAS_FAILURES];
 
 impl Subject {
     /// A stage is judged by what its pipeline takes in: a stage may be turned to no avail, or to another's.
@@ -63,7 +72,18 @@ impl Subject {
             Some(_) => Address::new(Kind::Pipeline, address.name()).ok()?,
             None => address.clone(),
         };
-        Some(Self { address, family })
+        let contention = if address.kind() == Kind::Pool { &OF_POOLS[..] } else { &[] };
+        Some(Self { address, family, contention })
+    }
+
+    fn rates(&self, history: &History, end: u64, seconds: u64) -> Vec<f64> {
+        history.rates(&self.address, self.family, end, seconds)
+    }
+
+    /// How often threads met in those seconds, on average; `None` where that is not known.
+    fn met(&self, history: &History, end: u64, seconds: u64) -> Option<f64> {
+        let of_family = self.contention.iter().map(|family| history.rates(&self.address, family, end, seconds));
+        of_family.map(|rates| (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)).sum()
     }
 }
 
@@ -101,17 +121,21 @@ impl Effects {
             // The newest second holds the change itself; earlier ones may hold the one before it.
             let undisturbed =
                 self.turned_at.get(&subject.address).map_or(now, |at| now.saturating_sub(at + DISCARDED + 1));
-            let before = history.rates(&subject.address, subject.family, now - 1, undisturbed.min(WINDOW));
+            let before = subject.rates(history, now - 1, undisturbed.min(WINDOW));
+            let met_before = subject.met(history, now - 1, undisturbed.min(WINDOW));
             self.turned_at.insert(subject.address.clone(), now);
-            self.pending.push(Pending { changes: vec![change], subject, before, step: now });
+            self.pending.push(Pending { changes: vec![change], subject, before, met_before, step: now });
         }
         let ended = self.pending.extract_if(.., |pending| now >= pending.step + DISCARDED + WINDOW);
         done.extend(ended.map(|pending| (pending, now)));
         let mut measured = Vec::new();
         for (pending, end) in done {
             let seconds = end.saturating_sub(pending.step + DISCARDED);
-            let after = history.rates(&pending.subject.address, pending.subject.family, end, seconds.min(WINDOW));
-            if let Some(effect) = compare(pending.subject.family, &pending.before, &after) {
+            let after = pending.subject.rates(history, end, seconds.min(WINDOW));
+            let met_after = pending.subject.met(history, end, seconds.min(WINDOW));
+            if let Some(mut effect) = compare(pending.subject.family, &pending.before, &after) {
+                let met = pending.met_before.zip(met_after).filter(|_| !pending.subject.contention.is_empty());
+                effect.contention = met.map(|(before, after)| Contention { before, after });
                 for change in pending.changes {
                     self.measured.insert(change.id, effect.clone());
                     measured.push((change, effect.clone()));
@@ -144,7 +168,16 @@ fn compare(family: &Family, before: &[f64], after: &[f64]) -> Option<Effect> {
         () if lo >= 1.0 - MARGIN && hi <= 1.0 + MARGIN => Verdict::Same,
         () => Verdict::Inconclusive,
     };
-    Some(Effect { family: family.name.to_owned(), before: before.mean, after: after.mean, ratio, lo, hi, verdict })
+    Some(Effect {
+        family: family.name.to_owned(),
+        before: before.mean,
+        after: after.mean,
+        ratio,
+        lo,
+        hi,
+        verdict,
+        contention: None,
+    })
 }
 
 struct Window {
@@ -211,6 +244,39 @@ mod tests {
         assert!((effect.ratio - 2.0).abs() < 1e-12);
         assert!((effect.lo - 2.0 * (-0.2306f64).exp()).abs() < 1e-9, "{effect:?}");
         assert!((effect.hi - 2.0 * 0.2306f64.exp()).abs() < 1e-9, "{effect:?}");
+    }
+
+    #[test]
+    fn a_pools_effect_says_how_often_threads_met_also_when_they_no_longer_do() {
+        let address: Address = "pool.batches".parse().unwrap();
+        let (mut history, mut effects, mut measured) = (History::new(10), Effects::default(), Vec::new());
+        for second in 1..=30u64 {
+            let mut reading = Reading { at: Moment(second * 1_000_000_000), samples: Vec::new() };
+            reading.total(&families::POOL_ALLOCS, &["64"], 1000 * second);
+            // Two classes, one of which is never met at.
+            reading.total(&families::POOL_LOCK_CONTENTIONS, &["64"], 300 * second.min(12));
+            reading.total(&families::POOL_LOCK_CONTENTIONS, &["128"], 0);
+            reading.total(&families::POOL_CAS_FAILURES, &["64"], 20 * second.min(12));
+            history.step(second * 1000, std::iter::once((&address, &reading)));
+            if second == 12 {
+                effects.heard(&Change {
+                    id: 1,
+                    at: SystemTime::now(),
+                    actor: Actor::Process,
+                    address: address.clone(),
+                    knob: "level".into(),
+                    from: Value::Choice("mutex".into()),
+                    to: Value::Choice("thread_cached".into()),
+                    outcome: Outcome::Applied,
+                    took: Duration::ZERO,
+                    reason: None,
+                });
+            }
+            measured.extend(effects.step(&history).into_iter().map(|(_, effect)| effect));
+        }
+        let [effect] = &measured[..] else { panic!("{measured:?}") };
+        assert_eq!((effect.verdict, effect.ratio), (Verdict::Same, 1.0));
+        assert_eq!(effect.contention, Some(Contention { before: 320.0, after: 0.0 }));
     }
 
     #[test]

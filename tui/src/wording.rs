@@ -1,7 +1,7 @@
 //! Knobs, changes and runs in words: the same in answers of the command line and on the dashboard.
 
 use crate::units;
-use rheostat_api::{Change, Outcome, Range, Run, RunState, RunVerdict, Verdict};
+use rheostat_api::{Change, Contention, Outcome, Range, Run, RunState, RunVerdict, Verdict};
 use std::time::Duration;
 
 /// The values a knob takes: `1..64 threads`, `sharded|lock_free`.
@@ -40,7 +40,14 @@ pub fn effect(change: &Change) -> Option<String> {
         Verdict::Same => "same",
         Verdict::Inconclusive => "inconclusive",
     };
-    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
+    let met = contention(change).map_or_else(String::new, |met| format!("; {met}"));
+    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]{met}", effect.ratio, effect.lo, effect.hi))
+}
+
+/// How often threads met before and after, where that is known: `contended 310/s, then 2/s`.
+pub fn contention(change: &Change) -> Option<String> {
+    let Contention { before, after } = change.effect.as_ref()?.contention.as_ref()?;
+    Some(format!("contended {}, then {}", units::rate(*before), units::rate(*after)))
 }
 
 /// `words  measure  12.3M records  1.21 GB of 2 GB  214 MB/s  4s left`.
@@ -97,6 +104,9 @@ mod tests {
         let [measured, refused] = sketch::changes().try_into().unwrap();
         assert_eq!(change(&measured), "pipeline.words.count.workers: 1 -> 2, applied in 1.24ms");
         assert_eq!(effect(&measured).as_deref(), Some("better, 1.31x [1.18, 1.46]"));
+        let mut pools = measured.clone();
+        pools.effect.as_mut().unwrap().contention = Some(Contention { before: 310.0, after: 0.0 });
+        assert_eq!(effect(&pools).as_deref(), Some("better, 1.31x [1.18, 1.46]; contended 310/s, then 0/s"));
         assert_eq!(change(&refused), "scheduler.main.threads: stays 2, 4 failed: the pool could not start a thread");
         assert_eq!(effect(&refused), None);
         let own = sketch::own_turn();

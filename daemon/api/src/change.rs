@@ -82,6 +82,20 @@ pub struct Effect {
     pub hi: f64,
     /// What the interval allows to be said.
     pub verdict: Verdict,
+    /// How often threads met before and after, where the resource counts that in every state it can be turned to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contention: Option<Contention>,
+}
+
+/// How often threads met: locks they waited for and exchanges they lost, per second. Without a verdict, as there is no ratio
+/// to none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Contention {
+    /// Mean rate before, per second.
+    pub before: f64,
+    /// Mean rate after, per second.
+    pub after: f64,
 }
 
 /// What an interval allows to be said.

@@ -4,6 +4,7 @@ use super::table::Column;
 use super::{FULL, Scene, chart, cut_top, put, table};
 use crate::theme::Tone;
 use crate::units;
+use crate::wording;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -130,5 +131,6 @@ fn outcome(change: &Change) -> String {
 fn effect(change: &Change) -> Option<String> {
     let effect = change.effect.as_ref()?;
     let (before, after) = (units::rate(effect.before), units::rate(effect.after));
-    Some(format!("{before} to {after}: {:.2}x [{:.2}, {:.2}]", effect.ratio, effect.lo, effect.hi))
+    let met = wording::contention(change).map_or_else(String::new, |met| format!("   {met}"));
+    Some(format!("{before} to {after}: {:.2}x [{:.2}, {:.2}]{met}", effect.ratio, effect.lo, effect.hi))
 }
