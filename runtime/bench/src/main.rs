@@ -1,6 +1,6 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- alloc|counters|reclaim|words [PATH]|all`. Figures of a shared machine move;
+//! `cargo run --release -p rheostat-bench -- alloc|counters|reclaim|words [PATH]|batches [PATH]|all`. Figures of a shared machine move;
 //! what counts are the ratios, with their spread. Every table prints what proves that the work was equal. Queues and maps
 //! are measured in `runtime/peers`.
 
@@ -20,13 +20,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[cfg(feature = "tracked")]
 static ALLOCATOR: rheostat_runtime::alloc::Tracked<MiMalloc> = rheostat_runtime::alloc::Tracked::new(MiMalloc);
 
-const USAGE: &str = "usage: rheostat-bench alloc | counters | reclaim | words [PATH..] | all
+const USAGE: &str = "usage: rheostat-bench alloc | counters | reclaim | words [PATH..] | batches [PATH..] | all
 
   alloc         what it costs to know who allocates, per allocation and free
   counters      what an increment and a histogram record cost, by threads
   reclaim       what a pin costs, beside crossbeam-epoch's and seize's
   words PATH    word count of the files below PATH: hosted pipeline, rayon by hand, one plain thread;
                 without PATH, 128 MB made from the repository's own text
+  batches PATH  the same word count by where its batches live: on the heap, or in a pool at each level
   all           each of them";
 
 fn main() -> ExitCode {
@@ -39,11 +40,13 @@ fn main() -> ExitCode {
         "counters" => unpinned(counters::run),
         "reclaim" => unpinned(reclaim::run),
         "words" => unpinned(|| words::run(&rest)),
+        "batches" => unpinned(|| words::run_batches(&rest)),
         "all" => {
             unpinned(alloc::run);
             unpinned(counters::run);
             unpinned(reclaim::run);
             unpinned(|| words::run(&rest));
+            unpinned(|| words::run_batches(&rest));
         }
         _ => {
             eprintln!("{USAGE}");

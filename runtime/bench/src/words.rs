@@ -12,8 +12,10 @@ use rheostat_runtime::observe::Reading;
 use rheostat_runtime::pipeline::text::{Op, Source, Spec, StageSpec, list};
 use rheostat_runtime::pipeline::{Limits, StageOptions};
 use rheostat_runtime::pool::{Level, Pool, PoolLimits};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 type Counts = HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>;
@@ -26,7 +28,7 @@ const WIDTHS: [(usize, usize); 3] = [(1, 1), (1, 2), (2, 2)];
 
 /// Prints the table for the files below `paths`, or for a corpus made from the repository.
 pub fn run(paths: &[String]) {
-    let folder = std::env::temp_dir().join(format!("rheostat-bench-{}", std::process::id()));
+    let folder = corpus_folder();
     let paths = if paths.is_empty() { vec![make_corpus(&folder)] } else { paths.to_vec() };
     let files = match list(&paths, Path::new(".")) {
         Ok(files) => files.into_iter().map(|file| file.path).collect::<Vec<_>>(),
@@ -56,12 +58,52 @@ pub fn run(paths: &[String]) {
         let paths = &paths;
         contenders.push(Contender::new(name, move || {
             let began = Instant::now();
-            let words = pipeline(paths, split, count);
+            let words = pipeline(paths, split, count, batches(Level::ThreadCached));
             (rate(began), words)
         }));
     }
     compare(&title, "MB/s", 5, contenders);
     _ = std::fs::remove_dir_all(folder);
+}
+
+/// Prints what the word count costs by where its batches live: on the heap, or in a pool at each level that several threads
+/// can use. Processor time, as that moves less than throughput does on a machine that others use.
+///
+/// On the heap is what a pipeline does when its pool is at its limit, so that case is a pool with room for nothing: it pays for
+/// the refusal too, some nanoseconds for 64 KiB of words.
+pub fn run_batches(paths: &[String]) {
+    let folder = corpus_folder();
+    let paths = if paths.is_empty() { vec![make_corpus(&folder)] } else { paths.to_vec() };
+    let nothing = PoolLimits { bytes_max: 4096 };
+    let heap = || Pool::new("batches", Level::Mutex, nothing).expect("a good name");
+    let mut contenders = vec![Contender::new("heap", || cost(&paths, heap()))];
+    for level in [Level::Mutex, Level::LockFree, Level::ThreadCached, Level::Fixed] {
+        let paths = &paths;
+        contenders.push(Contender::new(level.as_str(), move || cost(paths, batches(level))));
+    }
+    let title =
+        "word count, 2 split + 2 count, by where batches live; processor ns a word (less is better); proof: words";
+    compare(title, "ns", 7, contenders);
+    _ = std::fs::remove_dir_all(folder);
+}
+
+/// Processor time of a word, and how many there were.
+fn cost(paths: &[String], pool: Arc<Pool>) -> (f64, u64) {
+    let spent = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    };
+    let before = spent();
+    let words = pipeline(paths, 2, 2, pool);
+    ((spent() - before) / words as f64, words)
+}
+
+fn batches(level: Level) -> Arc<Pool> {
+    Pool::new("batches", level, PoolLimits::default()).expect("a good name")
+}
+
+fn corpus_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("rheostat-bench-{}", std::process::id()))
 }
 
 /// The repository's own text, repeated.
@@ -87,9 +129,8 @@ fn make_corpus(folder: &Path) -> String {
     folder.display().to_string()
 }
 
-fn pipeline(paths: &[String], split: usize, count: usize) -> u64 {
+fn pipeline(paths: &[String], split: usize, count: usize, pool: Arc<Pool>) -> u64 {
     let map = CounterMap::new("words", Backend::Sharded, MapLimits::default()).expect("a good name");
-    let pool = Pool::new("batches", Level::ThreadCached, PoolLimits::default()).expect("a good name");
     let stage = |name: &str, op, workers, batch| StageSpec {
         name: name.into(),
         op,
