@@ -15,6 +15,10 @@ const KNOB: &str = "sampling";
 
 /// What to sample, for how long, and where to put it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Limits: 12288 samples that live at once, further ones are dropped and counted (rheostat_allocator_samples_dropped_total);
+4096 stacks of 48 frames, the rest stand together under one without frames; 126 stages and sources by name in the label
+`scope`, further ones as `other`.")]
 pub struct Heap {
     /// Sample for this long where sampling is off, and turn it off again
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = units::parse_duration)]
