@@ -6,6 +6,8 @@
 use allocator_api2::alloc::{Allocator, Layout};
 use allocator_api2::vec::Vec as PoolVec;
 use hashbrown::HashMap;
+use proptest::collection;
+use proptest::prelude::*;
 use rheostat_runtime::alloc::{Class, Scope, Tracked};
 use rheostat_runtime::observe::families::{POOL_FAULTS, POOL_GUARD_BYTES, POOL_GUARDED, POOL_GUARDED_BLOCKS};
 use rheostat_runtime::observe::{Actor, Reading, Registry, Resource, Value};
@@ -498,7 +500,8 @@ fn the_last_faults_are_kept_and_all_are_counted() {
         drop(kept.alloc(10).unwrap());
         told.send(fault.kind).unwrap();
     });
-    let heap = NonNull::from(Box::leak(Box::new(0_u8)));
+    let mut on_the_heap = Box::new(0_u8);
+    let heap = NonNull::from(&mut *on_the_heap);
     for _ in 0..FAULTS_KEPT + 10 {
         give_back(&pool, heap, bytes(1));
     }
@@ -535,6 +538,179 @@ fn the_knob_turns_the_guard_and_a_reading_says_so() {
     assert!(turn("perhaps").is_err());
     let knob = pool.knobs().into_iter().find(|knob| knob.name == "guarded").unwrap();
     assert_eq!(knob.value, Value::Choice("off".into()));
+}
+
+/// What is done to a pool, rightly or not. Blocks are chosen by a number, modulo those that are out.
+#[derive(Debug, Clone)]
+enum Step {
+    Take(usize),
+    Give(usize),
+    Overrun(usize),
+    Twice(usize),
+    Inside(usize),
+    Foreign,
+    Layout(usize),
+    WriteAfter(usize, usize),
+    Guard(bool),
+    Level(usize),
+    Trim,
+    Check,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let len = prop_oneof![8 => 1..300_usize, 2 => 300..6000_usize, 1 => 60_000..80_000_usize];
+    let step = prop_oneof![
+        8 => len.prop_map(Step::Take),
+        4 => any::<usize>().prop_map(Step::Give),
+        1 => any::<usize>().prop_map(Step::Overrun),
+        1 => any::<usize>().prop_map(Step::Twice),
+        1 => any::<usize>().prop_map(Step::Inside),
+        1 => Just(Step::Foreign),
+        1 => any::<usize>().prop_map(Step::Layout),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(which, at)| Step::WriteAfter(which, at)),
+        2 => any::<bool>().prop_map(Step::Guard),
+        2 => (0..Level::ALL.len()).prop_map(Step::Level),
+        1 => Just(Step::Trim),
+        1 => Just(Step::Check),
+    ];
+    collection::vec(step, 1..80)
+}
+
+/// A block that is out, with its length, a byte of which it is full, and whether it went out guarded.
+struct Out {
+    start: NonNull<u8>,
+    len: usize,
+    byte: u8,
+    guarded: bool,
+}
+
+/// A pool, what is out of it, and the faults that were made.
+struct Tried {
+    pool: Arc<Pool>,
+    out: Vec<Out>,
+    faults: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Tried {
+    fn new() -> Self {
+        let pool = Pool::new("tried", Level::ThreadCached, PoolLimits { bytes_max: 8 * MIB }).unwrap();
+        Self { pool, out: Vec::new(), faults: Default::default() }
+    }
+
+    /// One that is out, as it was filled.
+    fn leave(&mut self, which: usize) -> Option<Out> {
+        let out = (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()))?;
+        // SAFETY: it is out, and so ours.
+        let bytes = unsafe { std::slice::from_raw_parts(out.start.as_ptr(), out.len) };
+        assert!(bytes.iter().all(|&byte| byte == out.byte), "somebody else wrote to a block");
+        Some(out)
+    }
+
+    fn made(&mut self, kind: FaultKind) {
+        *self.faults.entry(kind.as_str()).or_default() += 1;
+    }
+
+    fn step(&mut self, step: &Step) -> Option<()> {
+        let pool = self.pool.clone();
+        // What is wrong is done to guarded pools alone: another would be broken by it.
+        let guarded = pool.is_guarded();
+        match *step {
+            Step::Take(len) => {
+                let before = pool.outstanding();
+                let start: NonNull<u8> = InPool(pool.clone()).allocate(bytes(len)).ok()?.cast();
+                let byte = len as u8;
+                // SAFETY: just allocated.
+                unsafe { start.write_bytes(byte, len) };
+                let guarded = pool.outstanding().unattributed() == before.unattributed();
+                self.out.push(Out { start, len, byte, guarded });
+            }
+            Step::Give(which) => {
+                let out = self.leave(which)?;
+                give_back(&pool, out.start, bytes(out.len));
+            }
+            Step::Overrun(which) => {
+                let out = self.leave(which)?;
+                if out.guarded {
+                    // SAFETY: behind what is ours, and in the pool.
+                    unsafe { out.start.add(out.len).write(!0xFD) };
+                    self.made(FaultKind::Overrun);
+                }
+                give_back(&pool, out.start, bytes(out.len));
+            }
+            Step::Twice(which) if guarded => {
+                let out = self.leave(which)?;
+                give_back(&pool, out.start, bytes(out.len));
+                give_back(&pool, out.start, bytes(out.len));
+                // Of a large block that nobody guarded nothing is left to know it by.
+                let known = out.guarded || out.len <= 65_536;
+                self.made(if known { FaultKind::DoubleFree } else { FaultKind::Foreign });
+            }
+            Step::Inside(which) if guarded => {
+                let out = self.leave(which).filter(|out| out.len > 1 || out.guarded)?;
+                // SAFETY: in the block.
+                give_back(&pool, unsafe { out.start.add(1) }, bytes(out.len));
+                self.made(FaultKind::Inside);
+                give_back(&pool, out.start, bytes(out.len));
+            }
+            Step::Foreign if guarded => {
+                let mut elsewhere = 0_u8;
+                give_back(&pool, NonNull::from(&mut elsewhere), bytes(1));
+                self.made(FaultKind::Foreign);
+            }
+            Step::Layout(which) => {
+                let out = self.leave(which)?;
+                let wrong = usize::from(out.guarded);
+                give_back(&pool, out.start, bytes(out.len + wrong));
+                if out.guarded {
+                    self.made(FaultKind::Layout);
+                }
+            }
+            Step::WriteAfter(which, at) => {
+                let out = self.leave(which)?;
+                give_back(&pool, out.start, bytes(out.len));
+                // Large blocks may be gone already.
+                if guarded && out.len < 60_000 {
+                    // SAFETY: nobody's bytes, in the pool.
+                    unsafe { out.start.add(at % out.len).write(0) };
+                    self.made(FaultKind::WriteAfterFree);
+                    assert_eq!(pool.check(), 1);
+                }
+            }
+            Step::Guard(to) => assert_eq!(pool.turn_guarded(to), guarded),
+            Step::Level(to) => _ = pool.turn_level(Level::ALL[to]),
+            Step::Trim => _ = pool.trim(),
+            Step::Check => assert_eq!(pool.check(), 0),
+            Step::Twice(_) | Step::Inside(_) | Step::Foreign => {}
+        }
+        Some(())
+    }
+
+    fn compare(&self) {
+        for kind in FaultKind::ALL {
+            let made = self.faults.get(kind.as_str()).copied().unwrap_or_default();
+            assert_eq!(self.pool.faults_of(kind), made, "{kind}: {:#?}", self.pool.faults().last());
+        }
+        let report = self.pool.outstanding();
+        let asked: usize = self.out.iter().map(|out| out.len).sum();
+        let unguarded = self.out.iter().filter(|out| !out.guarded).count();
+        assert_eq!((report.blocks, report.bytes), (self.out.len() as u64, asked as u64));
+        assert_eq!(report.unattributed(), unguarded as u64);
+    }
+}
+
+/// Whatever is done in whatever order: each mistake is found, as what it is, and nothing else is taken for one.
+#[test]
+fn every_mistake_is_found_and_nothing_else() {
+    let cases = if cfg!(debug_assertions) { 100 } else { 2000 };
+    proptest!(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }, |(steps in steps())| {
+        let mut tried = Tried::new();
+        for step in &steps {
+            tried.step(step);
+            tried.compare();
+        }
+        while tried.leave(0).map(|out| give_back(&tried.pool, out.start, bytes(out.len))).is_some() {}
+        tried.compare();
+    });
 }
 
 /// How long a storm blows: a moment, and for as long as `RHEOSTAT_STORM_S` says.

@@ -82,9 +82,9 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Whether the next block ran before its beginning, rather than this one past its end.
+    /// Whether the next block ran before its beginning, rather than this one past its end, or into it after it was freed.
     pub fn is_front_of_next(&self) -> bool {
-        self.at + FRONT_BYTES >= self.record.bytes
+        self.at + FRONT_BYTES >= self.record.bytes && self.at >= self.record.len
     }
 }
 
