@@ -10,7 +10,7 @@ use proptest::collection;
 use proptest::prelude::*;
 use rheostat_runtime::alloc::{Class, Scope, Tracked};
 use rheostat_runtime::observe::families::{POOL_FAULTS, POOL_GUARD_BYTES, POOL_GUARDED, POOL_GUARDED_BLOCKS};
-use rheostat_runtime::observe::{Actor, Reading, Registry, Resource, Value};
+use rheostat_runtime::observe::{Actor, Outcome, Reading, Registry, Resource, Value};
 use rheostat_runtime::pool::{
     Block, FAULTS_KEPT, Fault, FaultKind, InPool, Level, OnFault, Pool, PoolError, PoolLimits, PoolSetup,
 };
@@ -535,6 +535,11 @@ fn the_knob_turns_the_guard_and_a_reading_says_so() {
     assert_eq!((read(&POOL_GUARDED), read(&POOL_GUARDED_BLOCKS)), (0.0, 100.0));
     drop(blocks);
     assert_eq!(read(&POOL_GUARDED_BLOCKS), 0.0);
+    turn("on").unwrap();
+    let start = raw(&pool, bytes(100));
+    assert_eq!(turn("off").unwrap().outcome, Outcome::Settling, "it is watched until that is home");
+    give_back(&pool, start, bytes(100));
+    assert_eq!(turn("off").unwrap().outcome, Outcome::Applied);
     assert!(turn("perhaps").is_err());
     let knob = pool.knobs().into_iter().find(|knob| knob.name == "guarded").unwrap();
     assert_eq!(knob.value, Value::Choice("off".into()));
@@ -724,6 +729,7 @@ fn storm() -> Duration {
 #[test]
 fn a_storm_of_guards_and_levels_raises_no_alarm() {
     const THREADS: usize = 3;
+    const TURNS_MIN: usize = 30;
     enum Kept {
         Block(Block),
         Vec(PoolVec<u8, InPool>),
@@ -789,7 +795,10 @@ fn a_storm_of_guards_and_levels_raises_no_alarm() {
         drop(senders);
         let mut random = fastrand::Rng::with_seed(7);
         let began = Instant::now();
-        while began.elapsed() < storm() {
+        // However busy the machine is, unless the threads have panicked.
+        let waits =
+            || guarded_blocks.load(Ordering::Relaxed) == 0 && began.elapsed() < storm() + Duration::from_secs(20);
+        while began.elapsed() < storm() || turns < TURNS_MIN || waits() {
             // Threads end in the middle of it, with something in their magazines.
             if turns % 16 == 0 {
                 let pool = &pool;
@@ -812,8 +821,7 @@ fn a_storm_of_guards_and_levels_raises_no_alarm() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    assert!(turns > 20 && guards > 5, "{turns} turns, {guards} of them of the guard");
-    assert!(guarded_blocks.load(Ordering::Relaxed) > 0);
+    assert!(guards > 0 && guarded_blocks.load(Ordering::Relaxed) > 0, "{guards} turns of the guard");
     assert!(pool.faults().is_empty(), "{:#?}", pool.faults());
     assert!(pool.outstanding().is_empty(), "{}", pool.outstanding());
     pool.turn_level(Level::LockFree).unwrap();

@@ -275,7 +275,8 @@ impl Resource for Pool {
             Range::Choice(&SWITCH).check(GUARDED, to)?;
             let began = now();
             let from = self.turn_guarded(*to == switched(true));
-            return Ok(Turned { from: switched(from), to: to.clone(), took: began.elapsed(), settled: true });
+            let settled = self.core.is_settled();
+            return Ok(Turned { from: switched(from), to: to.clone(), took: began.elapsed(), settled });
         }
         if knob != LEVEL {
             let (resource, knob) = (self.address.to_string(), knob.to_owned());

@@ -407,6 +407,12 @@ impl Core {
         was
     }
 
+    /// Whether the pool is as quick as its level lets it, or guarded: not so while it is watched for what is still out.
+    pub(in crate::pool) fn is_settled(&self) -> bool {
+        let control = self.stock.control();
+        self.guard.watch.era().is_some() || !control.is_watched()
+    }
+
     /// What is out. Beside operations that are under way, nearly so.
     pub(in crate::pool) fn outstanding(&self) -> Outstanding {
         let mut report = Outstanding { pool: self.address(), ..Outstanding::default() };
@@ -455,7 +461,7 @@ impl Pool {
     }
 
     /// Has every fault from now on told to a handler, instead of the one before: on the thread that came upon it, with no lock
-    /// held, so that it may use the pool. A handler that panics does so in the middle of an allocation or of a drop.
+    /// held, so that it may use the pool, though one that has a reference to it keeps it for ever. A handler that panics does so in the middle of an allocation or of a drop.
     pub fn on_fault(&self, handler: impl Fn(&Fault) + Send + Sync + 'static) {
         let handler: Arc<FaultHandler> = Arc::new(handler);
         self.core().guard.faults.tell(handler);
