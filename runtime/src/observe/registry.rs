@@ -153,7 +153,18 @@ impl Registry {
         Some(self.journal.record(|id, at| Change { id, at, actor, address, knob, from, to, outcome, took, reason }))
     }
 
-    /// Tends all resources, as a host does about once a second; says what they turned.
+    /// Tends all resources; says what they turned. A host does so about once a second, on a thread that may wait:
+    ///
+    /// ```
+    /// use rheostat_runtime::observe::{Registry, now};
+    /// use rheostat_runtime::pool::{LevelAsked, Pool, PoolLimits};
+    ///
+    /// let registry = Registry::new();
+    /// registry.add(Pool::new("blocks", LevelAsked::Auto, PoolLimits::default()).unwrap()).unwrap();
+    /// for change in registry.tend_all(now()) {
+    ///     println!("{}: {} to {}, as {}", change.address, change.from, change.to, change.reason.unwrap_or_default());
+    /// }
+    /// ```
     pub fn tend_all(&self, at: Moment) -> Vec<Change> {
         self.all().iter().filter_map(|resource| self.tend(&**resource, at)).collect()
     }

@@ -290,10 +290,11 @@ impl Resource for Pool {
     }
 
     fn tend(&self, at: Moment) -> Option<OwnTurn> {
-        let mut tending = self.tending.lock();
         if self.level_asked() != LevelAsked::Auto {
             return None;
         }
+        // Whoever turns it holds this, perhaps for long; there will be another look.
+        let mut tending = self.tending.try_lock().filter(|_| self.level_asked() == LevelAsked::Auto)?;
         let from = self.level();
         let Decision { to, reason } = tending.look(at, &self.core, from)?;
         let began = now();

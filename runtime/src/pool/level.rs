@@ -86,6 +86,7 @@ impl LevelAsked {
     }
 
     /// A word for it.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) const fn word(self) -> u32 {
         match self {
             LevelAsked::Auto => 0,
@@ -94,6 +95,7 @@ impl LevelAsked {
     }
 
     /// What has that word.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn from_word(word: u32) -> Self {
         Level::from_word(word).map_or(LevelAsked::Auto, LevelAsked::At)
     }
