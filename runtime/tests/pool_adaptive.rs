@@ -2,7 +2,7 @@
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
-use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LEVEL, POOL_LOCK_CONTENTIONS};
+use rheostat_runtime::observe::families::POOL_LEVEL;
 use rheostat_runtime::observe::{Actor, Change, Measure, Outcome, Reading, Registry, Resource, Value, now};
 use rheostat_runtime::pool::{Level, LevelAsked, Pool, PoolLimits, PoolSetup, Preset};
 use rheostat_runtime::sync::atomic::{AtomicBool, Ordering};
@@ -88,12 +88,23 @@ fn a_pool_with_all_its_memory_from_the_start_is_fixed_and_stays_so() {
     assert_eq!((pool.level_asked(), pool.level()), (LevelAsked::Auto, Level::Fixed));
 }
 
+/// A thread that has a lock gives way now and then, so that others find it taken, however few cores there are and whoever
+/// else uses them. A build without debug assertions has no steps to give way at, and leaves it to chance.
+fn give_way_under_locks() {
+    #[cfg(debug_assertions)]
+    rheostat_runtime::sync::watch(|step| {
+        use std::sync::atomic::AtomicU64;
+        static LOCKS: AtomicU64 = AtomicU64::new(0);
+        if step == rheostat_runtime::sync::Step::PoolLocked && LOCKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(32)
+        {
+            thread::yield_now();
+        }
+    });
+}
+
 #[test]
 fn threads_that_wait_for_a_lock_make_it_leave_the_level_mutex_and_it_does_not_flap() {
-    if thread::available_parallelism().map_or(1, usize::from) == 1 {
-        eprintln!("one core: threads do not find a lock taken often enough");
-        return;
-    }
+    give_way_under_locks();
     let pool = Pool::new("chooser", Level::Mutex, PoolLimits::default()).unwrap();
     let registry = hosted(&pool);
     registry.turn(pool.address(), "level", word("auto"), Actor::Process).unwrap();
@@ -108,10 +119,9 @@ fn threads_that_wait_for_a_lock_make_it_leave_the_level_mutex_and_it_does_not_fl
         }
         let tend = |until: &dyn Fn() -> bool| {
             let began = Instant::now();
-            while !until() && began.elapsed() < Duration::from_secs(22) {
+            while !until() && began.elapsed() < Duration::from_secs(20) {
                 registry.tend_all(now());
-                // Long enough for threads to have run side by side in it, also where others use the machine.
-                thread::sleep(Duration::from_millis(700));
+                thread::sleep(Duration::from_millis(300));
             }
         };
         tend(&|| !own(&registry).is_empty());
@@ -120,12 +130,8 @@ fn threads_that_wait_for_a_lock_make_it_leave_the_level_mutex_and_it_does_not_fl
         over.store(true, Ordering::Relaxed);
     });
     let moves = own(&registry);
-    let mut reading = Reading::default();
-    pool.read(&mut reading);
-    let total = |family| reading.total_of(family).unwrap();
-    let (waits, operations) = (total(&POOL_LOCK_CONTENTIONS), total(&POOL_ALLOCS) + total(&POOL_FREES));
-    if moves.is_empty() && waits * 100 < operations {
-        eprintln!("{waits} waits in {operations} operations: the machine did not let threads run side by side");
+    if moves.is_empty() && !cfg!(debug_assertions) {
+        eprintln!("threads did not find a lock taken often enough");
         return;
     }
     let first = moves.first().expect("somebody waited");

@@ -10,7 +10,7 @@ use super::number::BlockId;
 use super::row::{Counting, Event, Row};
 use super::shelf::{Run, Shelf};
 use super::stock::{FIXED, Home, LOCK_FREE, MUTEX, Stock};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, Step};
 use std::ptr::NonNull;
 
 impl Stock {
@@ -40,10 +40,12 @@ impl Stock {
 
     #[inline(always)]
     fn lock<'a, T>(&self, row: &Row, class: usize, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        mutex.try_lock().unwrap_or_else(|| {
+        let guard = mutex.try_lock().unwrap_or_else(|| {
             row.count(Counting::Alone, class, Event::LockWait, 1);
             mutex.lock()
-        })
+        });
+        Step::PoolLocked.reached();
+        guard
     }
 
     /// From `shared`, or fresh: the rest of what is fresh goes to `shared`.

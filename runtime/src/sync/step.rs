@@ -38,11 +38,13 @@ pub enum Step {
     FlatMoved,
     /// The last stripe is counted, and the table that is empty now is the current one still.
     FlatFinished,
+    /// A thread has locked a size class of a pool, or its depot, and has yet to reach for blocks.
+    PoolLocked,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Step; 16] = [
+    pub const ALL: [Step; 17] = [
         Step::MapPlanned,
         Step::MapLocked,
         Step::MapCopied,
@@ -59,6 +61,7 @@ impl Step {
         Step::FlatCopied,
         Step::FlatMoved,
         Step::FlatFinished,
+        Step::PoolLocked,
     ];
 
     /// Tells the watcher, if there is one, that the calling thread has come to this step.
