@@ -20,7 +20,7 @@ const USAGE: &str = "usage: rheostat-peers queues|maps|handover|pools [--quick] 
   queues     our queues beside rtrb, crossbeam's, kanal and concurrent-queue (and moodycamel's)
   maps       our map on every backend beside std's, dashmap, papaya, scc and flurry (and libcuckoo's, oneTBB's, libcds's)
   handover   a map that moves from each backend to each other under load, and what it costs to be able to
-  pools      our pool at every level beside mimalloc and glibc's malloc, called directly
+  pools      our pool at every level beside mimalloc and glibc's malloc, called directly (and jemalloc, zipora's levels)
   --quick    few repetitions of little work: shows that everything runs, proves nothing
   --seed N   instead of a random one
   --entries N  maps of that size only
@@ -28,7 +28,7 @@ const USAGE: &str = "usage: rheostat-peers queues|maps|handover|pools [--quick] 
   --repetitions N  undisturbed ones of each contender; otherwise 9
   --only NAME,NAME..  contenders whose names begin with one of these; stars of ours left out
 
-In brackets: with `--features cpp`, after runtime/peers/fetch-cpp.";
+In brackets: with `--features cpp`, after runtime/peers/fetch-cpp; `--features jemalloc`; `--features zipora`.";
 
 /// How much is to be done, and on what.
 #[derive(Clone, Copy)]
