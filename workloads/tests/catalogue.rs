@@ -20,6 +20,16 @@ fn run(name: &str, vars: &[(&str, &str)]) -> RunResult {
     result
 }
 
+/// Runs for 500 ms, and on a machine that is too busy for enough to happen by then for twice as long, up to 8 s.
+fn run_until(name: &str, vars: &[(&str, &str)], enough: impl Fn(&RunResult) -> bool) -> RunResult {
+    let mut results = [500, 1000, 2000, 4000, 8000].into_iter().map(|milliseconds| {
+        let duration = format!("{milliseconds}ms");
+        run(name, &[vars, &[("duration", &duration)]].concat())
+    });
+    let found = results.find(enough);
+    found.unwrap_or_else(|| panic!("{name}: too little happens in 8 s"))
+}
+
 /// Checks hold and have compared something. Thresholds on times may fail on a busy machine; they are not asserted.
 fn holds(result: &RunResult) {
     let name = &result.name;
@@ -207,12 +217,13 @@ fn queue_slow_consumer() {
 
 #[test]
 fn queue_switch_live() {
-    let result = run("queue-switch-live", &[("every", "25ms"), ("duration", "500ms")]);
+    let kinds =
+        |result: &RunResult| result.phases[1].events.iter().filter(|event| event.knob == "queue.jobs.kind").count();
+    let result = run_until("queue-switch-live", &[("every", "25ms")], |result| kinds(result) >= 5);
     holds(&result);
     let turned = &result.phases[1].events;
-    assert!(turned.len() > 10 && turned.iter().all(|event| event.error.is_none()), "{turned:?}");
-    let kinds = turned.iter().filter(|event| event.knob == "queue.jobs.kind").count();
-    assert!(kinds >= 5, "{kinds} hand-overs");
+    assert!(turned.len() > kinds(&result), "the capacity is turned too: {turned:?}");
+    assert!(turned.iter().all(|event| event.error.is_none()), "{turned:?}");
 }
 
 #[test]
@@ -261,19 +272,19 @@ fn alloc_size_ramp() {
 
 #[test]
 fn alloc_level_storm() {
-    let result = run("alloc-level-storm", &[("live", "200"), ("every", "2ms"), ("duration", "500ms")]);
+    let vars = [("live", "200"), ("every", "2ms")];
+    let result = run_until("alloc-level-storm", &vars, |result| result.phases[1].events.len() > 50);
     holds(&result);
     let turned = &result.phases[1].events;
-    assert!(turned.len() > 50 && turned.iter().all(|event| event.error.is_none()), "{turned:?}");
+    assert!(turned.iter().all(|event| event.error.is_none()), "{turned:?}");
 }
 
 #[test]
 fn alloc_impact() {
-    let result = run("alloc-impact", &[("duration", "300ms")]);
+    let turned = |result: &RunResult| result.phases.iter().flat_map(|phase| phase.events.clone()).collect::<Vec<_>>();
+    let result = run_until("alloc-impact", &[], |result| !turned(result).is_empty());
     holds(&result);
-    // On a machine that is busy enough, a phase this short may be over before its turn.
-    let turned: Vec<_> = result.phases.iter().flat_map(|phase| &phase.events).collect();
-    assert!(!turned.is_empty(), "{result:?}");
+    let turned = turned(&result);
     assert!(turned.iter().all(|event| event.knob == "pool.wc.level" && event.error.is_none()), "{turned:?}");
 }
 
