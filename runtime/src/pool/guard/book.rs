@@ -274,24 +274,27 @@ impl Book {
     }
 
     /// Looks at the bytes before a block, which are the last of the block before it; what was touched is mended, so that it is
-    /// told once.
-    pub fn front(&self, before: NonNull<u8>, era: Option<Era>) -> Option<Damage> {
+    /// told once. Nothing of a block before that is free: when the era has just ended, somebody may have it already without
+    /// having come by here. Whoever has it handed out sees to its poison.
+    pub fn front(&self, before: NonNull<u8>) -> Option<Damage> {
         let shard = self.shard(address(before));
-        let record = shard.get(&address(before))?;
+        let record = shard.get(&address(before)).filter(|record| record.is_out())?;
         let front = record.bytes.saturating_sub(FRONT_BYTES)..record.bytes;
-        // SAFETY: of a block that is out these bytes are canary, as they are its last (I1), of a free one poison (I2); so
-        // they are the book's while its lock is held (I3).
-        unsafe { look(before, record, front, era) }
+        // SAFETY: the block is out and these bytes are canary, as they are its last (I1), so they are the book's while its
+        // lock is held (I3).
+        unsafe { look(before, record, front, None) }
     }
 
-    /// Looks at everything that nobody may touch, and mends what was, so that it is told once.
+    /// Looks at everything that nobody may touch, and mends what was, so that it is told once. The era is to last until this
+    /// returns.
     pub fn check(&self, era: Option<Era>, mut found: impl FnMut(Damage)) {
         for shard in &self.shards {
             let shard = shard.lock();
             for (&start, record) in shard.iter() {
                 let start = pointer(start);
                 let range = if record.is_out() { record.canary() } else { 0..record.bytes };
-                // SAFETY: as in `front`.
+                // SAFETY: canary is the book's while its lock is held, as in `front`, and so is poison in its era (I2), which
+                // the caller keeps from ending.
                 unsafe { look(start, record, range, era) }.into_iter().for_each(&mut found);
             }
         }
@@ -369,4 +372,32 @@ unsafe fn look(start: NonNull<u8>, record: &Record, range: Range<usize>, era: Op
     // SAFETY: by the caller.
     unsafe { pattern::fill(start, range, byte) };
     Some(Damage { start: address(start), at, record: *record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::guard::watch::Watch;
+    use crate::pool::level::Level;
+    use crate::pool::stock::Stock;
+
+    const BYTES: usize = 64;
+
+    /// Who frees a block and has learned the era when it was about to end: the block before was handed out since, by a way
+    /// that does not lead past the book, and its holder has filled it.
+    #[test]
+    fn a_free_block_is_left_alone_by_those_who_look_before_theirs() {
+        let (book, watch) = (Book::default(), Watch::default());
+        assert!(Stock::new(Level::Mutex, Box::default()).unwrap().control().guard(&watch));
+        let mut memory = [0; BYTES];
+        let start = NonNull::from(&mut memory).cast::<u8>();
+        // SAFETY: it is ours.
+        unsafe {
+            assert!(book.note_free(start, 0, BYTES, watch.era().unwrap(), Deed::here(0)));
+            assert_eq!(pattern::first_other(start, 0..BYTES, FREED), None);
+            pattern::fill(start, 0..BYTES, 7);
+            assert!(book.front(start).is_none());
+            assert_eq!(pattern::first_other(start, 0..BYTES, 7), None);
+        }
+    }
 }

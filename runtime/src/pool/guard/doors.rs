@@ -254,7 +254,7 @@ impl Core {
         let era = self.guard.watch.era();
         match self.guard.book.come_home(start, LARGE as u8, era, by) {
             Homecoming::Guarded(record, damage) => {
-                let front = self.front(&record, start, era);
+                let front = self.front(&record, start);
                 let class = usize::from(record.class);
                 self.put_home(index, class, record.len, claim.from, start);
                 self.left(record.by_address);
@@ -276,13 +276,13 @@ impl Core {
     }
 
     /// The bytes before a block are the end of the block before it.
-    fn front(&self, record: &Record, start: NonNull<u8>, era: Option<Era>) -> Option<Damage> {
+    fn front(&self, record: &Record, start: NonNull<u8>) -> Option<Damage> {
         let class = usize::from(record.class);
         if class == LARGE || self.stock.shelf(class).geometry.id(start).place() == 0 {
             return None;
         }
         // SAFETY: the block before is in the same chunk.
-        self.guard.book.front(unsafe { start.sub(record.bytes) }, era)
+        self.guard.book.front(unsafe { start.sub(record.bytes) })
     }
 
     /// Something is given back of which the book knows nothing.

@@ -7,7 +7,7 @@
 //! | what is done | when it is seen | not seen |
 //! |---|---|---|
 //! | *overrun*: bytes behind those asked for are written, up to the end of the block, 16 at least | when the block comes home; by [`Pool::check`](super::Pool::check) | what reaches further or skips the canary; a write of `0xFD` |
-//! | *underrun*: up to 8 bytes before a block are written | when it comes home, or the block before it does or is handed out; by `check` | where the block before is not guarded, or there is none: the first of a chunk; large blocks |
+//! | *underrun*: up to 8 bytes before a block are written | when it comes home and the block before it is out, or that one comes home or is handed out; by `check` | where the block before is not guarded, or there is none: the first of a chunk; large blocks |
 //! | *write after free* | when the block is handed out again, its chunk goes back to the system, or the pool ends; by `check` | reads; a write to a block that is out again; large blocks |
 //! | *double free*, by address or by a [`Block`](super::Block) that was copied | then | once the block is out again; of a block that was free when the guard came, until it is handed out |
 //! | *foreign* pointer: in no block of the pool | then | |
