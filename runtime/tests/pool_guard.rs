@@ -491,6 +491,34 @@ fn a_thread_panics_on_a_fault_if_that_was_chosen() {
 }
 
 #[test]
+fn a_fault_that_ends_in_a_panic_keeps_no_other_from_being_raised() {
+    let setup = PoolSetup { guarded: true, on_fault: OnFault::Panic, ..PoolSetup::default() };
+    let pool = Pool::with_setup("strict", setup).unwrap();
+    let freed = [(); 3].map(|()| raw(&pool, bytes(1000)));
+    for start in freed {
+        give_back(&pool, start, bytes(1000));
+        // SAFETY: within the pool's memory, and nobody's.
+        unsafe { start.write(0) };
+    }
+    let panics = (0..4).filter(|_| catch_unwind(AssertUnwindSafe(|| pool.check())).is_err()).count();
+    assert_eq!((panics, pool.faults_of(FaultKind::WriteAfterFree)), (3, 3));
+}
+
+#[test]
+fn a_handler_may_turn_the_level_in_the_middle_of_a_turn() {
+    let pool = guarded(Level::LockFree);
+    let within = Arc::downgrade(&pool);
+    pool.on_fault(move |_| _ = within.upgrade().unwrap().turn_level(Level::Mutex).unwrap());
+    let start = raw(&pool, bytes(1000));
+    give_back(&pool, start, bytes(1000));
+    // SAFETY: within the pool's memory.
+    unsafe { start.write(1) };
+    // What idles goes back before a pool is fixed, and so the fault is found.
+    pool.turn_level(Level::Fixed).unwrap();
+    assert_eq!((only(&pool, 0).kind, pool.level()), (FaultKind::WriteAfterFree, Level::Mutex));
+}
+
+#[test]
 fn the_last_faults_are_kept_and_all_are_counted() {
     let pool = guarded(Level::Mutex);
     let (told, tells) = channel();

@@ -44,7 +44,7 @@ const _: () = assert!(LARGE + 1 == SLOTS && ROWS == THREAD_ROWS);
 /// A magazine holds at most a block for so many bytes that it may hold.
 const MAGAZINE_BYTES_A_BLOCK: usize = 256;
 /// More is not cached of a class, whatever the setup says.
-const CACHE_BYTES_MAX: usize = 1 << 20;
+pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 /// From a search at the limit that found nothing to the next.
 const SEARCH_PAUSE: Duration = Duration::from_millis(1);
 const PAST_CLOSED: u64 = 1 << 63;
@@ -393,6 +393,13 @@ impl Core {
 
     /// Gives what idles back to the system, but for `keep` bytes of each class; says how many bytes that is.
     pub(super) fn trim(&self, keep: usize) -> usize {
+        let released = self.give_back(keep);
+        self.raise_found();
+        released
+    }
+
+    /// The same for those who hold a lock: what the guard finds is left to be raised.
+    fn give_back(&self, keep: usize) -> usize {
         if self.stock.level() == Some(Level::Fixed) {
             return 0;
         }
@@ -400,16 +407,16 @@ impl Core {
         control.sweep_all();
         let classes: usize = (0..CLASSES).map(|class| self.trim_class(&control, class, keep)).sum();
         drop(control);
-        self.raise_found();
         classes + self.large.release_kept(&self.ground)
     }
 
-    /// Turns to another level. Blocks in use stay as they are; free ones are handed over.
+    /// Turns to another level. Blocks in use stay as they are; free ones are handed over. What the guard finds on the way is
+    /// the caller's to raise, once it holds no lock.
     pub(super) fn turn(&self, to: Level) -> Result<LevelTurned, LevelRefused> {
         let pool = || self.address();
         if to == Level::Fixed {
             // What idles is not worth refusing for.
-            self.trim(0);
+            self.give_back(0);
         }
         let control = self.stock.control();
         let from = self.stock.level().expect("a pool that is turned is not closed");

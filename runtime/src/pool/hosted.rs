@@ -107,7 +107,12 @@ impl Pool {
     /// To `unlocked` when more than one living thread has used the pool; to `fixed` when more is given out than the
     /// limit, or the system has not the memory. The pool then runs on as it was, and goes on choosing if it did.
     pub fn turn_level(&self, to: impl Into<LevelAsked>) -> Result<LevelTurned, LevelRefused> {
-        let asked = to.into();
+        let turned = self.turn_asked(to.into());
+        self.core.raise_found(); // A handler may turn the level too.
+        turned
+    }
+
+    fn turn_asked(&self, asked: LevelAsked) -> Result<LevelTurned, LevelRefused> {
         let mut tending = self.tending.lock();
         let level = match asked {
             LevelAsked::At(level) => level,
@@ -299,6 +304,8 @@ impl Resource for Pool {
         let Decision { to, reason } = tending.look(at, &self.core, from)?;
         let began = now();
         let turned = self.core.turn(to).map(|_| began.elapsed()).map_err(|refused| failed(&refused));
+        drop(tending);
+        self.core.raise_found();
         Some(OwnTurn { knob: LEVEL, from: word(from.into()), to: word(to.into()), reason, turned })
     }
 }

@@ -19,6 +19,7 @@ use crate::pool::size_class::{ALIGNMENT_MAX, CLASSES, SizeClass};
 use crate::pool::stock::Stock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Arc, Mutex};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -45,7 +46,7 @@ pub struct Guard {
     /// Blocks handed out unguarded while the pool was guarded.
     unguarded: AtomicU64,
     /// Found where it could not be raised.
-    found: Mutex<Vec<Damage>>,
+    found: Mutex<VecDeque<Damage>>,
 }
 
 impl Guard {
@@ -75,7 +76,7 @@ impl Guard {
     /// later ([`Core::raise_found`]).
     pub fn forget(&self, range: Range<usize>) {
         let mut found = self.found.lock();
-        self.book.forget(range, self.watch.era(), |damage| found.push(damage));
+        self.book.forget(range, self.watch.era(), |damage| found.push_back(damage));
     }
 
     /// Says everything of it that the pool's families declare.
@@ -256,8 +257,9 @@ impl Core {
             Homecoming::Guarded(record, damage) => {
                 let front = self.front(&record, start);
                 let class = usize::from(record.class);
-                self.put_home(index, class, record.len, claim.from, start);
+                // First, as a fault that is found on the way home may end in a panic.
                 self.left(record.by_address);
+                self.put_home(index, class, record.len, claim.from, start);
                 let wrong = record.by_address && (claim.tag, claim.len) != (usize::from(record.asked), record.len);
                 if wrong {
                     let fault = self.fault(FaultKind::Layout, start.as_ptr() as usize, Some(&record));
@@ -372,8 +374,11 @@ impl Core {
 
     /// Raises what was found under the pool's locks.
     pub(in crate::pool) fn raise_found(&self) {
-        let found = std::mem::take(&mut *self.guard.found.lock());
-        found.into_iter().for_each(|damage| self.guard.faults.raise(self.damaged(damage)));
+        // One by one, so that after a panic the others are still there for the next to come by.
+        let next = || self.guard.found.lock().pop_front();
+        while let Some(damage) = next() {
+            self.guard.faults.raise(self.damaged(damage));
+        }
     }
 
     /// Looks at everything nobody may touch; says how often somebody did.
@@ -385,7 +390,7 @@ impl Core {
             let mut found = self.guard.found.lock();
             self.guard.book.check(self.guard.watch.era(), |damage| {
                 faults += 1;
-                found.push(damage);
+                found.push_back(damage);
             });
         }
         self.raise_found();
@@ -400,8 +405,8 @@ impl Core {
             return !control.guard(watch);
         }
         let was = control.unguard(watch);
-        drop(control);
         if was {
+            // With the right to turn, or what is noted in another era would be lost.
             self.guard.book.clear();
         }
         was
