@@ -286,10 +286,11 @@ impl Ground {
             let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
             self.commit(plots, missing.next_multiple_of(COMMIT_CHUNKS).min(most))?;
         }
+        let sparse = (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096);
         let populated = cfg!(rt_mutant = "pool_fixed_untouched")
             || self.region.populate(0, chunks * CHUNK_BYTES)
                 && self.dense.populate(0, chunks * (LINK_BYTES << DENSE_BITS))
-                && self.sparse.populate(0, (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096));
+                && self.sparse.populate(0, sparse.min(self.sparse.bytes()));
         if populated { Ok(()) } else { Err(NoMemory::System { bytes: chunks * CHUNK_BYTES }) }
     }
 

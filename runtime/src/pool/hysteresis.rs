@@ -90,6 +90,10 @@ impl Hysteresis {
     /// Takes a look in; says where to turn to if it is time. Who asks turns there, or asks again without having done so.
     pub fn look(&mut self, at: Moment, level: Level, look: &Look) -> Option<Decision> {
         if matches!(level, Level::Fixed | Level::Unlocked) && !(level == Level::Fixed && self.terms.all_at_start) {
+            // A move to `fixed` may have been refused.
+            if self.last.is_some_and(|last| last.from == level && at.since(last.at) < self.pause) {
+                return None;
+            }
             let start = self.terms.start();
             let reason = format!("{level} is not a level to choose: {}", start.reason);
             return Some(self.moved(at, level, Decision { to: start.to, reason }));
@@ -317,10 +321,12 @@ mod tests {
 
     #[test]
     fn a_turn_that_was_refused_is_asked_for_again_after_a_pause() {
-        let mut hysteresis = Hysteresis::new(TERMS);
-        let asked = (1..=100)
-            .filter(|second| hysteresis.look(Moment(second * 1_000_000_000), Mutex, &contended(Mutex)).is_some());
-        let asked: Vec<u64> = asked.collect();
-        assert!(asked.len() > 1 && asked.windows(2).all(|pair| pair[1] - pair[0] >= PAUSE.as_secs()), "{asked:?}");
+        for (all_at_start, level) in [(false, Mutex), (true, Unlocked)] {
+            let mut hysteresis = Hysteresis::new(Terms { all_at_start, ..TERMS });
+            let asked = (1..=100)
+                .filter(|second| hysteresis.look(Moment(second * 1_000_000_000), level, &contended(Mutex)).is_some());
+            let asked: Vec<u64> = asked.collect();
+            assert!(asked.len() > 1 && asked.windows(2).all(|pair| pair[1] - pair[0] >= PAUSE.as_secs()), "{asked:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! and to wait for: whoever hosts it looks, by `Registry::tend_all`, and a pool that nobody tends stays where it is.
 
 use super::adaptive::{Decision, Look, Terms};
-use super::core::{Core, magazine_blocks};
+use super::core::{CACHE_BYTES_MAX, Core, magazine_blocks};
 use super::hysteresis::Hysteresis;
 use super::level::Level;
 use super::row::Event;
@@ -92,7 +92,7 @@ impl Tending {
         let terms = Terms {
             cores: thread::available_parallelism().map_or(1, usize::from),
             bytes_max: setup.limits.bytes_max,
-            cache_bytes: setup.cache_bytes,
+            cache_bytes: setup.cache_bytes.min(CACHE_BYTES_MAX),
             all_at_start: setup.bytes_initial >= setup.limits.bytes_max,
         };
         Self { terms, hysteresis: Hysteresis::new(terms), last: None }
