@@ -144,6 +144,43 @@ fn one_of_two_inserts_a_key_and_one_removes_it() {
     });
 }
 
+/// Who looks for a key before locking its chain must not miss what another has put in by then.
+#[test]
+fn of_two_that_put_a_key_in_one_replaces_the_other() {
+    model(10, || {
+        let map = map();
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || map.insert(1, whole(5)))
+        };
+        let ours = map.insert(1, whole(7));
+        let theirs = other.join().unwrap();
+        let left = map.remove(&1);
+        assert!(
+            (ours, theirs, left) == (None, Some(whole(7)), Some(whole(5)))
+                || (ours, theirs, left) == (Some(whole(5)), None, Some(whole(7))),
+            "{ours:?} {theirs:?} {left:?}"
+        );
+        assert_eq!(map.get(&1), None, "it was in there twice");
+    });
+}
+
+#[test]
+fn of_two_that_take_a_key_out_one_gets_it() {
+    model(10, || {
+        let map = map();
+        map.insert(1, whole(1));
+        let other = {
+            let map = map.clone();
+            thread::spawn(move || (map.remove(&1), map.insert(2, whole(2))))
+        };
+        let ours = map.remove(&1);
+        let (theirs, before) = other.join().unwrap();
+        assert!([(ours, theirs), (theirs, ours)].contains(&(Some(whole(1)), None)), "{ours:?} {theirs:?}");
+        assert_eq!((before, map.get(&1), map.get(&2)), (None, None, Some(whole(2))));
+    });
+}
+
 /// The chain gives its spare up while it is read, and another chain of the same pool takes it over.
 #[test]
 fn a_spare_goes_from_one_chain_to_another_under_a_reader() {

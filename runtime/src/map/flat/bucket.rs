@@ -309,6 +309,50 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         Some(Locked { home: self, header, changed: false })
     }
 
+    /// Puts an entry in and returns the value it replaces, if the home alone says where; `None`, and nothing done, when that
+    /// takes more, or somebody else is at it. The key is looked for before the chain is locked: the lock is taken at the
+    /// header at which was looked, so everything still is as it was then (O3).
+    #[inline(always)]
+    pub(super) fn try_put(self, key: &K, value: &V) -> Option<Option<V>> {
+        self.prefetch_rest();
+        let order = if cfg!(rt_mutant = "flat_put_unordered") { Ordering::Relaxed } else { Ordering::Acquire };
+        let header = self.header().load(order); // O1
+        if header & INSIDE != 0 {
+            return None;
+        }
+        if let Some(slot) = self.slot_of(key, header) {
+            let mut locked = self.try_lock_at(header)?;
+            let place = Place { bucket: self, slot };
+            let replaced = locked.value(&place);
+            locked.set_value(&place, value);
+            return Some(Some(replaced));
+        }
+        if header & LINKED != 0 || header & Self::ALL_FULL == Self::ALL_FULL {
+            return None;
+        }
+        let mut locked = self.try_lock_at(header)?;
+        locked.changed = true;
+        locked.header = self.fill(header, key, value);
+        Some(None)
+    }
+
+    /// Takes an entry out and returns its value, if there is one, as [`try_put`](Self::try_put) puts one in. Where the home
+    /// has a spare, that is to fill the hole, and `None` is returned.
+    #[inline(always)]
+    pub(super) fn try_take(self, key: &K) -> Option<Option<V>> {
+        self.prefetch_rest();
+        let header = self.header().load(Ordering::Acquire); // O1
+        if header & (INSIDE | LINKED) != 0 {
+            return None;
+        }
+        let Some(slot) = self.slot_of(key, header) else { return self.still_at(header).then_some(None) };
+        let mut locked = self.try_lock_at(header)?;
+        let taken = locked.value(&Place { bucket: self, slot });
+        locked.changed = true;
+        locked.header &= !(FIRST_FULL << slot);
+        Some(Some(taken))
+    }
+
     /// Enters the chain of this home as its only writer, by way of `wait` if another is inside. `wait` enters as well, and
     /// says at which header: what it returned in memory would keep a whole operation in memory.
     #[inline(always)]

@@ -11,7 +11,7 @@ use crate::map::TableShape;
 use crate::map::integer::{as_integer, from_word, is_integer, to_word};
 use crate::map::keyed::Keyed;
 use crate::map::structure::{Revision, Structure, Under, position};
-use crate::reclaim;
+use crate::reclaim::{self, Guard};
 use crate::sync::Arc;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -46,6 +46,12 @@ where
 
     fn position_of(&self) -> impl Fn(&u64) -> u64 {
         |word| position(self.hasher.hash_one(from_word::<K>(*word)))
+    }
+
+    /// Puts a value in after a try did not do, and returns the one it replaces.
+    #[inline(never)]
+    fn put_after_all(&self, position: u64, key: u64, value: u64, guard: &Guard<'_>) -> Option<u64> {
+        self.tables.insert(position, &key, &value, &self.position_of(), guard)
     }
 
     /// The word of a key that stands at `position`; `None` if it is known not to be there.
@@ -118,9 +124,11 @@ where
 
     #[inline(always)]
     fn put<R>(&self, under: Under<'_>, hash: u64, key: K, value: V, look: impl FnOnce(&V) -> R) -> Option<R> {
-        let (key, value) = (to_word(&key), to_word(&value));
-        let replaced =
-            under.guarded(|guard| self.tables.insert(position(hash), &key, &value, &self.position_of(), guard));
+        let (position, key, value) = (position(hash), to_word(&key), to_word(&value));
+        let replaced = under.guarded(|guard| match self.tables.try_insert(position, &key, &value, guard) {
+            Some(replaced) => replaced,
+            None => self.put_after_all(position, key, value, guard),
+        });
         replaced.map(|replaced| look(&from_word(replaced)))
     }
 

@@ -30,7 +30,10 @@
 //!     reads the header. If the reader saw one of these words, the fences pair and it sees the odd number or a later
 //!     one, which is not the even one it began with: it discards what it read. If it saw none, it read the state of
 //!     the even number.
-//! O3  A writer's compare-exchange is Acquire and pairs with the Release of the writer before it (O1).
+//! O3  A writer's compare-exchange is Acquire and pairs with the Release of the writer before it (O1). One that looks for
+//!     its key first begins as a reader does, by an Acquire load of an even number (O1), and locks by a compare-exchange of
+//!     that number: nobody wrote in between, and until its own store that makes the number even again nobody can. So what
+//!     it looked at is one state, and still is, without a fence.
 //! O4  A spare that goes from one chain to another: the writer that unlinked it made its own home odd before; the pool's
 //!     lock orders that before the next chain's writer, whose Release fence after it pairs with the fence of a reader
 //!     still in the old chain. So that reader sees its home odd or later, as in O2, although it read another's words.
@@ -79,7 +82,7 @@ pub use statistics::FlatStatistics;
 pub use statistics::FlatTotals;
 pub use words::Plain;
 
-use crate::reclaim;
+use crate::reclaim::{self, Guard};
 use counts::Counts;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -189,7 +192,20 @@ where
     /// Puts a value in and returns the one it replaces.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.tables.insert(self.position(&key), &key, &value, &|key| self.position(key), &reclaim::pin())
+        let position = self.position(&key);
+        let Some(guard) = reclaim::pin_at_once() else { return self.insert_after_all(position, key, value, None) };
+        match self.tables.try_insert(position, &key, &value, &guard) {
+            Some(replaced) => guard.leave_with(replaced),
+            None => self.insert_after_all(position, key, value, Some(guard)),
+        }
+    }
+
+    /// [`insert`](Self::insert) after a try did not do. It takes what it needs by value and comes last, so that a try saves
+    /// no registers for it.
+    #[inline(never)]
+    fn insert_after_all(&self, position: u64, key: K, value: V, guard: Option<Guard<'static>>) -> Option<V> {
+        let guard = guard.unwrap_or_else(reclaim::pin);
+        self.tables.insert(position, &key, &value, &|key| self.position(key), &guard)
     }
 
     /// Puts a value in unless the key is there; else nothing is done and the value that is there is returned.
@@ -240,7 +256,19 @@ where
     /// Takes the entry out and returns its value.
     #[inline]
     pub fn remove(&self, key: &K) -> Option<V> {
-        self.tables.remove(self.position(key), key, |_| true, &|key| self.position(key), &reclaim::pin())
+        let position = self.position(key);
+        let Some(guard) = reclaim::pin_at_once() else { return self.remove_after_all(position, *key, None) };
+        match self.tables.try_remove(position, key, &guard) {
+            Some(taken) => guard.leave_with(taken),
+            None => self.remove_after_all(position, *key, Some(guard)),
+        }
+    }
+
+    /// [`remove`](Self::remove), as [`insert_after_all`](Self::insert_after_all).
+    #[inline(never)]
+    fn remove_after_all(&self, position: u64, key: K, guard: Option<Guard<'static>>) -> Option<V> {
+        let guard = guard.unwrap_or_else(reclaim::pin);
+        self.tables.remove(position, &key, |_| true, &|key| self.position(key), &guard)
     }
 
     /// Takes the entry out if `f` says so of its value. `f` runs on a copy, again if that has changed meanwhile.

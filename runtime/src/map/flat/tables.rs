@@ -180,6 +180,36 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         unsafe { guard.retire_with(left.cast(), bytes, free::<K, V>) };
     }
 
+    /// Puts a value in and returns the one it replaces, if a look at its home is enough for that and nothing moves.
+    #[inline(always)]
+    pub(super) fn try_insert(&self, position: u64, key: &K, value: &V, guard: &Guard<'_>) -> Option<Option<V>> {
+        let table = self.current(guard);
+        if table.next().is_some() {
+            return None;
+        }
+        let replaced = table.home(position).try_put(key, value)?;
+        if replaced.is_none() {
+            self.counts.add(Count::Inserted, 1);
+        }
+        Some(replaced)
+    }
+
+    /// Takes an entry out and returns its value, if a look at its home is enough for that, nothing moves, and the table
+    /// need not be measured.
+    #[inline(always)]
+    pub(super) fn try_remove(&self, position: u64, key: &K, guard: &Guard<'_>) -> Option<Option<V>> {
+        let table = self.current(guard);
+        let index = table.index(position);
+        if table.next().is_some() || index.is_multiple_of(MEASURED_EVERY) {
+            return None;
+        }
+        let taken = table.bucket(index).try_take(key)?;
+        if taken.is_some() {
+            self.counts.add(Count::Removed, 1);
+        }
+        Some(taken)
+    }
+
     /// Puts a value in and returns the one it replaces.
     #[inline(always)]
     pub(super) fn insert(
