@@ -55,6 +55,7 @@ struct Work {
 /// One repetition: a fresh map goes through all phases.
 fn repetition<P: Peer>(make: &dyn Fn(usize) -> P, work: &Work, seed: u64) -> Vec<Option<Figure>> {
     let Work { entries, threads, operations, .. } = *work;
+    memory::wake_host();
     P::attach();
     let (keys, map) = (Keys::new(seed), make(entries));
     let parts = |steps: &[Steps], phase: fn(&P, &mut dyn Iterator<Item = Step>) -> Tally| {
