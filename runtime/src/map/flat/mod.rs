@@ -44,8 +44,8 @@
 //! 55 bits of sequence wrap after 2^55 writes of one chain, years of nothing else; only equality is asked
 //! of them, so a wrap matters to nobody but a reader that sleeps through exactly all of them.
 //!
-//! Linearization: a read at its first load of the sequence it came through with (or, with the lock, inside); a
-//! write at the store that makes the sequence even again.
+//! Linearization: a read, and a removal that finds nothing, at its first load of the sequence it came through with (or, with
+//! the lock, inside); a write at the store that makes the sequence even again.
 //!
 //! Progress: blocking. A writer waits for the writer inside its chain. A read that meets writers tries 64 times and then
 //! takes the lock; it is not lock-free, much less wait-free: a writer that sleeps inside holds it up. An operation
