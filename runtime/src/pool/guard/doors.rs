@@ -450,7 +450,7 @@ impl Pool {
     /// Guards what is handed out from now on, or guards it no more; says whether it did before. Other threads allocate and
     /// free meanwhile, and it takes as long as turning the level does. Blocks that are out stay as they are: guarded ones are
     /// looked at when they come home. Once no guarded block is out that is known by its address alone (those of `Vec`s and
-    /// boxes, not [`Block`](super::Block)s), the pool is as quick as it was.
+    /// boxes, not [`Block`](crate::pool::Block)s), the pool is as quick as it was.
     pub fn turn_guarded(&self, to: bool) -> bool {
         self.core().turn_guarded(to)
     }
