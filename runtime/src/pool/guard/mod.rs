@@ -28,10 +28,18 @@
 //!
 //! Price. While a pool is not guarded, nothing: its quick paths ask the station what they ask anyway, and a `Block` says by its
 //! class that it is large or guarded. While it is, every operation goes the long way, writes or reads all of a block's bytes
-//! and looks into a book, behind one of 16 locks; a block takes 16 bytes more and the next class that is aligned as the plain
-//! one would have been, so that a guarded pool is exhausted sooner; and the book takes memory from the process's allocator,
-//! at level `fixed` too, 100 MiB at most. Past 262 144 blocks out, and at `fixed` for what fits a class only without canary,
-//! blocks are handed out unguarded, and counted.
+//! and looks into a book, behind one of 16 locks. One thread's pair of an allocation and a free, on one machine, best of 60
+//! short runs:
+//!
+//! | bytes | guarded, any level | `thread_cached`, `unlocked` | `mutex`, `lock_free`, `fixed` | after the guard was turned off |
+//! |---|---|---|---|---|
+//! | 64 | 120 ns | 5.4 ns, so 22 times | 14 to 15 ns, so 8 times | as before it |
+//! | 1000 | 155 ns | 5.4 ns, 28 times | 14 to 15 ns, 11 times | as before it |
+//! | 16 000 | 890 ns | 6.3 ns, 140 times | 14 to 15 ns, 60 times | as before it |
+//!
+//! A block takes 16 bytes more and the next class that is aligned as the plain one would have been, so that a guarded pool is
+//! exhausted sooner; and the book takes memory from the process's allocator, at level `fixed` too, 100 MiB at most. Past
+//! 262 144 blocks out, and at `fixed` for what fits a class only without canary, blocks are handed out unguarded, and counted.
 //!
 //! The parts: `watch` says whether the pool is guarded, `book` what is known of blocks, `pattern` what is written into them,
 //! `fault` what was found, `report` what is out, `doors` the ways out of and into a pool that is watched.
