@@ -4,7 +4,7 @@
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_runtime::map::{Backend, Bytes, BytesMap, FIXED_BUCKETS, MapError, MapLimits};
-use rheostat_runtime::observe::families::{MAP_REFUSED, POOL_ALLOCS, POOL_FREES, POOL_LIVE};
+use rheostat_runtime::observe::families::{MAP_REFUSED, POOL_ALLOCS, POOL_FAULTS, POOL_FREES, POOL_LIVE};
 use rheostat_runtime::observe::{Address, Family, Reading, Resource};
 use rheostat_runtime::pool::{Level, Pool, PoolError, PoolLimits, SharedBlock};
 use rheostat_runtime::reclaim;
@@ -130,6 +130,28 @@ fn what_a_level_does_not_give_is_said() {
     let refused = thread::scope(|scope| scope.spawn(|| map.insert(b"theirs", vec![2; 10].into())).join().unwrap());
     assert!(matches!(&refused, Err(MapError::Pool { why: PoolError::NotOwner { .. }, .. })), "{refused:?}");
     assert!(thread::scope(|scope| scope.spawn(|| map.remove(b"mine")).join().unwrap()).is_some());
+}
+
+#[test]
+fn a_guard_that_is_turned_finds_nothing_to_say_of_shared_values() {
+    let pool = pool_at(Level::ThreadCached, 16 * MIB);
+    let map = map_in(&pool, Backend::Sharded);
+    let key = |n: u32| n.to_le_bytes();
+    for guarded in [true, false, true] {
+        pool.turn_guarded(guarded);
+        // Each value replaces one that was handed out before the turn, and is shared beyond its own removal.
+        let shared: Vec<_> = (0..500u32)
+            .map(|n| {
+                map.insert(&key(n), vec![n as u8; n as usize].into()).unwrap();
+                map.get(&key(n)).unwrap()
+            })
+            .collect();
+        (0..500).step_by(3).for_each(|n| assert!(map.remove(&key(n)).is_some()));
+        assert!(shared.iter().zip(0..500u32).all(|(value, n)| value[..] == vec![n as u8; n as usize]));
+    }
+    drop(map);
+    assert!(comes_home(&pool), "{} bytes are in use", total(&*pool, &POOL_LIVE));
+    assert_eq!(total(&*pool, &POOL_FAULTS), 0.0);
 }
 
 #[test]
