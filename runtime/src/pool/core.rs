@@ -432,10 +432,13 @@ impl Core {
             if chunks + large > max {
                 return Err(LevelRefused::Smaller { pool: pool(), held: chunks + large, max });
             }
-            self.ground.fix().map_err(|why| match why {
-                NoMemory::Limit { held } => LevelRefused::Smaller { pool: pool(), held, max },
-                NoMemory::System { bytes } => LevelRefused::System { pool: pool(), bytes },
-            })?;
+            if let Err(why) = self.ground.fix() {
+                self.ground.unfix(); // Much may have been touched before it failed.
+                return Err(match why {
+                    NoMemory::Limit { held } => LevelRefused::Smaller { pool: pool(), held, max },
+                    NoMemory::System { bytes } => LevelRefused::System { pool: pool(), bytes },
+                });
+            }
         }
         let moved = control.turn(to);
         if from == Level::Fixed {

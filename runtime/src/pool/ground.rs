@@ -253,17 +253,22 @@ impl Ground {
 
     /// Has all memory that the limit allows there and touched, and no more asked for from now on. Refused when a class
     /// has a chunk that lies beyond: then it says how many bytes there are up to its end. Refused as if by the system when
-    /// the limit is more than there are numbers for.
+    /// the limit is more than there are numbers for. What was touched until then stays so until [`unfix`](Self::unfix).
+    ///
+    /// Others carve meanwhile, and nobody may give chunks back: what was touched would not be there any more.
     pub fn fix(&self) -> Result<(), NoMemory> {
-        let mut plots = self.plots.lock();
         let usable = self.bytes_max / CHUNK_BYTES;
         if usable > self.region.bytes() / CHUNK_BYTES {
             return Err(NoMemory::System { bytes: self.bytes_max });
         }
-        if plots.reached > usable {
-            return Err(NoMemory::Limit { held: plots.reached * CHUNK_BYTES });
-        }
-        self.touch(&mut plots, usable)?;
+        let fits = |plots: &Plots| {
+            let held = plots.reached * CHUNK_BYTES;
+            if plots.reached > usable { Err(NoMemory::Limit { held }) } else { Ok(()) }
+        };
+        fits(&self.plots.lock())?;
+        self.touch(usable)?;
+        let mut plots = self.plots.lock();
+        fits(&plots)?;
         if !cfg!(rt_mutant = "pool_fixed_grows") {
             plots.usable = usable;
         }
@@ -273,19 +278,21 @@ impl Ground {
 
     /// Has memory for the first `bytes` of chunks there and touched, or for as many as the limit allows.
     pub fn provide(&self, bytes: usize) -> Result<(), NoMemory> {
-        let mut plots = self.plots.lock();
-        let chunks = bytes.min(self.bytes_max).div_ceil(CHUNK_BYTES).min(plots.usable);
-        self.touch(&mut plots, chunks)
+        let usable = self.plots.lock().usable;
+        self.touch(bytes.min(self.bytes_max).div_ceil(CHUNK_BYTES).min(usable))
     }
 
-    /// Has the first chunks, and the links of their blocks, committed and touched.
-    fn touch(&self, plots: &mut Plots, chunks: usize) -> Result<(), NoMemory> {
+    /// Has the first chunks, and the links of their blocks, committed and touched. The system may take seconds to touch
+    /// much, so others are not kept from the plots then.
+    fn touch(&self, chunks: usize) -> Result<(), NoMemory> {
+        let mut plots = self.plots.lock();
         if plots.committed < chunks {
             let missing = chunks - plots.committed;
             // In whole steps, for the links of one chunk are less than a page.
             let most = self.region.bytes() / CHUNK_BYTES - plots.committed;
-            self.commit(plots, missing.next_multiple_of(COMMIT_CHUNKS).min(most))?;
+            self.commit(&mut plots, missing.next_multiple_of(COMMIT_CHUNKS).min(most))?;
         }
+        drop(plots);
         let sparse = (chunks * (LINK_BYTES << SPARSE_BITS)).next_multiple_of(4096);
         let populated = cfg!(rt_mutant = "pool_fixed_untouched")
             || self.region.populate(0, chunks * CHUNK_BYTES)
