@@ -290,6 +290,10 @@ where
         on!(self, table => table.reserve(additional))
     }
 
+    fn set_leaving(&self, leaving: bool) {
+        on!(self, table => table.set_leaving(leaving));
+    }
+
     fn stripes(&self) -> usize {
         on!(self, table => table.stripes())
     }

@@ -225,6 +225,7 @@ where
             course.failures.fetch_add(1, Relaxed);
             return course.enter(Phase::Undone);
         };
+        source.set_leaving(true);
         self.install(Plan::Opening(source.clone(), stripes.clone()));
         course.enter(Phase::Moving);
         let moving = |from: &Arc<S>, to: &Arc<S>, swept: &Arc<Swept>| Plan::Moving {
@@ -242,6 +243,8 @@ where
             course.enter(Phase::GoingBack);
             course.moved.store(0, Relaxed);
             course.total.store(target.len(), Relaxed);
+            source.set_leaving(false);
+            target.set_leaving(true);
             self.install(Plan::Halting { from: source.clone(), to: target.clone(), stripes: stripes.clone() });
             let swept = Arc::default();
             self.install(moving(&target, &source, &swept));

@@ -164,6 +164,10 @@ pub trait Structure<K, V>: Send + Sync {
     /// Makes room for that many more entries, as far as the structure can.
     fn reserve(&self, additional: usize);
 
+    /// Says that entries begin to leave for another structure, or that they no longer do: meanwhile there is no point in being
+    /// smaller for fewer of them.
+    fn set_leaving(&self, _leaving: bool) {}
+
     /// Parts that can be walked one at a time, in the order of their entries' positions.
     fn stripes(&self) -> usize {
         1

@@ -203,6 +203,10 @@ where
         self.tables.reserve(additional, &self.position_of());
     }
 
+    fn set_leaving(&self, leaving: bool) {
+        self.tables.set_leaving(leaving);
+    }
+
     fn stripes(&self) -> usize {
         STRIPES
     }

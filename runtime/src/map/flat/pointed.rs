@@ -451,6 +451,11 @@ where
         self.tables.reserve(additional, &itself);
     }
 
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    fn set_leaving(&self, leaving: bool) {
+        self.tables.set_leaving(leaving);
+    }
+
     fn stripes(&self) -> usize {
         STRIPES
     }

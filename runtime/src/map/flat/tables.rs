@@ -7,7 +7,7 @@ use super::growth::Help;
 use super::table::Table;
 use super::words::Plain;
 use crate::reclaim::{self, Guard};
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::sync::{Backoff, MODELLED, Step};
 
 /// Tries of a read before it takes the lock.
@@ -29,6 +29,8 @@ pub(super) struct Tables<K, V> {
     pub(super) counts: Counts,
     /// What the map was made for: it does not shrink below that.
     buckets_min: usize,
+    /// Whether entries are leaving for another map: then it does not shrink by itself. Relaxed: it guards nothing.
+    leaving: AtomicBool,
 }
 
 // SAFETY: tables are atomics and plain data; the pointers own what they point to.
@@ -40,7 +42,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     pub(super) fn new(capacity: usize, counts: Counts) -> Self {
         let buckets_min = Table::<K, V>::buckets_for(capacity);
         let table = Box::new(Table::new(buckets_min));
-        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
+        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min, leaving: AtomicBool::new(false) }
     }
 
     /// As [`new`](Self::new), with its memory in place: whoever is the first at some part of it does not wait for the system.
@@ -49,7 +51,7 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         let buckets_min = Table::<K, V>::buckets_for(capacity);
         let mut table = Box::new(Table::new(buckets_min));
         table.populate();
-        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min }
+        Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min, leaving: AtomicBool::new(false) }
     }
 
     /// Puts every sequence of a map that nobody has used yet at `start`: wrap-around may then be near.
@@ -57,6 +59,12 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         let guard = reclaim::pin();
         let table = self.current(&guard);
         (0..table.buckets()).for_each(|index| table.bucket(index).start_at(start));
+    }
+
+    /// Entries are leaving for another map, or no longer: smaller tables would be made for nothing, and each waited for.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -332,6 +340,9 @@ impl<K: Plain, V: Plain> Tables<K, V> {
 
     #[cold]
     fn consider_shrinking(&self, table: &Table<K, V>, position_of: &impl Fn(&K) -> u64, guard: &Guard<'_>) {
+        if self.leaving.load(Ordering::Relaxed) {
+            return;
+        }
         if self.len() * SHRINKS_AT < table.load() && self.may_halve(table) {
             self.resize(table, Resize::Halve, position_of, guard);
         }
