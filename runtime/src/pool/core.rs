@@ -386,7 +386,7 @@ impl Core {
         let shelf = self.stock.shelf(class);
         let _growth = shelf.growth.lock();
         let Some(idle) = control.take_idle(class) else { return 0 };
-        let (rest, released) = self.ground.sift(class, idle, shelf, keep, |gone| self.guard.forget(gone));
+        let (rest, released) = self.ground.sift(class, idle, shelf, keep, |goes| self.guard.forget(goes));
         shelf.share(rest, &mut 0);
         released
     }

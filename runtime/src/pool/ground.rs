@@ -24,7 +24,6 @@ use super::shelf::{Run, Shelf};
 use super::size_class::{CLASSES, SizeClass};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Chunks that are committed at a time, at least.
@@ -330,14 +329,14 @@ impl Ground {
 
     /// Looks through idle blocks of a class for chunks whose blocks are all among them, and gives those back to the
     /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back. `forget` is told
-    /// of each stretch of addresses before that.
+    /// before that, if there are any, which addresses lie in them.
     pub fn sift(
         &self,
         class: usize,
         idle: Chain,
         shelf: &Shelf,
         keep: usize,
-        forget: impl Fn(Range<usize>),
+        forget: impl FnOnce(&dyn Fn(usize) -> bool),
     ) -> (List, usize) {
         let mut rest = List::default();
         rest.append(idle, &shelf.links);
@@ -371,11 +370,13 @@ impl Ground {
             rest.push(id, &shelf.links);
         }
         gone.sort_unstable();
+        if !gone.is_empty() {
+            let base = self.region.start().as_ptr() as usize;
+            let chunk_of = |address: usize| u32::try_from(address.checked_sub(base)? / CHUNK_BYTES).ok();
+            forget(&|address| chunk_of(address).is_some_and(|chunk| gone.binary_search(&chunk).is_ok()));
+        }
         for run in gone.chunk_by(|one, next| one + 1 == *next) {
-            let (from, bytes) = (run[0] as usize * CHUNK_BYTES, run.len() * CHUNK_BYTES);
-            let start = self.region.start().as_ptr() as usize + from;
-            forget(start..start + bytes);
-            self.region.release(from, bytes);
+            self.region.release(run[0] as usize * CHUNK_BYTES, run.len() * CHUNK_BYTES);
         }
         for &chunk in &gone {
             plots.chunks[chunk as usize] = Chunk::default();

@@ -300,14 +300,15 @@ impl Book {
         }
     }
 
-    /// Memory goes elsewhere: what was noted of free blocks there is so no more. Says where their poison was touched.
-    pub fn forget(&self, range: Range<usize>, era: Option<Era>, mut found: impl FnMut(Damage)) {
+    /// Memory goes elsewhere: what was noted of free blocks there is so no more. Says where their poison was touched. Takes
+    /// time in proportion to all records.
+    pub fn forget(&self, goes: &dyn Fn(usize) -> bool, era: Option<Era>, mut found: impl FnMut(Damage)) {
         if self.free.load(Relaxed) == 0 {
             return;
         }
         for shard in &self.shards {
             let mut shard = shard.lock();
-            let gone: Vec<usize> = shard.keys().copied().filter(|start| range.contains(start)).collect();
+            let gone: Vec<usize> = shard.keys().copied().filter(|&start| goes(start)).collect();
             for start in gone {
                 // SAFETY: who gives the memory away has all its blocks in hand. So none is out.
                 unsafe { self.take_note(&mut shard, pointer(start), era) }

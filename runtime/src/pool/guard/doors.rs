@@ -20,7 +20,6 @@ use crate::pool::stock::Stock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Arc, Mutex};
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::ptr::NonNull;
 
 /// The bit of a block's class that says that it is guarded.
@@ -74,9 +73,9 @@ impl Guard {
 
     /// Memory goes back to the system, and with it what was noted of its blocks, which are the caller's. What shows is raised
     /// later ([`Core::raise_found`]).
-    pub fn forget(&self, range: Range<usize>) {
+    pub fn forget(&self, goes: &dyn Fn(usize) -> bool) {
         let mut found = self.found.lock();
-        self.book.forget(range, self.watch.era(), |damage| found.push_back(damage));
+        self.book.forget(goes, self.watch.era(), |damage| found.push_back(damage));
     }
 
     /// Says everything of it that the pool's families declare.
