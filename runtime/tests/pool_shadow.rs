@@ -2,7 +2,7 @@
 
 #![cfg(rt_asan)]
 
-use rheostat_runtime::pool::{Level, LocalPool, Pool, PoolLimits};
+use rheostat_runtime::pool::{Level, LevelAsked, LocalPool, Pool, PoolLimits};
 use std::hint::black_box;
 use std::process::Command;
 
@@ -13,7 +13,7 @@ const MISUSED: &str = "RHEOSTAT_TEST_MISUSED";
 /// Runs the test of that name in a process of its own for each level, where it misuses a pool, and is to be reported.
 fn is_reported_at_every_level(test: &str, misuse: impl FnOnce(&Pool)) {
     if let Ok(level) = std::env::var(MISUSED) {
-        return misuse(&Pool::new("misused", level.parse::<Level>().unwrap(), LIMITS).unwrap());
+        return misuse(&Pool::new("misused", level.parse::<LevelAsked>().unwrap(), LIMITS).unwrap());
     }
     Level::ALL.into_iter().for_each(|level| is_reported(test, level.as_str()));
 }
