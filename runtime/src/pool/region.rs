@@ -97,6 +97,9 @@ impl Region {
 
     /// Gives memory back to the system; the addresses stay, and read as zero. Nobody uses those bytes.
     pub fn release(&self, from: usize, bytes: usize) {
+        // Whoever has them next may be of another class, whose blocks share granules that were one block's alone.
+        #[cfg(rt_asan)]
+        super::shadow::forget(NonNull::new(self.at(from, bytes).cast()).unwrap_or(self.start), bytes);
         // A system that refuses keeps the memory as it is, which is no fault.
         // SAFETY: within our mapping, and nobody counts on what is there.
         _ = unsafe { madvise(self.at(from, bytes), bytes, Advice::LinuxDontNeed) };
