@@ -519,6 +519,19 @@ fn a_handler_may_turn_the_level_in_the_middle_of_a_turn() {
 }
 
 #[test]
+fn a_handler_that_is_replaced_may_have_blocks_with_faults() {
+    let pool = guarded(Level::LockFree);
+    let mut kept = PoolVec::with_capacity_in(100, InPool(pool.clone()));
+    kept.push(1_u8);
+    let end = kept.as_mut_ptr().wrapping_add(100);
+    pool.on_fault(move |_| assert_eq!(kept.len(), 1));
+    // SAFETY: behind what is the vector's, within the pool's memory.
+    unsafe { end.write(0) };
+    pool.on_fault(|_| {});
+    assert_eq!(only(&pool, 0).kind, FaultKind::Overrun);
+}
+
+#[test]
 fn the_last_faults_are_kept_and_all_are_counted() {
     let pool = guarded(Level::Mutex);
     let (told, tells) = channel();

@@ -28,7 +28,8 @@ pub const OUT_MAX: usize = 1 << 18;
 const FREE_MAX: usize = 1 << 18;
 /// Records of blocks whose memory went elsewhere, kept to name what is freed once more.
 const DEPARTED: usize = 256;
-const SHARDS: usize = 16;
+/// Parts with a lock each.
+pub const SHARDS: usize = 16;
 /// Canary bytes that a block has at least. The first half is for what runs past the block, the second for what runs before
 /// the next one.
 pub const CANARY_BYTES: usize = 16;
@@ -285,18 +286,16 @@ impl Book {
         unsafe { look(before, record, front, None) }
     }
 
-    /// Looks at everything that nobody may touch, and mends what was, so that it is told once. The era is to last until this
-    /// returns.
-    pub fn check(&self, era: Option<Era>, mut found: impl FnMut(Damage)) {
-        for shard in &self.shards {
-            let shard = shard.lock();
-            for (&start, record) in shard.iter() {
-                let start = pointer(start);
-                let range = if record.is_out() { record.canary() } else { 0..record.bytes };
-                // SAFETY: canary is the book's while its lock is held, as in `front`, and so is poison in its era (I2), which
-                // the caller keeps from ending.
-                unsafe { look(start, record, range, era) }.into_iter().for_each(&mut found);
-            }
+    /// Looks at everything in a shard that nobody may touch, and mends what was, so that it is told once. The era is to last
+    /// until this returns.
+    pub fn check(&self, shard: usize, era: Option<Era>, mut found: impl FnMut(Damage)) {
+        let shard = self.shards[shard].lock();
+        for (&start, record) in shard.iter() {
+            let start = pointer(start);
+            let range = if record.is_out() { record.canary() } else { 0..record.bytes };
+            // SAFETY: canary is the book's while its lock is held, as in `front`, and so is poison in its era (I2), which
+            // the caller keeps from ending.
+            unsafe { look(start, record, range, era) }.into_iter().for_each(&mut found);
         }
     }
 

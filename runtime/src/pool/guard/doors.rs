@@ -4,7 +4,7 @@
 //!     there (I3 of `watch`). So whoever has a note taken away or made has the block in hand (I2 of `book`).
 //! I2  The pool is in order before a fault is raised: a handler may use it, and a panic leaves nothing behind.
 
-use super::book::{Book, CANARY_BYTES, Damage, Homecoming, Kept, Record};
+use super::book::{Book, CANARY_BYTES, Damage, Homecoming, Kept, Record, SHARDS};
 use super::fault::{Deed, Fault, FaultHandler, FaultKind, Faults, OnFault};
 use super::report::{OfClass, Outstanding};
 use super::watch::{Era, NotGuarded, Watch};
@@ -383,11 +383,11 @@ impl Core {
     /// Looks at everything nobody may touch; says how often somebody did.
     pub(in crate::pool) fn check(&self) -> usize {
         let mut faults = 0;
-        {
+        for shard in 0..SHARDS {
             // So that the era stays, and with it what was noted in it (I1 of `watch`).
             let _control = self.stock.control();
             let mut found = self.guard.found.lock();
-            self.guard.book.check(self.guard.watch.era(), |damage| {
+            self.guard.book.check(shard, self.guard.watch.era(), |damage| {
                 faults += 1;
                 found.push_back(damage);
             });

@@ -218,7 +218,9 @@ impl Faults {
     }
 
     pub fn tell(&self, handler: Arc<FaultHandler>) {
-        *self.handler.write() = Some(handler);
+        let before = self.handler.write().replace(handler);
+        // With the lock released: what it had may be blocks of this pool, with faults of their own.
+        drop(before);
     }
 
     /// Counts and keeps a fault, tells the handler, and then does what was chosen. The pool has been put in order before,
