@@ -3,7 +3,7 @@
 //! The same chunks, numbers and magazines as a [`Pool`](super::Pool) has, without gates: the type is not `Sync`, and its
 //! blocks borrow it, so what is allocated on a thread is freed there, before the pool is gone.
 //!
-//! I1  `shelves` is reached by one call at a time: calls come from one thread, and none runs user code.
+//! I1  A shelf's `free` is reached by one call at a time: calls come from one thread, and none runs user code.
 
 use super::chain::List;
 use super::core::magazine_blocks;
@@ -38,24 +38,29 @@ use std::ptr::NonNull;
 /// shared::<rheostat_runtime::pool::LocalPool>();
 /// ```
 pub struct LocalPool {
-    shelves: UnsafeCell<[LocalShelf; CLASSES]>,
+    shelves: [LocalShelf; CLASSES],
     ground: Ground,
-    live: Cell<usize>,
 }
 
+/// A class.
 struct LocalShelf {
-    rounds: Rounds,
-    list: List,
+    free: UnsafeCell<Free>,
+    live: Cell<usize>,
     geometry: Geometry,
     links: Links,
 }
 
+/// Its free blocks.
+struct Free {
+    rounds: Rounds,
+    list: List,
+}
+
 /// A block of a [`LocalPool`], given back when dropped. Initialised, though perhaps with what an earlier holder wrote.
 pub struct LocalBlock<'p> {
-    pool: &'p LocalPool,
+    shelf: &'p LocalShelf,
     start: NonNull<u8>,
     len: usize,
-    class: SizeClass,
 }
 
 impl LocalPool {
@@ -69,14 +74,15 @@ impl LocalPool {
         let ground = Ground::new(bytes, false).ok_or_else(refused)?;
         let shelves = std::array::from_fn(|index| {
             let (geometry, links) = ground.lay_out(SizeClass::at(index));
-            LocalShelf { rounds: Rounds::default(), list: List::default(), geometry, links }
+            let free = Free { rounds: Rounds::default(), list: List::default() };
+            LocalShelf { free: UnsafeCell::new(free), live: Cell::new(0), geometry, links }
         });
-        Ok(Self { shelves: UnsafeCell::new(shelves), ground, live: Cell::new(0) })
+        Ok(Self { shelves, ground })
     }
 
     /// Blocks in use.
     pub fn live(&self) -> usize {
-        self.live.get()
+        self.shelves.iter().map(|shelf| shelf.live.get()).sum()
     }
 
     /// Bytes held from the system.
@@ -84,51 +90,42 @@ impl LocalPool {
         self.ground.held()
     }
 
-    /// A block of `len` bytes, at most 64 KiB.
+    /// A block of `len` bytes, at most 64 KiB. Constant time, but once in as many blocks as go into a magazine: then so
+    /// many are carved or linked, and now and then the system is asked for memory. Freeing one never asks it for any.
     ///
     /// # Errors
     /// When it is longer, the pool at its limit, or the system out of memory.
     #[inline]
     pub fn alloc(&self, len: usize) -> Result<LocalBlock<'_>, PoolError> {
-        let class = SizeClass::of(len).ok_or_else(|| too_long(len))?;
-        // SAFETY: one call at a time (I1), and the borrow ends here.
-        let popped = unsafe { (&mut *self.shelves.get())[class.index()].rounds.pop() };
-        let start = match popped {
-            Some(start) => start,
-            None => self.alloc_slow(class)?,
-        };
-        self.live.set(self.live.get() + 1);
-        #[cfg(rt_asan)]
-        shadow::lend(start, class.index(), len);
-        Ok(LocalBlock { pool: self, start, len, class })
+        // All that is not the usual way is one call, so that this much may be inlined.
+        if let Some(class) = SizeClass::of(len)
+            && let Some(block) = self.shelves[class.index()].take(len)
+        {
+            return Ok(block);
+        }
+        self.alloc_slow(len)
     }
 
     #[cold]
-    fn alloc_slow(&self, class: SizeClass) -> Result<NonNull<u8>, PoolError> {
+    #[inline(never)]
+    fn alloc_slow(&self, len: usize) -> Result<LocalBlock<'_>, PoolError> {
+        let class = SizeClass::of(len).ok_or_else(|| too_long(len))?;
+        let shelf = &self.shelves[class.index()];
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
-        let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
-        if shelf.rounds.furnish(magazine_blocks(class, CACHE_BYTES)) && shelf.rounds.swap_for_blocks() {
-            return Ok(shelf.rounds.pop().expect("a magazine that holds something was loaded"));
+        let free = unsafe { &mut *shelf.free.get() };
+        if free.rounds.furnish(magazine_blocks(class, CACHE_BYTES)) {
+            free.rounds.swap_for_blocks();
         }
-        if let Some(id) = shelf.list.pop(&shelf.links) {
-            return Ok(shelf.geometry.start(id));
-        }
-        let run =
-            self.ground.carve(class, magazine_blocks(class, CACHE_BYTES)).map_err(|why| self.refusal(why, class))?;
-        run.rest().for_each(|id| shelf.list.push(id, &shelf.links));
-        Ok(shelf.geometry.start(run.first))
-    }
-
-    #[inline]
-    fn free(&self, class: SizeClass, start: NonNull<u8>) {
-        self.live.set(self.live.get() - 1);
-        #[cfg(rt_asan)]
-        shadow::forbid(start, class.index(), 0);
-        // SAFETY: one call at a time (I1), and the borrow ends with this one.
-        let shelf = unsafe { &mut (*self.shelves.get())[class.index()] };
-        if !shelf.rounds.push(start) {
-            shelf.put(start);
-        }
+        let start = match free.rounds.pop().or_else(|| Some(shelf.geometry.start(free.list.pop(&shelf.links)?))) {
+            Some(start) => start,
+            None => {
+                let carved = self.ground.carve(class, magazine_blocks(class, CACHE_BYTES));
+                let run = carved.map_err(|why| self.refusal(why, class))?;
+                run.rest().for_each(|id| free.list.push(id, &shelf.links));
+                shelf.geometry.start(run.first)
+            }
+        };
+        Ok(shelf.hand_out(start, len))
     }
 
     #[cold]
@@ -150,16 +147,51 @@ fn too_long(bytes: usize) -> PoolError {
 }
 
 impl LocalShelf {
+    /// From the loaded magazine.
+    #[inline(always)]
+    fn take(&self, len: usize) -> Option<LocalBlock<'_>> {
+        // SAFETY: one call at a time (I1), and the borrow ends here.
+        let start = unsafe { &mut *self.free.get() }.rounds.pop()?;
+        Some(self.hand_out(start, len))
+    }
+
+    #[cfg(rt_asan)]
+    fn class(&self) -> usize {
+        SizeClass::of(self.geometry.bytes()).expect("blocks are as long as their class says").index()
+    }
+
+    #[inline(always)]
+    fn hand_out(&self, start: NonNull<u8>, len: usize) -> LocalBlock<'_> {
+        self.live.set(self.live.get() + 1);
+        #[cfg(rt_asan)]
+        shadow::lend(start, self.class(), len);
+        LocalBlock { shelf: self, start, len }
+    }
+
+    #[inline(always)]
+    fn put(&self, start: NonNull<u8>) {
+        self.live.set(self.live.get() - 1);
+        #[cfg(rt_asan)]
+        shadow::forbid(start, self.class(), 0);
+        // SAFETY: one call at a time (I1), and the borrow ends here.
+        if !unsafe { &mut *self.free.get() }.rounds.push(start) {
+            self.put_slow(start);
+        }
+    }
+
     /// With the loaded magazine full: what is in it goes to the list, unless the other one has room.
     #[cold]
-    fn put(&mut self, start: NonNull<u8>) {
-        if !self.rounds.swap_for_room() {
-            while let Some(block) = self.rounds.pop() {
-                self.list.push(self.geometry.id(block), &self.links);
+    #[inline(never)]
+    fn put_slow(&self, start: NonNull<u8>) {
+        // SAFETY: one call at a time (I1), and the borrow ends with this one.
+        let free = unsafe { &mut *self.free.get() };
+        if !free.rounds.swap_for_room() {
+            while let Some(block) = free.rounds.pop() {
+                free.list.push(self.geometry.id(block), &self.links);
             }
         }
-        if !self.rounds.push(start) {
-            self.list.push(self.geometry.id(start), &self.links);
+        if !free.rounds.push(start) {
+            free.list.push(self.geometry.id(start), &self.links);
         }
     }
 }
@@ -185,7 +217,7 @@ impl DerefMut for LocalBlock<'_> {
 impl Drop for LocalBlock<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.pool.free(self.class, self.start);
+        self.shelf.put(self.start);
     }
 }
 

@@ -74,7 +74,7 @@ impl Fit {
     }
 }
 
-/// A size class, by its index.
+/// A size class, by its index, which is below [`CLASSES`]: that is how each is made (`computed`, `at`, `all`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SizeClass(u8);
 
@@ -122,7 +122,10 @@ impl SizeClass {
 
     #[inline(always)]
     pub(super) fn index(self) -> usize {
-        usize::from(self.0)
+        let index = usize::from(self.0);
+        // SAFETY: every class is made with an index that is less. So no array of classes looks whether it has this one.
+        unsafe { std::hint::assert_unchecked(index < CLASSES) };
+        index
     }
 
     /// Bytes of a block.
