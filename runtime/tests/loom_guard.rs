@@ -88,7 +88,7 @@ impl Pool {
 
     /// By address; guarded if the pool is.
     fn alloc(&self, row: usize) -> NonNull<u8> {
-        if let Some(block) = self.stock.take_quick(row, 0, 1) {
+        if let Some(block) = self.stock.take_usual(row, 0, 1) {
             self.write(block, 1);
             return block;
         }
@@ -123,7 +123,7 @@ impl Pool {
 
     fn free(&self, row: usize, block: NonNull<u8>) {
         let place = Self::place(block);
-        if self.stock.put_quick(row, 0, 1, 0, block) {
+        if self.stock.put_usual(row, 0, 1, 0, block) {
             return assert_ne!(self.book.lock()[place], Note::Out, "a guarded block came home unseen");
         }
         let mut was_out = false;

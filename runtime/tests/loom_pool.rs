@@ -222,7 +222,7 @@ impl Pool {
             *carved += len;
             if len == 0 { Err(()) } else { Ok(Run { first: BlockId::new(0, *carved - len), len }) }
         };
-        let block = match self.stock.take_quick(row, 0, 1) {
+        let block = match self.stock.take_usual(row, 0, 1) {
             Some(block) => block,
             None => self.stock.take(row, 0, 1, grow).ok()?,
         };
@@ -232,7 +232,7 @@ impl Pool {
 
     fn free(&self, row: usize, block: NonNull<u8>) {
         self.bytes.write(geometry().id(block));
-        if !self.stock.put_quick(row, 0, 1, 0, block) {
+        if !self.stock.put_usual(row, 0, 1, 0, block) {
             assert_eq!(self.stock.put(row, 0, 1, 0, block), Home::Kept);
         }
     }

@@ -26,8 +26,8 @@ mod sampling;
 mod spread;
 
 pub use address::{Address, AddressError, Kind};
-pub(crate) use cells::row;
 pub use cells::{Cells, THREAD_ROWS};
+pub(crate) use cells::{row, row_if_known};
 pub use clock::{Moment, now};
 pub use family::{Family, Unit, What};
 pub use journal::{Actor, Change, Journal, Outcome};

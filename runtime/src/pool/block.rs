@@ -96,7 +96,8 @@ impl DerefMut for Block {
 }
 
 impl Drop for Block {
-    #[inline]
+    // Were it a call, the block would go through memory to it.
+    #[inline(always)]
     fn drop(&mut self) {
         let row = (self.tag >> (LEN_BITS + CLASS_BITS)) as usize;
         // SAFETY: it came from there, this is the one drop, and nobody uses our bytes after us.

@@ -30,7 +30,7 @@ use super::shadow;
 use super::size_class::{CLASSES, Fit, GREATEST, SizeClass};
 use super::stock::{Home, ROWS, Refused, Stock};
 use super::tenancy;
-use crate::observe::{Moment, THREAD_ROWS, now, row};
+use crate::observe::{Moment, THREAD_ROWS, now, row, row_if_known};
 use crate::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Weak};
 use std::ptr::NonNull;
@@ -66,6 +66,16 @@ pub struct Core {
     past_frees: AtomicU64,
     out: AtomicI64,
     pub(super) guard: Guard,
+}
+
+/// What an allocation came to by the longest way: a block with its tag, or an error.
+type Slow = Result<(NonNull<u8>, usize), PoolError>;
+
+#[cold]
+#[inline(never)]
+#[expect(clippy::boxed_local, reason = "so that who allocates does not free the box in line")]
+fn unboxed(slow: Box<Slow>) -> Slow {
+    *slow
 }
 
 /// Blocks that move between a thread's magazine and the depot at a time, where a thread caches so many bytes of a class.
@@ -121,14 +131,34 @@ impl Core {
         len: usize,
         door: Door,
     ) -> Result<(NonNull<u8>, usize, usize), PoolError> {
-        let index = row();
-        let (block, tag) = match self.stock.take_quick(index, class.index(), len) {
-            Some(block) => (block, class.index()),
-            None => self.alloc_slow(index, class, len, door)?,
+        let index = row_if_known();
+        let (block, index, tag) = match self.stock.take_quick(index, class.index(), len) {
+            Some(block) => (block, index, class.index()),
+            None => match self.alloc_unusual(class, len, door) {
+                Ok(block) => (block, row(), class.index()),
+                Err(slow) => {
+                    let (block, tag) = unboxed(slow)?;
+                    (block, row(), tag)
+                }
+            },
         };
         #[cfg(rt_asan)]
         shadow::lend(block, tag, len);
         Ok((block, index, tag))
+    }
+
+    /// A block by whatever way. A guarded one and an error are boxed, so that what is returned fits registers: through
+    /// memory, the address of every block would be on its way for as long as the rest of an allocation takes.
+    #[inline(never)]
+    fn alloc_unusual(&self, class: SizeClass, len: usize, door: Door) -> Result<NonNull<u8>, Box<Slow>> {
+        let index = row();
+        if let Some(block) = self.stock.take_usual(index, class.index(), len) {
+            return Ok(block);
+        }
+        match self.alloc_slow(index, class, len, door) {
+            Ok((block, tag)) if tag == class.index() => Ok(block),
+            slow => Err(Box::new(slow)),
+        }
     }
 
     #[cold]
@@ -278,12 +308,23 @@ impl Core {
     /// The block came from this core, has not come back since, and nobody uses it any more.
     #[inline(always)]
     pub(super) unsafe fn free(this: NonNull<Self>, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
-        let index = row();
         #[cfg(rt_asan)]
         shadow::forbid(block, tag, len);
         // Large ones, and guarded ones of any class.
         // SAFETY: the block is out, so the core is there (I3).
-        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_quick(index, tag, len, from, block) {
+        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_quick(row_if_known(), tag, len, from, block) {
+            // SAFETY: by the caller, and the block is still out.
+            unsafe { Self::free_unusual(this, tag, len, from, block) };
+        }
+    }
+
+    /// # Safety
+    /// As for `free`.
+    #[inline(never)]
+    unsafe fn free_unusual(this: NonNull<Self>, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
+        let index = row();
+        // SAFETY: the block is out, so the core is there (I3).
+        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_usual(index, tag, len, from, block) {
             // SAFETY: by the caller, and the block is still out.
             unsafe { Self::free_slow(this, index, tag, len, from, block) };
         }

@@ -195,6 +195,8 @@ impl Pool {
         Ok(unsafe { Block::new(&self.core, start, tag, row, len) })
     }
 
+    #[cold]
+    #[inline(never)]
     fn alloc_large(&self, len: usize, zeroed: bool) -> Result<Block, PoolError> {
         let (start, row, tag, used) = self.core.alloc_large(len, Door::Block)?;
         // SAFETY: just allocated so.

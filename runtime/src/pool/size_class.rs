@@ -27,6 +27,18 @@ pub(super) const ALIGNMENT_MAX: usize = 4096;
 /// The classes of lengths up to 1 KiB: a load instead of ten instructions. Above that every class is a multiple of 128.
 type Short = [u8; 1025];
 
+/// The classes of greater lengths, by how often this goes into what is less: above 1 KiB every class is a multiple of it.
+static LONG: [u8; GREATEST / LONG_STEP] = {
+    let mut classes = [0; GREATEST / LONG_STEP];
+    let mut index = 0;
+    while index < classes.len() {
+        classes[index] = SizeClass::computed((index + 1) * LONG_STEP).0;
+        index += 1;
+    }
+    classes
+};
+const LONG_STEP: usize = 128;
+
 /// By alignment: 2, 4 .. 64.
 static SHORT: [Short; 6] = [short(2), short(4), short(8), short(16), short(32), short(64)];
 
@@ -68,8 +80,7 @@ impl Fit {
     pub(super) fn class(self, len: usize) -> Option<SizeClass> {
         match self.short.get(len) {
             Some(&class) => Some(SizeClass(class)),
-            None if len > GREATEST => None,
-            None => Some(SizeClass::computed(len)),
+            None => LONG.get((len - 1) / LONG_STEP).map(|&class| SizeClass(class)),
         }
     }
 }

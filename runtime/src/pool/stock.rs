@@ -215,9 +215,23 @@ impl Stock {
         }
     }
 
-    /// A block for `len` bytes without leaving the usual way: from a magazine, a list or under a lock that is at hand.
+    /// A block for `len` bytes from the loaded magazine, if it has one.
     #[inline(always)]
     pub fn take_quick(&self, index: usize, class: usize, len: usize) -> Option<NonNull<u8>> {
+        let row = self.row(index)?;
+        let pass = row.gate.enter();
+        if !caches(pass.station()) {
+            return None;
+        }
+        let slot = row.slot(class);
+        // SAFETY: inside, at a station that caches (I1 of `row`).
+        let block = unsafe { slot.rounds(|rounds| rounds.pop()) }?;
+        slot.count_alloc(Counting::Alone, len);
+        Some(block)
+    }
+
+    /// A block for `len` bytes without leaving the usual way: from a magazine, a list or under a lock that is at hand.
+    pub fn take_usual(&self, index: usize, class: usize, len: usize) -> Option<NonNull<u8>> {
         let row = self.row(index)?;
         let pass = row.gate.enter();
         let station = pass.station();
@@ -293,10 +307,31 @@ impl Stock {
                 && self.owner.compare_exchange(NOBODY, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Puts a block of `len` bytes into the usual place, if there is room. False when there is none, and once in
-    /// `LOOK_EVERY`, so that the thread comes by [`put`](Self::put) and has a look at what idles.
+    /// Puts a block of `len` bytes that was taken through the same row into the loaded magazine, if there is room. False
+    /// when there is none, and once in `LOOK_EVERY`.
     #[inline(always)]
     pub fn put_quick(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) -> bool {
+        if from != index {
+            return false;
+        }
+        let Some(row) = self.row(index) else { return false };
+        let slot = row.slot(class);
+        if slot.looks_due() {
+            return false;
+        }
+        let pass = row.gate.enter();
+        // SAFETY: inside, at a station that caches (I1 of `row`).
+        if !caches(pass.station()) || !unsafe { slot.rounds(|rounds| rounds.push(block)) } {
+            return false;
+        }
+        // Inside: once outside, the pool may be closed, and gone with its last block.
+        slot.count_free(Counting::Alone, len);
+        true
+    }
+
+    /// Puts a block of `len` bytes into the usual place, if there is room. False when there is none, and once in
+    /// `LOOK_EVERY`, so that the thread comes by [`put`](Self::put) and has a look at what idles.
+    pub fn put_usual(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) -> bool {
         let Some(row) = self.row(index) else { return false };
         let slot = row.slot(class);
         if slot.looks_due() {
