@@ -137,7 +137,8 @@ impl Pool {
         self.core.trim(0)
     }
 
-    /// A block of `len` bytes. They may hold what an earlier holder wrote.
+    /// A block of `len` bytes. They may hold what an earlier holder wrote. What it costs, and who may have to wait for whom, is
+    /// said at [`Level`]; more than 64 KiB takes a lock, and a system call unless a region that fits was kept.
     ///
     /// # Errors
     /// When the pool is at its limit or the system out of memory; at `unlocked`, to all threads but the first that

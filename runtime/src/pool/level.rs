@@ -4,6 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Which concurrency level a pool runs at. From what one thread has to itself to what the system has no part in.
+///
+/// | level | to allocate and to free | progress |
+/// |---|---|---|
+/// | `unlocked` | constant time; once in a magazine of blocks, time in proportion to it | wait-free while the magazine that is loaded has a block, or room; lock-free behind it |
+/// | `mutex` | constant time, and whatever the lock takes | blocking |
+/// | `lock_free` | constant time for each try | lock-free |
+/// | `thread_cached` | constant time; once in a magazine of blocks a lock, for a whole magazine at once | wait-free while the magazine that is loaded has a block, or room; blocking at the depot |
+/// | `fixed` | as `lock_free` | lock-free |
+///
+/// At every level growth blocks: carving up to a magazine of blocks takes a lock, and now and then asks the system for memory,
+/// which `fixed` never does. At the limit an allocation searches for what idles before it refuses, which takes time in
+/// proportion to that and waits for threads that are in the middle of an operation. A change of level is waited for by
+/// nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 // The levels that cache have the greatest words, so that one comparison tells them.
 #[repr(u32)]
