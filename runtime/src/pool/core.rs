@@ -170,8 +170,12 @@ impl Core {
         door: Door,
     ) -> Result<(NonNull<u8>, usize), PoolError> {
         self.promise(index);
-        if let Some(plan) = self.plan(class.index(), len, door) {
-            return self.alloc_guarded(index, plan);
+        while let Some(plan) = self.plan(class.index(), len, door) {
+            match self.alloc_guarded(index, plan) {
+                // Turned to `fixed` since it was planned, where a block with its canary is too long.
+                Err(PoolError::TooLong { .. }) => {}
+                done => return done,
+            }
         }
         loop {
             let block = self.take_anyhow(index, class, len)?;

@@ -40,6 +40,8 @@
 //! A block takes 16 bytes more and the next class that is aligned as the plain one would have been, so that a guarded pool is
 //! exhausted sooner; and the book takes memory from the process's allocator, at level `fixed` too, 100 MiB at most. Past
 //! 262 144 blocks out, and at `fixed` for what fits a class only without canary, blocks are handed out unguarded, and counted.
+//! Past as many free blocks, what comes home is neither poisoned nor remembered: one of those that is freed once more by its
+//! address is not caught.
 //!
 //! The parts: `watch` says whether the pool is guarded, `book` what is known of blocks, `pattern` what is written into them,
 //! `fault` what was found, `report` what is out, `doors` the ways out of and into a pool that is watched.
