@@ -45,6 +45,7 @@ fn size(entries: usize, quick: bool) -> (usize, u64) {
 
 /// What is done to the maps of one repetition.
 struct Work {
+    options: Options,
     entries: usize,
     threads: usize,
     operations: u64,
@@ -124,7 +125,7 @@ fn perform<P: Peer>(map: &P, steps: &mut dyn Iterator<Item = Step>) -> Tally {
     tally
 }
 
-/// Makes the row of a contender; measures its memory, once, as that does not vary.
+/// Makes the row of a contender; measures its memory, once, as that does not vary, and if it takes part.
 fn contender<'a, P: Peer + 'a>(
     name: &str,
     heap: Heap,
@@ -132,6 +133,9 @@ fn contender<'a, P: Peer + 'a>(
     make: impl Fn(usize) -> P + 'a,
 ) -> Contender<'a> {
     let mut known = work.memory.borrow_mut();
+    if !work.options.wants(name) {
+        known.insert(name.into(), String::new());
+    }
     let remark = known.entry(name.into()).or_insert_with(|| memory_per_entry(heap, work.entries, &make)).clone();
     Contender { name: name.into(), run: Box::new(move |seed| repetition(&make, work, seed)), remark }
 }
@@ -156,7 +160,7 @@ pub fn run(options: Options) {
     for (entries, operations) in options.entries.map_or(sizes.to_vec(), |only| vec![size(only, options.quick)]) {
         let memory = Rc::<RefCell<_>>::default();
         for threads in THREADS.into_iter().filter(|threads| options.threads.is_none_or(|only| only == *threads)) {
-            let work = Work { entries, threads, operations, memory: memory.clone() };
+            let work = Work { options, entries, threads, operations, memory: memory.clone() };
             let mut contenders = ours::contenders(&work);
             contenders.extend(rust::contenders(&work));
             #[cfg(any(have_cuckoo, have_tbb, have_cds))]
