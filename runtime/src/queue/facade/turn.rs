@@ -42,7 +42,7 @@ pub enum HandOverError {
 
 impl<T> Queue<T> {
     /// Closes the queue. From the return on no push succeeds; items accepted before stay to be popped, and consumers see
-    /// [`PopError::Closed`] only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
+    /// [`PopError::Closed`](crate::queue::PopError::Closed) only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
     ///
     /// # Panics
     /// As [`turn`](Self::turn).
@@ -62,7 +62,7 @@ impl<T> Queue<T> {
     /// When the calling thread holds a [`reclaim`](crate::reclaim) guard: it would wait for itself.
     ///
     /// # Errors
-    /// A capacity of 0 or above [`CAPACITY_MAX`], a closed queue, or [`ERAS_MAX`] earlier structures that still hold items.
+    /// A capacity of 0 or above [`CAPACITY_MAX`](crate::queue::CAPACITY_MAX), a closed queue, or [`ERAS_MAX`] earlier structures that still hold items.
     pub fn turn(&self, kind: Kind, capacity: usize) -> Result<HandOver, HandOverError> {
         self.turn_with(|_, _| (kind, capacity))
     }
