@@ -274,10 +274,11 @@ fn short_lived_threads_leave_no_cache_behind() {
     let pool = pool(Level::ThreadCached, 16 * MIB);
     for _ in 0..SHORT_LIVED / AT_ONCE as u64 {
         thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                // Too few for a magazine to overflow: what is flushed is flushed at the end.
-                scope.spawn(|| drop((0..4).map(|_| pool.alloc(2048).unwrap()).collect::<Vec<Block>>()));
-            }
+            // Too few for a magazine to overflow: what is flushed is flushed at the end.
+            let work = || drop((0..4).map(|_| pool.alloc(2048).unwrap()).collect::<Vec<Block>>());
+            let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+            // A scope ends with what its threads do; a thread that is joined has given its cache back too.
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
     let reading = read(&pool);
