@@ -130,13 +130,17 @@ fn a_storm_of_levels_loses_nothing_and_leaves_nothing() {
     });
     // As it was: at `fixed` all there may ever be is resident.
     pool.turn_level(Level::Mutex).unwrap();
-    let after = resident_bytes();
+    let (after, idle) = (resident_bytes(), pool.held_bytes() - KEPT);
     pool.trim();
     let trimmed = resident_bytes();
     // A sanitizer keeps what was freed elsewhere, and a shadow of it all.
     if !cfg!(any(rt_asan, rt_tsan)) {
-        let resident = format!("{before} bytes resident before the storm, {after} after it, {trimmed} trimmed");
-        assert!(after <= before + before / 10 && trimmed <= after, "{resident}");
+        let resident = format!(
+            "{before} bytes resident before the storm, {after} after it, of which the pool has {idle} idle, {trimmed} trimmed"
+        );
+        // What idles may stay, up to a MiB of each class, until the pool is trimmed: the longer a storm, the more classes do.
+        assert!(after <= before + idle + before / 10, "{resident}");
+        assert!(trimmed <= before + before / 10 && trimmed <= after, "{resident}");
     }
     for (index, block) in kept.iter().enumerate() {
         assert!(
