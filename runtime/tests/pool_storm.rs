@@ -98,7 +98,9 @@ fn blow(pool: &Pool) {
             }
             match pool.turn_level(Level::ALL[random.usize(0..Level::ALL.len())]) {
                 Ok(_) => turns += 1,
-                Err(refused) => assert!(matches!(refused, LevelRefused::Shared { .. }), "{refused}"),
+                // Chunks that a few blocks are left in count whole for `fixed`.
+                Err(LevelRefused::Shared { .. } | LevelRefused::Smaller { .. }) => {}
+                Err(refused) => panic!("{refused}"),
             }
             if turns % 50 == 0 {
                 pool.trim();
