@@ -156,6 +156,137 @@ fn a_write_after_the_free_is_seen_when_memory_goes_back_and_when_the_pool_ends()
     assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
 
+/// Where and as what the pool found something, and nothing else.
+fn expect_write_after(pool: &Pool, before: usize, start: NonNull<u8>, at: usize) {
+    let fault = only(pool, before);
+    assert_eq!((fault.kind, fault.offset), (FaultKind::WriteAfterFree, at as isize), "{fault}");
+    assert_eq!((fault.address, fault.class), (start.as_ptr() as usize, None), "{fault}");
+    assert!(fault.freed.is_some(), "{fault}");
+}
+
+#[test]
+fn a_write_to_a_large_block_after_its_free_is_seen() {
+    let pool = guarded(Level::ThreadCached);
+    let touch = |size: usize, at: usize| {
+        let start = raw(&pool, bytes(size));
+        give_back(&pool, start, bytes(size));
+        // SAFETY: within the pool's memory, as it is kept, and nobody's.
+        unsafe { start.add(at).write(1) };
+        start
+    };
+    // By a check, which tells it once.
+    let start = touch(MIB, MIB - 1);
+    assert_eq!((pool.check(), pool.check()), (1, 0));
+    expect_write_after(&pool, 0, start, MIB - 1);
+    // When it is handed out again, for a block that is shorter, and by the other door.
+    let start = touch(MIB, 0);
+    let block = pool.alloc(MIB - 100_000).unwrap();
+    assert_eq!(block.as_ptr(), start.as_ptr(), "what is kept is used again");
+    expect_write_after(&pool, 1, start, 0);
+    assert!(block.iter().all(|&byte| byte == 0xCD));
+    drop(block);
+    // When its memory goes back, for others of its kind or because somebody says so.
+    let start = touch(100_000, 50_000);
+    drop((0..2).map(|_| pool.alloc(MIB).unwrap()).collect::<Vec<_>>());
+    expect_write_after(&pool, 2, start, 50_000);
+    let start = touch(70_000, 69_999);
+    assert!(pool.trim() > 0);
+    expect_write_after(&pool, 3, start, 69_999);
+    assert_eq!((pool.held_bytes(), pool.check()), (0, 0));
+    // When room is needed for one that it is no good for.
+    let start = touch(200_000, 3);
+    let rest = pool.alloc(16 * MIB - 100_000).unwrap();
+    expect_write_after(&pool, 4, start, 3);
+    drop(rest);
+    // And at the pool's end.
+    touch(80_000, 7);
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counts = seen.clone();
+    pool.on_fault(move |fault| {
+        assert_eq!((fault.kind, fault.offset), (FaultKind::WriteAfterFree, 7), "{fault}");
+        counts.fetch_add(1, Ordering::Relaxed);
+    });
+    drop(pool);
+    assert_eq!(seen.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_large_block_is_freed_once_whoever_had_it_and_wherever_its_memory_is() {
+    let pool = guarded(Level::LockFree);
+    let twice = |before: usize, start: NonNull<u8>, size: usize| {
+        give_back(&pool, start, bytes(size));
+        let fault = only(&pool, before);
+        assert_eq!((fault.kind, fault.address), (FaultKind::DoubleFree, start.as_ptr() as usize), "{fault}");
+        fault
+    };
+    // Kept, and then no more.
+    let start = raw(&pool, bytes(100_000));
+    give_back(&pool, start, bytes(100_000));
+    let fault = twice(0, start, 100_000);
+    assert!(fault.len == Some(100_000) && fault.allocated.is_some() && fault.freed.is_some(), "{fault}");
+    pool.trim();
+    assert!(twice(1, start, 100_000).freed.is_some());
+    // Longer than what is kept.
+    let start = raw(&pool, bytes(3 * MIB));
+    give_back(&pool, start, bytes(3 * MIB));
+    assert_eq!(pool.held_bytes(), 0);
+    assert!(twice(2, start, 3 * MIB).freed.is_some());
+    // Not its beginning, though it is free.
+    let start = raw(&pool, bytes(100_000));
+    give_back(&pool, start, bytes(100_000));
+    // SAFETY: within what is kept.
+    give_back(&pool, unsafe { start.add(100) }, bytes(99_900));
+    let fault = only(&pool, 3);
+    assert_eq!((fault.kind, fault.offset, fault.len), (FaultKind::Inside, 100, Some(100_000)), "{fault}");
+    // Handed out before the guard came: free then, or only later.
+    pool.turn_guarded(false);
+    pool.trim();
+    let (before, later) = (raw(&pool, bytes(80_000)), raw(&pool, bytes(90_000)));
+    give_back(&pool, before, bytes(80_000));
+    pool.turn_guarded(true);
+    twice(4, before, 80_000);
+    give_back(&pool, later, bytes(90_000));
+    assert!(twice(5, later, 90_000).freed.is_some());
+    // SAFETY: within what is kept.
+    unsafe { later.add(9).write(1) };
+    assert_eq!(pool.check(), 1, "it is poison too");
+    assert!(pool.outstanding().is_empty());
+}
+
+#[test]
+fn a_large_block_that_was_poison_is_no_fault_once_the_guard_is_gone() {
+    let pool = guarded(Level::Mutex);
+    drop(pool.alloc(MIB).unwrap());
+    pool.turn_guarded(false);
+    let mut block = pool.alloc_zeroed(MIB).unwrap();
+    assert!(!block.is_guarded() && block.iter().all(|&byte| byte == 0));
+    pool.turn_guarded(true);
+    block.fill(7);
+    assert_eq!(pool.check(), 0);
+    drop(block);
+    assert_eq!((pool.check(), pool.faults().len()), (0, 0));
+}
+
+/// With as many blocks out as can be guarded, others are handed out as they are: also a large one that is poison.
+#[test]
+fn blocks_past_those_that_can_be_guarded_are_as_good_as_any() {
+    const GUARDED_MAX: usize = 1 << 18;
+    let pool = guarded(Level::LockFree);
+    let large = pool.alloc(100_000).unwrap();
+    let mut small: Vec<Block> = (1..GUARDED_MAX).map(|_| pool.alloc(1).unwrap()).collect();
+    let start = large.as_ptr();
+    drop(large);
+    small.push(pool.alloc(1).unwrap());
+    let mut large = pool.alloc(100_000).unwrap();
+    assert!(small.iter().all(Block::is_guarded) && !large.is_guarded());
+    assert_eq!(large.as_ptr(), start);
+    large.fill(7);
+    assert_eq!(pool.check(), 0, "it is nobody's poison any more");
+    assert!(large.iter().all(|&byte| byte == 7));
+    drop((large, small));
+    assert!(pool.faults().is_empty() && pool.outstanding().is_empty());
+}
+
 #[test]
 fn a_check_finds_what_was_touched_and_tells_it_once() {
     let pool = guarded(Level::ThreadCached);
@@ -687,9 +818,7 @@ impl Tried {
                 let out = self.leave(which)?;
                 give_back(&pool, out.start, bytes(out.len));
                 give_back(&pool, out.start, bytes(out.len));
-                // Of a large block that nobody guarded nothing is left to know it by.
-                let known = out.guarded || out.len <= 65_536;
-                self.made(if known { FaultKind::DoubleFree } else { FaultKind::Foreign });
+                self.made(FaultKind::DoubleFree);
             }
             Step::Inside(which) if guarded => {
                 let out = self.leave(which).filter(|out| out.len > 1 || out.guarded)?;
@@ -714,8 +843,7 @@ impl Tried {
             Step::WriteAfter(which, at) => {
                 let out = self.leave(which)?;
                 give_back(&pool, out.start, bytes(out.len));
-                // Large blocks may be gone already.
-                if guarded && out.len < 60_000 {
+                if guarded {
                     // SAFETY: nobody's bytes, in the pool.
                     unsafe { out.start.add(at % out.len).write(0) };
                     self.made(FaultKind::WriteAfterFree);
@@ -798,7 +926,9 @@ fn a_storm_of_guards_and_levels_raises_no_alarm() {
                 };
                 while !over.load(Ordering::Relaxed) {
                     let longest = 1 << random.u32(0..13);
-                    let (len, byte) = (1 + random.usize(0..longest), random.u8(..));
+                    // Large ones now and then, which are poisoned, kept, and let go of for each other.
+                    let large = if random.u8(0..50) == 0 { 66_000 } else { 0 };
+                    let (len, byte) = (1 + large + random.usize(0..longest), random.u8(..));
                     let had = if random.bool() {
                         pool.alloc(len).map(|mut block| {
                             block.fill(byte);
@@ -821,7 +951,9 @@ fn a_storm_of_guards_and_levels_raises_no_alarm() {
                             1 => free(had),
                             _ => kept.push(had),
                         },
-                        Err(refused) => assert!(matches!(refused, PoolError::NotOwner { .. }), "{refused}"),
+                        // Level fixed has no large ones.
+                        Err(PoolError::NotOwner { .. } | PoolError::TooLong { .. }) => {}
+                        Err(refused) => panic!("{refused}"),
                     }
                     inbox.try_iter().for_each(&free);
                     while kept.len() > 100 {

@@ -272,7 +272,12 @@ impl Core {
         if let Some(plan) = self.plan(LARGE, len, door) {
             return self.alloc_guarded(index, plan).map(|(start, tag)| (start, index, tag, true));
         }
-        self.take_large(index, len, len).map(|(start, used)| (start, index, LARGE, used))
+        loop {
+            let (start, used) = self.take_large(index, len, len)?;
+            if self.let_out(index, LARGE, len, start) {
+                return Ok((start, index, LARGE, used));
+            }
+        }
     }
 
     /// A large block of at least `bytes` for `len` of them, and whether it may hold what an earlier holder wrote.
@@ -288,10 +293,11 @@ impl Core {
         let Some(bytes) = Large::bytes_for(bytes).filter(|&bytes| bytes <= self.ground.bytes_max()) else {
             return refuse(self.refusal(NoMemory::Limit { held: self.ground.held() }, len));
         };
-        let taken = match self.large.take(bytes, &self.ground) {
-            Err(NoMemory::Limit { .. }) if self.may_search() && self.trim_at_limit() => {
-                self.large.take(bytes, &self.ground)
-            }
+        let take = || self.large.take(bytes, &self.ground);
+        // What is kept and does not fit stands in the way of what would, at the limit and where the system has one.
+        let taken = take().or_else(|why| if self.release_kept() > 0 { take() } else { Err(why) });
+        let taken = match taken {
+            Err(NoMemory::Limit { .. }) if self.may_search() && self.trim_at_limit() => take(),
             taken => taken,
         };
         match taken {
@@ -368,10 +374,19 @@ impl Core {
     }
 
     fn free_large(&self, index: usize, len: usize, block: NonNull<u8>) {
-        assert!(self.large.put(block, &self.ground), "a large block of {} came home twice", self.address());
+        let put = self.large.put(block, &self.ground, |start| self.guard.part_with(start));
+        assert!(put, "a large block of {} came home twice", self.address());
         // Large blocks are counted as those of threads without a row are: no gate says when they are done.
         self.stock.count_free(index, LARGE, len);
         self.count_past();
+        self.raise_found();
+    }
+
+    /// Gives the large blocks that are kept back to the system; says how many bytes that is.
+    fn release_kept(&self) -> usize {
+        let released = self.large.release_kept(&self.ground, |start| self.guard.part_with(start));
+        self.raise_found();
+        released
     }
 
     /// A free outside of gates is done.
@@ -452,7 +467,7 @@ impl Core {
         control.sweep_all();
         let classes: usize = (0..CLASSES).map(|class| self.trim_class(&control, class, keep)).sum();
         drop(control);
-        classes + self.large.release_kept(&self.ground)
+        classes + self.large.release_kept(&self.ground, |start| self.guard.part_with(start))
     }
 
     /// Turns to another level. Blocks in use stay as they are; free ones are handed over. What the guard finds on the way is

@@ -5,8 +5,8 @@
 //! I2  A record of a free block means something in the era it was made in. Its block's bytes are then poison, all of
 //!     them, for as long as the record stands: it is made, and taken away, under the lock by who has the block in hand.
 //! I3  Canaries and poison are therefore written and looked at under the lock of the shard.
-//! Progress: blocking, at the shard. A lock is held for as long as it takes to write a block's bytes, and nothing else is
-//! locked meanwhile.
+//! Progress: blocking, at the shard. A lock is held for as long as it takes to write a block's bytes, which may be 16 MiB of
+//! a large one, and nothing else is locked meanwhile.
 //!
 //! Memory: 80 bytes a record and what a table leaves free, for [`OUT_MAX`] blocks that are out and [`FREE_MAX`] that are free:
 //! 100 MiB at the very most.
@@ -226,8 +226,14 @@ impl Book {
     }
 
     /// An address is given back. If it is a guarded block's, its canary is looked at, and while the pool is guarded it is
-    /// poisoned and noted as free. `large` ones are not: their memory goes elsewhere.
-    pub fn come_home(&self, start: NonNull<u8>, large: u8, era: Option<Era>, by: Deed) -> Homecoming {
+    /// poisoned and noted as free, unless it does not stay: then its memory goes elsewhere.
+    pub fn come_home(
+        &self,
+        start: NonNull<u8>,
+        stays: impl Fn(&Record) -> bool,
+        era: Option<Era>,
+        by: Deed,
+    ) -> Homecoming {
         let mut shard = self.shard(address(start));
         let Some(record) = shard.get_mut(&address(start)) else { return Homecoming::Unknown };
         if !record.is_out() {
@@ -240,7 +246,7 @@ impl Book {
         let damage = at.map(|at| Damage { start: address(start), at, record: out });
         self.out.fetch_sub(1, Relaxed);
         let home = Record { freed: Some(by), noted: era, ..out };
-        if era.is_some() && out.class != large && self.free.load(Relaxed) < FREE_MAX {
+        if era.is_some() && stays(&out) && self.free.load(Relaxed) < FREE_MAX {
             // SAFETY: as above.
             unsafe { pattern::fill(start, 0..out.bytes, FREED) }; // I2
             *record = home;
@@ -317,6 +323,20 @@ impl Book {
                     .for_each(&mut found);
             }
         }
+    }
+
+    /// The same for one block, of which it is remembered that it was freed.
+    pub fn part_with(&self, start: NonNull<u8>, era: Option<Era>) -> Option<Damage> {
+        if self.free.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut shard = self.shard(address(start));
+        let note = shard.get(&address(start)).copied()?;
+        // SAFETY: who gives the memory away has the block in hand.
+        let damage = unsafe { self.take_note(&mut shard, start, era) }.ok()?;
+        drop(shard);
+        self.depart(address(start), note);
+        damage
     }
 
     /// Gives back the memory of what means nothing any more, as an era has ended.

@@ -13,7 +13,7 @@ use crate::observe::{Reading, row};
 use crate::pool::core::{Core, LARGE};
 use crate::pool::error::PoolError;
 use crate::pool::hosted::Pool;
-use crate::pool::large::Large;
+use crate::pool::large::{Large, Located};
 use crate::pool::level::Level;
 use crate::pool::size_class::{ALIGNMENT_MAX, CLASSES, SizeClass};
 use crate::pool::stock::Stock;
@@ -78,6 +78,12 @@ impl Guard {
         self.book.forget(goes, self.watch.era(), |damage| found.push_back(damage));
     }
 
+    /// A large block goes back to the system, the same way.
+    pub fn part_with(&self, start: NonNull<u8>) {
+        let mut found = self.found.lock();
+        found.extend(self.book.part_with(start, self.watch.era()));
+    }
+
     /// Says everything of it that the pool's families declare.
     pub fn read(&self, reading: &mut Reading) {
         reading.level(&POOL_GUARDED, &[], f64::from(u8::from(self.watch.era().is_some())));
@@ -123,7 +129,7 @@ pub struct Claim {
 /// Where an address lies in a pool.
 enum Place {
     Class(SizeClass, NonNull<u8>),
-    Large(NonNull<u8>),
+    Large(Located),
     Nowhere,
 }
 
@@ -252,7 +258,8 @@ impl Core {
     pub(in crate::pool) unsafe fn free_watched(&self, index: usize, claim: Claim, start: NonNull<u8>) {
         let by = Deed::here(index);
         let era = self.guard.watch.era();
-        match self.guard.book.come_home(start, LARGE as u8, era, by) {
+        let stays = |record: &Record| usize::from(record.class) != LARGE || Large::keeps(record.bytes, &self.ground);
+        match self.guard.book.come_home(start, stays, era, by) {
             Homecoming::Guarded(record, damage) => {
                 let front = self.front(&record, start);
                 let class = usize::from(record.class);
@@ -311,12 +318,22 @@ impl Core {
                 let layout = || Fault { class: Some(class.bytes()), ..self.fault(FaultKind::Layout, address, None) };
                 (class.index() != said).then(layout).map(|fault| Fault { said: Some(claim.len), ..fault })
             }
-            Place::Large(of) if of == start => {
+            Place::Large(Located { in_use: false, start: of, .. }) if of == start => {
+                Some(self.fault(FaultKind::DoubleFree, address, None))
+            }
+            Place::Large(Located { start: of, bytes, .. }) if of == start => {
+                if let Some(era) = era.filter(|_| Large::keeps(bytes, &self.ground)) {
+                    // SAFETY: a block of the pool, of which the caller says that nobody uses it.
+                    if !unsafe { self.guard.book.note_free(start, LARGE as u8, bytes, era, by) } {
+                        let record = self.guard.book.of(address);
+                        return self.guard.faults.raise(self.fault(FaultKind::DoubleFree, address, record.as_ref()));
+                    }
+                }
                 self.put_home(index, LARGE, claim.len, claim.from, start);
                 let layout = || Fault { said: Some(claim.len), ..self.fault(FaultKind::Layout, address, None) };
                 (said != LARGE).then(layout)
             }
-            Place::Class(_, of) | Place::Large(of) => {
+            Place::Class(_, of) | Place::Large(Located { start: of, .. }) => {
                 let offset = (address - of.as_ptr() as usize) as isize;
                 let record = self.guard.book.of(of.as_ptr() as usize);
                 let fault = self.fault(FaultKind::Inside, of.as_ptr() as usize, record.as_ref());

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | *overrun*: bytes behind those asked for are written, up to the end of the block, 16 at least | when the block comes home; by [`Pool::check`](super::Pool::check) | what reaches further or skips the canary; a write of `0xFD` |
 //! | *underrun*: up to 8 bytes before a block are written | when it comes home and the block before it is out, or that one comes home or is handed out; by `check` | where the block before is not guarded, or there is none: the first of a chunk; large blocks |
-//! | *write after free* | when the block is handed out again, its chunk goes back to the system, or the pool ends; by `check` | reads; a write to a block that is out again; large blocks |
+//! | *write after free* | when the block is handed out again, its memory goes back to the system, or the pool ends; by `check` | reads; a write to a block that is out again; what comes after the memory went back, which for a large block may end the process |
 //! | *double free*, by address or by a [`Block`](super::Block) that was copied | then | once the block is out again; of a block that was free when the guard came, until it is handed out |
 //! | *foreign* pointer: in no block of the pool | then | |
 //! | *inside*: not the beginning of a block | then | |
@@ -16,7 +16,13 @@
 //!
 //! The last four come by the raw doors, [`InPool`](super::InPool) and [`PoolBox`](super::PoolBox), and by unsafe code that has
 //! copied a `Block`; what was given back wrongly is then left where it is, but for a wrong layout, which the pool knows
-//! better. Blocks that were handed out unguarded and come home while the pool is guarded are looked at as far as that is
+//! better. What is freed and stays in the pool is poison: all blocks of the classes, and of the large ones, longer than 64 KiB,
+//! the last that came home, as many as a pool keeps anyway: 16 MiB, or an eighth of its limit if that is less, and they count
+//! against the limit as ever. One that is longer than that goes back to the system when it is freed, as the oldest do when
+//! there are too many. What was freed and went back is still known to have been, if it is freed once more by its address: the
+//! last 256 of them.
+//!
+//! Blocks that were handed out unguarded and come home while the pool is guarded are looked at as far as that is
 //! possible without having noted them: that they are the pool's, begin where a block does, and are given back once.
 //!
 //! A [`Fault`] is counted by kind, kept ([`Pool::faults`](super::Pool::faults), the last 64), told to the
