@@ -96,6 +96,43 @@ fn garbage_waits_for_the_guards_of_its_time_and_for_no_others() {
 }
 
 #[test]
+fn who_is_short_of_garbage_waits_for_readers_a_while_and_for_nothing_else() {
+    let (domain, drops) = (domain(SMALL), Drops::of(2));
+    let limit = Duration::from_millis(1);
+    assert!(!domain.flush_within(limit), "there is nothing");
+    assert_eq!(domain.statistics().periods, 0);
+    retire_new(&domain.pin(), 0, &drops);
+    assert!(domain.flush_within(limit));
+    assert_eq!((drops.count(), domain.statistics().periods), (1, 1));
+    assert!(!domain.flush_within(limit), "it is dropped");
+    thread::scope(|scope| {
+        let (pinned, is_pinned) = channel();
+        let (release, released) = channel::<()>();
+        let domain = &domain;
+        scope.spawn(move || {
+            let _guard = domain.pin();
+            pinned.send(()).unwrap();
+            _ = released.recv();
+        });
+        is_pinned.recv().unwrap();
+        retire_new(&domain.pin(), 1, &drops);
+        // All of these look at one period, which the reader holds up.
+        (0..10).for_each(|_| assert!(domain.flush_within(limit)));
+        assert!(!{
+            let _guard = domain.pin();
+            domain.flush_within(Duration::from_secs(3600))
+        });
+        assert_eq!((drops.count(), domain.statistics().periods), (1, 1));
+        drop(release);
+        // No limit that a reader who is about to go could be late for.
+        domain.flush_within(Duration::from_secs(3600));
+        assert_eq!(drops.count(), 2);
+    });
+    assert!(!domain.flush_within(limit));
+    assert_eq!(domain.statistics().periods, 3, "the one that was held up, and its own");
+}
+
+#[test]
 fn guards_nest_and_go_in_any_order() {
     let (domain, drops) = (domain(SMALL), Drops::of(1));
     let outer = domain.pin();

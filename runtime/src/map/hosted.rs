@@ -437,9 +437,11 @@ impl BytesMap {
     /// An empty map whose values live in blocks of a pool, which lives at least as long as the map. A hand-over to another
     /// backend leaves them where they are.
     ///
-    /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once, on `fixed`
-    /// and `flat` no later than when the pool would otherwise refuse. `lock_free` and `papaya` collect some dozens of values
-    /// for each thread that removes, and that many may be in the pool beside those of the map.
+    /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once; on `fixed`
+    /// and `flat` when the pool would otherwise refuse, which for that waits for those who read, a millisecond at most. A
+    /// reader who was interrupted for longer makes it refuse all the same, and so does a thread that was while it dropped
+    /// that very value: try again later. `lock_free` and `papaya` collect some dozens of values for each thread that removes,
+    /// and that many may be in the pool beside those of the map.
     ///
     /// # Errors
     /// When `name` breaks the rule for names.

@@ -286,7 +286,16 @@ impl Domain {
         if self.is_pinned() {
             return Err(StillPinned);
         }
+        let done = self.outlive_readers(None);
+        debug_assert!(done, "no limit, so it was waited for");
+        Ok(())
+    }
+
+    /// [`synchronize`](Self::synchronize) for as long as that takes, or this long. Says whether it came to the end; what
+    /// was dropped by then is dropped.
+    fn outlive_readers(&self, limit: Option<Duration>) -> bool {
         let shared = &*self.shared;
+        let until = limit.map(|limit| Instant::now() + limit);
         let mut backoff = Backoff::new();
         // A period that began before this call may have missed a guard taken since: it takes one that begins now.
         let mut own = None;
@@ -302,12 +311,32 @@ impl Domain {
                 Some(own) if under_way != Some(own) => {
                     let ripe = collector.take_ripe(usize::MAX);
                     shared.free(collector, ripe);
-                    return Ok(());
+                    return true;
                 }
                 _ => drop(collector),
             }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return false;
+            }
             pause(&mut backoff);
         }
+    }
+
+    /// Drops what had been retired before, for one who is short of just that: waits for the readers who may see it, but no
+    /// longer than `limit` for those who sleep, and not at all under a guard of the caller. Returns false, without a lock or
+    /// a barrier, if there is nothing retired that is not dropped yet: who asks again and again costs others nothing.
+    ///
+    /// What another thread has begun to drop is left to it, and may be there a moment longer.
+    pub fn flush_within(&self, limit: Duration) -> bool {
+        let freed = self.shared.freed_objects.load(Ordering::Acquire);
+        if self.shared.records().map(|record| record.retired().0).sum::<u64>() <= freed {
+            return false;
+        }
+        if self.is_pinned() {
+            return self.flush() > 0;
+        }
+        self.outlive_readers(Some(limit));
+        true
     }
 
     /// Goes on with collecting as far as it can without waiting for readers, and drops all that is ripe: everything, when
