@@ -2,6 +2,9 @@
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
+mod migrator;
+
+use migrator::{LONG, is_migrator, pairs, until};
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, Map};
 use rheostat_runtime::reclaim;
@@ -12,26 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Long enough for any machine; a test that waits so long has failed.
-const LONG: Duration = Duration::from_secs(20);
-const MIGRATOR: &str = "map-handover";
-
-fn pairs() -> impl Iterator<Item = (Backend, Backend)> + Clone {
-    Backend::ALL.into_iter().flat_map(|from| Backend::ALL.map(|to| (from, to)))
-}
-
-fn is_migrator() -> bool {
-    thread::current().name() == Some(MIGRATOR)
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < LONG, "waited in vain for: {what}");
-        thread::sleep(Duration::from_micros(100));
-    }
-}
 
 /// What is to panic, and at which call of the migrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

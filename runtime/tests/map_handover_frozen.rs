@@ -2,6 +2,9 @@
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
+mod migrator;
+
+use migrator::{LONG, is_migrator, pairs, plans, until, until_planned};
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, FixedMap, Map};
 use rheostat_runtime::reclaim;
@@ -10,27 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// Long enough for any machine; a test that waits so long has failed.
-const LONG: Duration = Duration::from_secs(20);
-const MIGRATOR: &str = "map-handover";
-
-fn pairs() -> impl Iterator<Item = (Backend, Backend)> + Clone {
-    Backend::ALL.into_iter().flat_map(|from| Backend::ALL.map(|to| (from, to)))
-}
-
-fn is_migrator() -> bool {
-    thread::current().name() == Some(MIGRATOR)
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < LONG, "waited in vain for: {what}");
-        thread::sleep(Duration::from_micros(100));
-    }
-}
+use std::time::Duration;
 
 /// Where the migrator waits with a key in its hands.
 #[derive(Default)]
@@ -190,16 +173,18 @@ fn frozen_at_each_plan(from: Backend, to: Backend, back: bool) {
 
     let sleeper = Sleeper::fall_asleep();
     gate.set(true);
+    let planned = plans();
     let handover = map.turn(to).unwrap();
-    thread::sleep(Duration::from_millis(1));
+    until_planned(planned);
     exercise(&map, &mut model, 0..KEYS, &what("opening"));
     survey(&map, &model, &what("opening"));
     assert_eq!(handover.phase(), Phase::Opening);
     drop(sleeper);
 
-    let mut sleeper = None;
+    let (mut sleeper, mut planned) = (None, 0);
     write_around(&map, &mut model, &gate, || {
         assert_eq!(handover.phase(), Phase::Moving);
+        planned = plans();
         sleeper = Some(Sleeper::fall_asleep());
         if back {
             handover.cancel();
@@ -209,7 +194,7 @@ fn frozen_at_each_plan(from: Backend, to: Backend, back: bool) {
     if back {
         until("the way back", || handover.phase() == Phase::GoingBack);
     }
-    thread::sleep(Duration::from_millis(1));
+    until_planned(planned);
     exercise(&map, &mut model, 0..2 * KEYS, &what("after moving"));
     survey(&map, &model, &what("after moving"));
     assert!(!handover.wait(Some(Duration::ZERO)), "{}", what("over, with a reader of the plan before"));

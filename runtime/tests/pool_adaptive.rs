@@ -3,7 +3,7 @@
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_runtime::observe::families::POOL_LEVEL;
-use rheostat_runtime::observe::{Actor, Change, Measure, Outcome, Reading, Registry, Resource, Value, now};
+use rheostat_runtime::observe::{Actor, Change, Measure, Moment, Outcome, Reading, Registry, Resource, Value, now};
 use rheostat_runtime::pool::{Level, LevelAsked, Pool, PoolLimits, PoolSetup, Preset};
 use rheostat_runtime::sync::atomic::{AtomicBool, Ordering};
 use rheostat_runtime::sync::{Arc, thread};
@@ -17,6 +17,11 @@ fn hosted(pool: &Arc<Pool>) -> Registry {
     let registry = Registry::new();
     registry.add(pool.clone()).unwrap();
     registry
+}
+
+/// A made-up moment at which a pool is looked at.
+fn second(n: u64) -> Moment {
+    Moment(n * 1_000_000_000)
 }
 
 /// Changes that pools have made of their own accord.
@@ -59,12 +64,8 @@ fn a_level_that_is_not_its_to_choose_is_left_with_the_reason() {
     assert_eq!(registry.tend_all(now()), [], "nobody has asked it to choose");
     pool.turn_level(LevelAsked::Auto).unwrap();
     assert_eq!(pool.level(), Level::Fixed);
-    let began = now();
-    while own(&registry).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(25));
-        registry.tend_all(now());
-        thread::sleep(Duration::from_millis(20));
-    }
+    assert_eq!(registry.tend_all(second(1)), [], "the first look has nothing to compare with");
+    registry.tend_all(second(2));
     let [change] = own(&registry).try_into().unwrap();
     assert_eq!(
         (change.from, change.to, change.outcome),
@@ -80,10 +81,9 @@ fn a_level_that_is_not_its_to_choose_is_left_with_the_reason() {
 fn a_pool_with_all_its_memory_from_the_start_is_fixed_and_stays_so() {
     let pool = Pool::with_setup("chooser", PoolSetup { level: LevelAsked::Auto, ..Preset::Realtime.setup() }).unwrap();
     let registry = hosted(&pool);
-    for _ in 0..3 {
+    for look in 1..=10 {
         (0..2000).for_each(|_| drop(pool.alloc(64).unwrap()));
-        thread::sleep(Duration::from_millis(250));
-        assert_eq!(registry.tend_all(now()), []);
+        assert_eq!(registry.tend_all(second(look)), []);
     }
     assert_eq!((pool.level_asked(), pool.level()), (LevelAsked::Auto, Level::Fixed));
 }
@@ -93,7 +93,7 @@ fn a_pool_with_all_its_memory_from_the_start_is_fixed_and_stays_so() {
 fn give_way_under_locks() {
     #[cfg(debug_assertions)]
     rheostat_runtime::sync::watch(|step| {
-        use std::sync::atomic::AtomicU64;
+        use rheostat_runtime::sync::atomic::AtomicU64;
         static LOCKS: AtomicU64 = AtomicU64::new(0);
         if step == rheostat_runtime::sync::Step::PoolLocked && LOCKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(32)
         {
