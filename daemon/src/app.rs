@@ -15,7 +15,7 @@ use axum::body::Bytes;
 use rheostat_api as api;
 use rheostat_runtime::observe::{Outcome, Reading, families};
 use rheostat_runtime::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;

@@ -11,9 +11,9 @@ use rheostat_runtime::pool::{FAULTS_KEPT, Pool, PoolSetupError};
 use rheostat_runtime::queue::{HostedQueue, HostedQueueError};
 use rheostat_runtime::reclaim::HostedDomain;
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
+use rheostat_runtime::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The name of the process's own domain of reclamation, and of its allocator: there is always the one.

@@ -3,10 +3,10 @@
 use rheostat_runtime::alloc::{Class, Counts, SCOPES_MAX, Scope, Tracked, open_scopes, totals};
 use rheostat_runtime::observe::{Reading, families};
 use rheostat_runtime::pipeline::{Pipeline, StageOptions};
+use rheostat_runtime::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::alloc::System;
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;

@@ -5,12 +5,12 @@ use fastrand::Rng;
 use proptest::prelude::*;
 use rheostat_runtime::map::{Backend, FlatMap, Map};
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use rheostat_runtime::sync::thread;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 
 const SEED: u64 = 0x5eed_f1a7;

@@ -6,9 +6,9 @@
 use rheostat_linearize::{Limits, Operation, Recorder, Register, RegisterCall, RegisterReturn, check, split};
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, Map};
+use rheostat_runtime::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::hash::Hash;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 

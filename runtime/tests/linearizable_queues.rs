@@ -6,9 +6,9 @@ use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorde
 use rheostat_runtime::queue::{
     Consumer, HandOverError, Kind, PopError, Producer, PushError, Queue, Ring, Segmented, spsc,
 };
+use rheostat_runtime::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize};
 use std::ops::Range;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 

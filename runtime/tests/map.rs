@@ -7,12 +7,12 @@ mod pages;
 use pages::scan_all;
 use rheostat_runtime::map::{Backend, CounterMap, Map, MapLimits};
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::borrow::Borrow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 use std::thread;
 

@@ -9,9 +9,9 @@ use rheostat_runtime::observe::families::{
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Turned, Value};
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};

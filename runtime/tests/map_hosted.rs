@@ -8,8 +8,8 @@ use rheostat_runtime::observe::families::{
     MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
 use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Value};
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 const THREADS: usize = 4;

@@ -6,10 +6,10 @@ mod bitmap;
 
 use bitmap::{Bitmap, Item};
 use rheostat_runtime::map::{Backend, Map};
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Once};
 use std::thread;
 

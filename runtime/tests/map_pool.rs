@@ -8,8 +8,8 @@ use rheostat_runtime::observe::families::{MAP_REFUSED, POOL_ALLOCS, POOL_FAULTS,
 use rheostat_runtime::observe::{Address, Family, Reading, Resource};
 use rheostat_runtime::pool::{Level, Pool, PoolError, PoolLimits, SharedBlock};
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use rheostat_runtime::observe::{
     Actor, Address, Family, Measure, Outcome, Reading, Registry, RegistryError, TurnError, Value,
 };
 use rheostat_runtime::pipeline::{Emit, Limits, Pipeline, PipelineError, Reason, Refused, StageOptions};
+use rheostat_runtime::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};

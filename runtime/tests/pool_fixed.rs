@@ -4,9 +4,9 @@
 #![cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
 
 use rheostat_runtime::pool::{Block, Level, Pool, PoolError, PoolLimits};
+use rheostat_runtime::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rustix::thread::{SecureComputingMode, sched_yield, set_secure_computing_mode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -7,8 +7,8 @@ use rheostat_runtime::observe::families::{
 };
 use rheostat_runtime::observe::{Actor, Reading, Registry, RegistryError, Resource, TurnError, Value};
 use rheostat_runtime::scheduler::{Scheduler, SchedulerError};
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};

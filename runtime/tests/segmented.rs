@@ -3,9 +3,9 @@
 
 mod ledger;
 
+use rheostat_runtime::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use ledger::{Item, Ledger, Order};

@@ -2,8 +2,8 @@
 
 mod ledger;
 
+use rheostat_runtime::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ledger::{Item, Ledger, Order};

@@ -1,7 +1,7 @@
 //! How busy the control listeners are.
 
 use rheostat_runtime::observe::{Reading, families};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use rheostat_runtime::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Counts of connections and requests. Off any hot path, so plain atomics.
 #[derive(Debug, Default)]

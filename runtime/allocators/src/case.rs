@@ -2,10 +2,10 @@
 
 use rheostat_runtime::map::{Backend, Map};
 use rheostat_runtime::queue::Ring;
+use rheostat_runtime::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -4,9 +4,9 @@
 //! then pays for a load and a branch that the processor foresees, the same under each allocator.
 
 use mimalloc::MiMalloc;
+use rheostat_runtime::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, c_char};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc;
 

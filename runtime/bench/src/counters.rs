@@ -2,8 +2,8 @@
 
 use crate::measure::{Contender, compare, pin};
 use rheostat_runtime::observe::{Cells, Spread};
+use rheostat_runtime::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 const ADDS: u64 = 20_000_000;

@@ -5,8 +5,8 @@
 //! which has an allocator of its own: of that, the process's resident memory has to tell.
 
 use mimalloc::MiMalloc;
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 
 /// The allocator of this program: mimalloc, counted on demand.
 pub struct Counting;

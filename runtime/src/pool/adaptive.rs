@@ -232,28 +232,37 @@ impl Terms {
     }
 }
 
+/// What tests of choices look at.
 #[cfg(test)]
-mod tests {
+pub(super) mod looks {
     use super::*;
-    use Level::{Fixed, LockFree, Mutex, ThreadCached};
 
-    const MIB: usize = 1 << 20;
-    const TERMS: Terms = Terms { cores: 4, bytes_max: 256 * MIB, cache_bytes: 32 << 10, all_at_start: false };
+    pub const MIB: usize = 1 << 20;
+    pub const TERMS: Terms = Terms { cores: 4, bytes_max: 256 * MIB, cache_bytes: 32 << 10, all_at_start: false };
 
     /// A second of `threads` that did `operations` with blocks of 64 bytes.
-    fn second(threads: usize, operations: u64) -> Look {
+    pub fn second(threads: usize, operations: u64) -> Look {
         let (allocs, frees) = (operations / 2, operations / 2);
         let took = Duration::from_secs(1);
         Look { took, threads, allocs, frees, bytes: allocs * 64, cacheable: 8 << 10, ..Look::default() }
     }
 
-    fn waiting(threads: usize, operations: u64, waits: u64) -> Look {
+    /// The same with so many waits for a lock.
+    pub fn waiting(threads: usize, operations: u64, waits: u64) -> Look {
         Look { lock_waits: waits, ..second(threads, operations) }
     }
 
-    fn losing(threads: usize, operations: u64, lost: u64) -> Look {
+    /// The same with so many lost compare-exchanges.
+    pub fn losing(threads: usize, operations: u64, lost: u64) -> Look {
         Look { cas_failures: lost, ..second(threads, operations) }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks::{MIB, TERMS, losing, second, waiting};
+    use super::*;
+    use Level::{Fixed, LockFree, Mutex, ThreadCached};
 
     /// Blocks of 64 KiB that one thread takes and another gives back.
     fn passed_on(threads: usize, operations: u64) -> Look {

@@ -179,26 +179,9 @@ impl Hysteresis {
 
 #[cfg(test)]
 mod tests {
+    use super::super::adaptive::looks::{TERMS, losing, second, waiting};
     use super::*;
     use Level::{Fixed, LockFree, Mutex, ThreadCached, Unlocked};
-
-    const MIB: usize = 1 << 20;
-    const TERMS: Terms = Terms { cores: 4, bytes_max: 256 * MIB, cache_bytes: 32 << 10, all_at_start: false };
-
-    /// A second of `threads` that did `operations` with blocks of 64 bytes.
-    fn second(threads: usize, operations: u64) -> Look {
-        let (allocs, frees) = (operations / 2, operations / 2);
-        let took = Duration::from_secs(1);
-        Look { took, threads, allocs, frees, bytes: allocs * 64, cacheable: 8 << 10, ..Look::default() }
-    }
-
-    fn waiting(threads: usize, operations: u64, waits: u64) -> Look {
-        Look { lock_waits: waits, ..second(threads, operations) }
-    }
-
-    fn losing(threads: usize, operations: u64, lost: u64) -> Look {
-        Look { cas_failures: lost, ..second(threads, operations) }
-    }
 
     /// A pool that is looked at every second, under a load that answers to its level.
     struct Simulated {

@@ -1,8 +1,8 @@
 //! Values each copy of which has a bit that is set when it is dropped.
 
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 

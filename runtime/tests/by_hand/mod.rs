@@ -1,9 +1,9 @@
 //! Futures polled by hand, with wakers that count.
 
+use rheostat_runtime::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// A waker that counts how often it is called.

@@ -1,6 +1,7 @@
 //! Items that are counted as they are dropped, and the order that a consumer may see them in.
 
 use std::sync::Arc;
+// Not the runtime's: under shuttle what only counts beside a queue would be steps to schedule.
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Which of the items of some producers have been dropped, and how often.

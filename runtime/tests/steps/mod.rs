@@ -1,8 +1,8 @@
 //! Watches the steps of protocols: threads give way at them now and then, and one of them is held up at a step of choice.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use rheostat_runtime::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rheostat_runtime::sync::{Step, watch};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -10,8 +10,8 @@ use foldhash::quality::RandomState;
 use rheostat_runtime::map::handover::Phase;
 use rheostat_runtime::map::{Backend, FixedMap, FlatMap, Map};
 use rheostat_runtime::reclaim;
+use rheostat_runtime::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
