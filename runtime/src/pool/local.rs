@@ -3,24 +3,29 @@
 //! The same chunks, numbers and magazines as a [`Pool`](super::Pool) has, without gates: the type is not `Sync`, and its
 //! blocks borrow it, so what is allocated on a thread is freed there, before the pool is gone.
 //!
-//! I1  A shelf's `free` is reached by one call at a time: calls come from one thread, and none runs user code.
+//! I1  A shelf's `free` is reached by one call at a time: calls come from one thread, and none runs user code while it has
+//!     it (a handler of faults is user code).
 
 use super::chain::List;
 use super::core::magazine_blocks;
 use super::error::{PoolError, PoolLimits, PoolSetupError};
 use super::ground::{Ground, NoMemory};
+use super::guard::LocalGuard;
 use super::magazine::Rounds;
 use super::number::{Geometry, Links};
 use super::setup::CACHE_BYTES;
 #[cfg(rt_asan)]
 use super::shadow;
 use super::size_class::{CLASSES, GREATEST, SizeClass};
+use crate::sync::Arc;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
+use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// A pool that stays on its thread. Lengths up to 64 KiB.
+/// A pool that stays on its thread. Lengths up to 64 KiB. It can be [guarded](Self::guarded), from its beginning; one that is not
+/// pays nothing for that.
 ///
 /// ```
 /// use rheostat_runtime::pool::{LocalPool, PoolLimits};
@@ -38,17 +43,25 @@ use std::ptr::NonNull;
 /// shared::<rheostat_runtime::pool::LocalPool>();
 /// ```
 pub struct LocalPool {
-    shelves: [LocalShelf; CLASSES],
+    pub(super) shelves: [LocalShelf; CLASSES],
+    /// Before the ground, as its end looks at what is there.
+    pub(super) guard: Option<Arc<LocalGuard>>,
     ground: Ground,
 }
 
-/// A class.
-struct LocalShelf {
+/// A class. Of a guarded pool it has no magazines, so that its blocks go the long way.
+///
+/// What the quick way touches, all that comes before the geometry, is one cache line, and a shelf is found by a shift.
+#[repr(C, align(64))]
+pub(super) struct LocalShelf {
     free: UnsafeCell<Free>,
-    live: Cell<usize>,
-    geometry: Geometry,
+    pub(super) live: Cell<usize>,
+    pub(super) geometry: Geometry,
     links: Links,
+    guard: Option<Arc<LocalGuard>>,
 }
+
+const _: () = assert!(offset_of!(LocalShelf, geometry) == 64 && size_of::<LocalShelf>() == 128);
 
 /// Its free blocks.
 struct Free {
@@ -69,15 +82,19 @@ impl LocalPool {
     /// # Errors
     /// When the system refuses the addresses.
     pub fn new(limits: PoolLimits) -> Result<Self, PoolSetupError> {
+        Self::make(limits, None)
+    }
+
+    pub(super) fn make(limits: PoolLimits, guard: Option<Arc<LocalGuard>>) -> Result<Self, PoolSetupError> {
         let bytes = limits.bytes_max;
         let refused = || PoolSetupError::System { pool: LOCAL.to_owned(), bytes };
         let ground = Ground::new(bytes, false).ok_or_else(refused)?;
         let shelves = std::array::from_fn(|index| {
             let (geometry, links) = ground.lay_out(SizeClass::at(index));
             let free = Free { rounds: Rounds::default(), list: List::default() };
-            LocalShelf { free: UnsafeCell::new(free), live: Cell::new(0), geometry, links }
+            LocalShelf { free: UnsafeCell::new(free), live: Cell::new(0), geometry, links, guard: guard.clone() }
         });
-        Ok(Self { shelves, ground })
+        Ok(Self { shelves, guard, ground })
     }
 
     /// Blocks in use.
@@ -110,22 +127,33 @@ impl LocalPool {
     #[inline(never)]
     fn alloc_slow(&self, len: usize) -> Result<LocalBlock<'_>, PoolError> {
         let class = SizeClass::of(len).ok_or_else(|| too_long(len))?;
+        if let Some(guard) = &self.guard {
+            return self.alloc_guarded(guard, class, len);
+        }
+        let shelf = &self.shelves[class.index()];
+        // SAFETY: one call at a time (I1), and the borrow ends here.
+        let rounds = unsafe { &mut (*shelf.free.get()).rounds };
+        if rounds.furnish(magazine_blocks(class, CACHE_BYTES)) {
+            rounds.swap_for_blocks();
+        }
+        Ok(shelf.hand_out(self.take_slow(class)?, len))
+    }
+
+    /// A free block, or one of fresh memory.
+    pub(super) fn take_slow(&self, class: SizeClass) -> Result<NonNull<u8>, PoolError> {
         let shelf = &self.shelves[class.index()];
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
         let free = unsafe { &mut *shelf.free.get() };
-        if free.rounds.furnish(magazine_blocks(class, CACHE_BYTES)) {
-            free.rounds.swap_for_blocks();
+        if let Some(start) = free.rounds.pop() {
+            return Ok(start);
         }
-        let start = match free.rounds.pop().or_else(|| Some(shelf.geometry.start(free.list.pop(&shelf.links)?))) {
-            Some(start) => start,
-            None => {
-                let carved = self.ground.carve(class, magazine_blocks(class, CACHE_BYTES));
-                let run = carved.map_err(|why| self.refusal(why, class))?;
-                run.rest().for_each(|id| free.list.push(id, &shelf.links));
-                shelf.geometry.start(run.first)
-            }
-        };
-        Ok(shelf.hand_out(start, len))
+        if let Some(id) = free.list.pop(&shelf.links) {
+            return Ok(shelf.geometry.start(id));
+        }
+        let carved = self.ground.carve(class, magazine_blocks(class, CACHE_BYTES));
+        let run = carved.map_err(|why| self.refusal(why, class))?;
+        run.rest().for_each(|id| free.list.push(id, &shelf.links));
+        Ok(shelf.geometry.start(run.first))
     }
 
     #[cold]
@@ -139,7 +167,7 @@ impl LocalPool {
 }
 
 /// What a local pool is called in errors.
-const LOCAL: &str = "a local pool";
+pub(super) const LOCAL: &str = "a local pool";
 
 #[cold]
 fn too_long(bytes: usize) -> PoolError {
@@ -161,18 +189,23 @@ impl LocalShelf {
     }
 
     #[inline(always)]
-    fn hand_out(&self, start: NonNull<u8>, len: usize) -> LocalBlock<'_> {
+    pub(super) fn hand_out(&self, start: NonNull<u8>, len: usize) -> LocalBlock<'_> {
         self.live.set(self.live.get() + 1);
         #[cfg(rt_asan)]
-        shadow::lend(start, self.class(), len);
+        if self.guard.is_none() {
+            shadow::lend(start, self.class(), len);
+        }
         LocalBlock { shelf: self, start, len }
     }
 
     #[inline(always)]
     fn put(&self, start: NonNull<u8>) {
-        self.live.set(self.live.get() - 1);
+        // A block that comes home twice is counted out again once that is noticed (`come_home`).
+        self.live.set(self.live.get().wrapping_sub(1));
         #[cfg(rt_asan)]
-        shadow::forbid(start, self.class(), 0);
+        if self.guard.is_none() {
+            shadow::forbid(start, self.class(), 0);
+        }
         // SAFETY: one call at a time (I1), and the borrow ends here.
         if !unsafe { &mut *self.free.get() }.rounds.push(start) {
             self.put_slow(start);
@@ -183,6 +216,9 @@ impl LocalShelf {
     #[cold]
     #[inline(never)]
     fn put_slow(&self, start: NonNull<u8>) {
+        if let Some(guard) = &self.guard {
+            return self.come_home(guard, start);
+        }
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
         let free = unsafe { &mut *self.free.get() };
         if !free.rounds.swap_for_room() {
@@ -193,6 +229,12 @@ impl LocalShelf {
         if !free.rounds.push(start) {
             free.list.push(self.geometry.id(start), &self.links);
         }
+    }
+
+    /// Puts a block on the list.
+    pub(super) fn keep(&self, start: NonNull<u8>) {
+        // SAFETY: one call at a time (I1), and the borrow ends with this one.
+        unsafe { &mut *self.free.get() }.list.push(self.geometry.id(start), &self.links);
     }
 }
 

@@ -8,8 +8,8 @@ use super::book::{Book, CANARY_BYTES, Damage, Homecoming, Kept, Record, SHARDS};
 use super::fault::{Deed, Fault, FaultHandler, FaultKind, Faults, OnFault};
 use super::report::{OfClass, Outstanding};
 use super::watch::{Era, NotGuarded, Watch};
+use crate::observe::Reading;
 use crate::observe::families::{POOL_FAULTS, POOL_GUARD_BYTES, POOL_GUARDED, POOL_GUARDED_BLOCKS, POOL_UNGUARDED};
-use crate::observe::{Reading, row};
 use crate::pool::core::{Core, LARGE};
 use crate::pool::error::PoolError;
 use crate::pool::hosted::Pool;
@@ -39,20 +39,29 @@ pub enum Door {
 /// What a pool has for being guarded.
 #[derive(Debug)]
 pub struct Guard {
-    watch: Watch,
-    book: Book,
-    faults: Faults,
+    pub(super) watch: Watch,
+    pub(super) book: Book,
+    pub(super) faults: Faults,
     /// Blocks handed out unguarded while the pool was guarded.
-    unguarded: AtomicU64,
+    pub(super) unguarded: AtomicU64,
     /// Found where it could not be raised.
-    found: Mutex<VecDeque<Damage>>,
+    pub(super) found: Mutex<VecDeque<Damage>>,
 }
 
 impl Guard {
     /// Of a pool that is not guarded.
     pub fn new(on_fault: OnFault) -> Self {
+        Self::watched(Watch::default(), on_fault)
+    }
+
+    /// Of a pool that is guarded from its beginning to its end.
+    pub(super) fn lasting(on_fault: OnFault) -> Self {
+        Self::watched(Watch::lasting(), on_fault)
+    }
+
+    fn watched(watch: Watch, on_fault: OnFault) -> Self {
         Self {
-            watch: Watch::default(),
+            watch,
             book: Book::default(),
             faults: Faults::new(on_fault),
             unguarded: AtomicU64::new(0),
@@ -82,6 +91,34 @@ impl Guard {
     pub fn part_with(&self, start: NonNull<u8>) {
         let mut found = self.found.lock();
         found.extend(self.book.part_with(start, self.watch.era()));
+    }
+
+    /// Looks at everything in a shard that nobody may touch, which is then found; says how often somebody did. The era is to
+    /// last until this returns.
+    pub(super) fn check(&self, shard: usize) -> usize {
+        let mut found = self.found.lock();
+        let before = found.len();
+        self.book.check(shard, self.watch.era(), |damage| found.push_back(damage));
+        found.len() - before
+    }
+
+    /// Raises what was found where it could not be.
+    pub(super) fn raise_found(&self, pool: impl Fn() -> String) {
+        // One by one, so that after a panic the others are still there for the next to come by.
+        let next = || self.found.lock().pop_front();
+        while let Some(damage) = next() {
+            self.faults.raise(Fault::of_damage(damage, pool(), &self.book));
+        }
+    }
+
+    /// Adds to a report who allocated what is out and guarded.
+    pub(super) fn attribute(&self, report: &mut Outstanding) {
+        self.book.each_out(|record| {
+            if let Some(deed) = record.allocated {
+                report.add(deed.scope_number(), record.len as u64, deed.at().elapsed());
+            }
+        });
+        report.scopes.sort_by_key(|scope| std::cmp::Reverse((scope.bytes, scope.blocks)));
     }
 
     /// Says everything of it that the pool's families declare.
@@ -133,6 +170,16 @@ enum Place {
     Nowhere,
 }
 
+/// The class that a block for `len` bytes and its canary is taken from, if it is of a class. Where the plain block, of class
+/// `asked`, would have been aligned by its size, this one is too.
+pub(super) fn roomier(asked: usize, len: usize) -> Option<SizeClass> {
+    let alignment = match asked {
+        LARGE => ALIGNMENT_MAX,
+        class => (1 << SizeClass::at(class).bytes().trailing_zeros()).min(ALIGNMENT_MAX),
+    };
+    SizeClass::aligned_of(len.saturating_add(CANARY_BYTES), alignment)
+}
+
 impl Core {
     /// How a block for `len` bytes is to be guarded; `None` if it is not. `asked` is the index of the class it would be of.
     pub(in crate::pool) fn plan(&self, asked: usize, len: usize, door: Door) -> Option<Plan<'_>> {
@@ -149,12 +196,7 @@ impl Core {
                 }
             },
         }
-        // Where the plain block would have been aligned by its size, this one is too.
-        let alignment = match asked {
-            LARGE => ALIGNMENT_MAX,
-            class => (1 << SizeClass::at(class).bytes().trailing_zeros()).min(ALIGNMENT_MAX),
-        };
-        let class = SizeClass::aligned_of(len.saturating_add(CANARY_BYTES), alignment);
+        let class = roomier(asked, len);
         let fits = class.is_some() || asked == LARGE || self.stock.level() != Some(Level::Fixed);
         if fits && guard.book.reserve() {
             return Some(Plan { core: self, asked, len, class, door });
@@ -202,7 +244,7 @@ impl Core {
                 Ok(damage) => {
                     std::mem::forget(plan); // Its place is the block's now.
                     if let Some(damage) = damage
-                        && let Err(panic) = self.raise_quietly(self.damaged(damage))
+                        && let Err(panic) = self.guard.faults.raise_quietly(self.damaged(damage))
                     {
                         // Nobody will have the block.
                         let claim = Claim { tag: index_of | GUARDED, len, from: index };
@@ -236,7 +278,7 @@ impl Core {
         match unsafe { self.guard.book.let_out(start, era) } {
             Ok(None) => true,
             Ok(Some(damage)) => {
-                if let Err(panic) = self.raise_quietly(self.damaged(damage)) {
+                if let Err(panic) = self.guard.faults.raise_quietly(self.damaged(damage)) {
                     self.put_home(index, class, len, index, start);
                     std::panic::resume_unwind(panic);
                 }
@@ -356,59 +398,27 @@ impl Core {
 
     /// A fault at the calling thread.
     fn fault(&self, kind: FaultKind, address: usize, record: Option<&Record>) -> Fault {
-        let class = record.map(|record| usize::from(record.class)).filter(|&class| class != LARGE);
-        Fault {
-            kind,
-            pool: self.address(),
-            address,
-            offset: 0,
-            class: class.map(|class| SizeClass::at(class).bytes()),
-            len: record.filter(|record| record.allocated.is_some()).map(|record| record.len),
-            said: None,
-            allocated: record.and_then(|record| record.allocated),
-            freed: record.and_then(|record| record.freed),
-            found: Deed::here(row()),
-        }
+        Fault::here(kind, self.address(), address, record)
     }
 
-    /// The fault that shows as damage: by the block that has it, or the next one's.
+    /// The fault that shows as damage.
     fn damaged(&self, damage: Damage) -> Fault {
-        let Damage { start, at, record } = damage;
-        if damage.is_front_of_next() && usize::from(record.class) != LARGE {
-            let next = start + record.bytes;
-            let fault = self.fault(FaultKind::Underrun, next, self.guard.book.of(next).as_ref());
-            return Fault { class: Some(record.bytes), offset: at as isize - record.bytes as isize, ..fault };
-        }
-        let kind = if record.freed.is_some() { FaultKind::WriteAfterFree } else { FaultKind::Overrun };
-        Fault { offset: at as isize, ..self.fault(kind, start, Some(&record)) }
-    }
-
-    /// Raises a fault and catches the panic that was chosen for it, so that the caller can put things in order first (I2).
-    fn raise_quietly(&self, fault: Fault) -> std::thread::Result<()> {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.guard.faults.raise(fault)))
+        Fault::of_damage(damage, self.address(), &self.guard.book)
     }
 
     /// Raises what was found under the pool's locks.
     pub(in crate::pool) fn raise_found(&self) {
-        // One by one, so that after a panic the others are still there for the next to come by.
-        let next = || self.guard.found.lock().pop_front();
-        while let Some(damage) = next() {
-            self.guard.faults.raise(self.damaged(damage));
-        }
+        self.guard.raise_found(|| self.address());
     }
 
     /// Looks at everything nobody may touch; says how often somebody did.
     pub(in crate::pool) fn check(&self) -> usize {
-        let mut faults = 0;
-        for shard in 0..SHARDS {
+        let checked = |shard| {
             // So that the era stays, and with it what was noted in it (I1 of `watch`).
             let _control = self.stock.control();
-            let mut found = self.guard.found.lock();
-            self.guard.book.check(shard, self.guard.watch.era(), |damage| {
-                faults += 1;
-                found.push_back(damage);
-            });
-        }
+            self.guard.check(shard)
+        };
+        let faults = (0..SHARDS).map(checked).sum();
         self.raise_found();
         faults
     }
@@ -447,12 +457,7 @@ impl Core {
                 report.classes.push(OfClass { block_bytes, blocks, bytes });
             }
         }
-        self.guard.book.each_out(|record| {
-            if let Some(deed) = record.allocated {
-                report.add(deed.scope_number(), record.len as u64, deed.at().elapsed());
-            }
-        });
-        report.scopes.sort_by_key(|scope| std::cmp::Reverse((scope.bytes, scope.blocks)));
+        self.guard.attribute(&mut report);
         report
     }
 }

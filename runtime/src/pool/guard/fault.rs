@@ -1,7 +1,10 @@
 //! What was done to a pool that nobody may do, and who did it as far as that is known.
 
+use super::book::{Book, Damage, Record};
 use crate::alloc;
-use crate::observe::{Moment, THREAD_ROWS, now};
+use crate::observe::{Moment, THREAD_ROWS, now, row};
+use crate::pool::core::LARGE;
+use crate::pool::size_class::SizeClass;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{Arc, Mutex, RwLock, thread};
 use std::collections::VecDeque;
@@ -152,6 +155,37 @@ pub struct Fault {
     pub found: Deed,
 }
 
+impl Fault {
+    /// At the calling thread, of a block as far as it is known.
+    pub(super) fn here(kind: FaultKind, pool: String, address: usize, record: Option<&Record>) -> Self {
+        let class = record.map(|record| usize::from(record.class)).filter(|&class| class != LARGE);
+        Self {
+            kind,
+            pool,
+            address,
+            offset: 0,
+            class: class.map(|class| SizeClass::at(class).bytes()),
+            len: record.filter(|record| record.allocated.is_some()).map(|record| record.len),
+            said: None,
+            allocated: record.and_then(|record| record.allocated),
+            freed: record.and_then(|record| record.freed),
+            found: Deed::here(row()),
+        }
+    }
+
+    /// What shows as damage: by the block that has it, or the next one's.
+    pub(super) fn of_damage(damage: Damage, pool: String, book: &Book) -> Self {
+        let Damage { start, at, record } = damage;
+        if damage.is_front_of_next() && usize::from(record.class) != LARGE {
+            let next = start + record.bytes;
+            let fault = Self::here(FaultKind::Underrun, pool, next, book.of(next).as_ref());
+            return Self { class: Some(record.bytes), offset: at as isize - record.bytes as isize, ..fault };
+        }
+        let kind = if record.freed.is_some() { FaultKind::WriteAfterFree } else { FaultKind::Overrun };
+        Self { offset: at as isize, ..Self::here(kind, pool, start, Some(&record)) }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (pool, address, offset) = (&self.pool, self.address, self.offset);
@@ -243,6 +277,11 @@ impl Faults {
         if self.policy == OnFault::Panic && !thread::panicking() {
             panic!("{fault}");
         }
+    }
+
+    /// Raises a fault and catches the panic that was chosen for it, so that the caller can put things in order first.
+    pub fn raise_quietly(&self, fault: Fault) -> std::thread::Result<()> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.raise(fault)))
     }
 }
 

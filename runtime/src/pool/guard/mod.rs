@@ -49,8 +49,14 @@
 //! Past as many free blocks, what comes home is neither poisoned nor remembered: one of those that is freed once more by its
 //! address is not caught.
 //!
+//! A [`LocalPool`](super::LocalPool) is guarded from its beginning or never ([`LocalPool::guarded`](super::LocalPool::guarded)), for
+//! the same faults as far as they can be made there: it is given nothing but its own blocks, so the last three cannot. It has
+//! no longer blocks to go to, so that those of more than 65 520 bytes are handed out unguarded, and counted. One that is not
+//! guarded pays nothing: a guarded one has no magazines, and all of its blocks go the way that others go when theirs are empty.
+//!
 //! The parts: `watch` says whether the pool is guarded, `book` what is known of blocks, `pattern` what is written into them,
-//! `fault` what was found, `report` what is out, `doors` the ways out of and into a pool that is watched.
+//! `fault` what was found, `report` what is out, `doors` the ways out of and into a pool that is watched, `local`
+//! those of a local one.
 
 pub(super) mod watch;
 
@@ -61,12 +67,17 @@ mod doors;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod fault;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
+mod local;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
 mod pattern;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod report;
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
-pub(super) use self::doors::{Claim, Door, GUARDED, Guard};
+pub(super) use self::{
+    doors::{Claim, Door, GUARDED, Guard},
+    local::LocalGuard,
+};
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use self::{
     fault::{Deed, FAULTS_KEPT, Fault, FaultHandler, FaultKind, OnFault},

@@ -47,6 +47,12 @@ fn out(word: u64) -> u32 {
 }
 
 impl Watch {
+    /// In an era that lasts: of a pool that is guarded from its beginning to its end.
+    #[cfg(not(any(rt_loom, rt_shuttle)))]
+    pub fn lasting() -> Self {
+        Self(AtomicU64::new(ERA))
+    }
+
     /// The era in which the pool is guarded, if it is.
     pub fn era(&self) -> Option<Era> {
         era(self.0.load(Ordering::Acquire)) // O1
