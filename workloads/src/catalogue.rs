@@ -8,7 +8,7 @@ macro_rules! script {
 }
 
 /// The shipped workloads: name and text.
-pub const SCRIPTS: [(&str, &str); 29] = [
+pub const SCRIPTS: [(&str, &str); 30] = [
     script!("wordcount"),
     script!("wordcount-turned"),
     script!("map-mixed"),
@@ -38,6 +38,7 @@ pub const SCRIPTS: [(&str, &str); 29] = [
     script!("alloc-size-ramp"),
     script!("alloc-level-storm"),
     script!("alloc-impact"),
+    script!("alloc-map-values"),
 ];
 
 /// The shipped texts, which `[data.NAME]` takes by `shipped = [..]`: name and text.

@@ -289,6 +289,32 @@ fn alloc_impact() {
 }
 
 #[test]
+fn alloc_map_values() {
+    for backend in Backend::ALL.map(Backend::as_str) {
+        let vars = [("backend", backend), ("records", "2000"), ("duration", "200ms")];
+        let result = run("alloc-map-values", &vars);
+        holds(&result);
+        assert!(compared(&result, "values") > 0, "{:?}", result.checks);
+        // Every value that was put in had a block of its own.
+        let put = result.phases.iter().flat_map(|phase| &phase.ops).filter(|op| op.op == "insert").map(|op| op.count);
+        let (put, blocks) = (put.sum::<u64>(), compared(&result, "conservation"));
+        assert!(put > 0 && blocks >= put, "{backend}: {put} of {blocks}");
+        let turned: Vec<_> = result.phases.iter().flat_map(|phase| phase.events.clone()).collect();
+        assert!(turned.iter().all(|event| event.knob == "pool.values.level" && event.error.is_none()), "{turned:?}");
+    }
+}
+
+#[test]
+fn values_that_find_no_block_are_refused_and_the_rest_is_whole() {
+    let overrides = [("records", "2000"), ("room", "256KiB"), ("duration", "200ms")];
+    let result = run("alloc-map-values", &overrides);
+    assert!(result.checks.iter().all(|check| check.pass && check.compared > 0), "{:?}", result.checks);
+    let said = |part: &str| result.notes.iter().any(|note| note.starts_with("`kv` refused") && note.ends_with(part));
+    assert!(said("values: `values` had no block for them; raise the pool's bytes_max"), "{:?}", result.notes);
+    assert!(!said("raise its entries_max"), "{:?}", result.notes);
+}
+
+#[test]
 fn a_pool_that_is_full_is_said_to_be() {
     let text = catalogue::script("alloc-size-ramp").unwrap().replace("1GiB", "256KiB");
     let overrides = Overrides { vars: [("climb".into(), "200ms".into())].into(), ..Overrides::default() };

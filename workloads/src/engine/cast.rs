@@ -56,7 +56,10 @@ impl<'r> Cast<'r> {
             own: Vec::new(),
             borrowed: Mutex::default(),
         };
-        for target in &workload.targets {
+        // Pools first, as values of maps live in them.
+        let is_pool = |target: &&Target| matches!(target.kind, TargetKind::Pool(_));
+        let (pools, others): (Vec<_>, Vec<_>) = workload.targets.iter().partition(is_pool);
+        for target in pools.into_iter().chain(others) {
             if let Some(player) = cast.engage(target)? {
                 cast.players.insert(target.name.clone(), player);
             }
@@ -85,7 +88,11 @@ impl<'r> Cast<'r> {
                         Player::Counters(map)
                     }
                     MapValue::Bytes(..) => {
-                        let map = BytesMap::with_buckets(name, backend, limits, buckets);
+                        let pool = map.pool.as_ref().and_then(|pool| self.pooled(pool));
+                        let map = match pool.map(|pooled| pooled.pool.clone()) {
+                            Some(pool) => BytesMap::in_pool(name, backend, limits, buckets, pool),
+                            None => BytesMap::with_buckets(name, backend, limits, buckets),
+                        };
                         let map = map.map_err(|error| failed(&error))?;
                         self.host(map.clone())?;
                         Player::Bytes(map)
@@ -173,6 +180,17 @@ impl<'r> Cast<'r> {
             Some(Player::Pool(pooled)) => Some(pooled),
             _ => None,
         }
+    }
+
+    /// How many values of the run's maps live in the pool of that target; `None` if none can.
+    pub fn values_in(&self, pool: &str) -> Option<u64> {
+        let lives_there =
+            |target: &&Target| matches!(&target.kind, TargetKind::Map(map) if map.pool.as_deref() == Some(pool));
+        let mut maps =
+            self.workload.targets.iter().filter(lives_there).filter_map(|target| self.player(&target.name)).peekable();
+        maps.peek()?;
+        let entries = |player: &Player| if let Player::Bytes(map) = player { map.len() as u64 } else { 0 };
+        Some(maps.map(entries).sum())
     }
 
     /// Every pool, by target.

@@ -7,6 +7,7 @@ use super::crew::Replay;
 use super::history::judge;
 use super::ledger::{Increments, MapBook, PoolBook};
 use super::oracle::Oracle;
+use super::pool_load::Pooled;
 use super::{RunError, Runner};
 use crate::generate::{Frontier, KeyStream};
 use crate::script::{
@@ -17,6 +18,40 @@ use rheostat_api as api;
 use rheostat_runtime::observe::families::{POOL_ALLOCS, POOL_FREES, POOL_LIVE};
 use rheostat_runtime::observe::{Reading, Resource};
 use std::collections::{BTreeMap, HashMap};
+
+/// What a pool says of itself.
+struct Counted {
+    allocated: u64,
+    freed: u64,
+    live: f64,
+}
+
+fn counted(pooled: &Pooled) -> Counted {
+    let mut reading = Reading::default();
+    pooled.pool.read(&mut reading);
+    let [allocated, freed] = [&POOL_ALLOCS, &POOL_FREES].map(|family| reading.total_of(family).unwrap_or(0));
+    Counted { allocated, freed, live: reading.level_of(&POOL_LIVE).unwrap_or(0.0) }
+}
+
+/// The same for a pool that values live in: each has a block, and what is out beside them was replaced or removed, and
+/// somebody may still be looking at it.
+fn values_conservation(name: &str, book: PoolBook, counted: Counted, values: u64) -> api::Check {
+    let PoolBook { allocated, freed, damaged, .. } = book;
+    let Counted { allocated: counted_in, freed: counted_out, .. } = counted;
+    let out = counted_in.saturating_sub(counted_out);
+    let pass = counted_in > 0 && damaged == 0 && allocated == freed && out >= values;
+    let detail = match (counted_in, pass) {
+        (0, _) => format!("{name}: nothing was allocated, so nothing was compared"),
+        (_, true) => format!(
+            "{name}: of {counted_in} blocks {out} are out, {values} of them values of maps; the rest were replaced or removed"
+        ),
+        (_, false) => format!(
+            "{name}: of {counted_in} blocks {out} are out, for {values} values of maps; workers allocated {allocated} and \
+             freed {freed}, and {damaged} were not as they were left"
+        ),
+    };
+    api::Check { name: "conservation".into(), pass, compared: counted_in, detail }
+}
 
 /// Differences spelled out in a detail.
 const SHOWN: usize = 5;
@@ -223,21 +258,20 @@ impl Runner<'_> {
         while let Ok(held) = pooled.passed.try_pop() {
             held.free(&mut book);
         }
-        let mut reading = Reading::default();
-        pooled.pool.read(&mut reading);
-        let counted = [&POOL_ALLOCS, &POOL_FREES].map(|family| reading.total_of(family).unwrap_or(0));
-        let live = reading.level_of(&POOL_LIVE).unwrap_or(0.0);
+        if let Some(values) = cast.values_in(&target.name) {
+            return Some(values_conservation(&target.name, book, counted(pooled), values));
+        }
+        let Counted { allocated: counted_in, freed: counted_out, live } = counted(pooled);
         let (name, PoolBook { allocated, freed, damaged, .. }) = (&target.name, book);
-        let same = allocated == freed && counted == [allocated, freed] && live == 0.0;
+        let same = allocated == freed && [counted_in, counted_out] == [allocated, freed] && live == 0.0;
         let detail = if allocated == 0 {
             format!("{name}: nothing was allocated, so nothing was compared")
         } else if damaged > 0 {
             format!("{name}: of {allocated} blocks, {damaged} were not as they were left: others had them too")
         } else if !same {
             format!(
-                "{name}: {allocated} blocks were allocated and {freed} freed; the pool counted {} and {}, and {live} bytes \
-                 in use",
-                counted[0], counted[1]
+                "{name}: {allocated} blocks were allocated and {freed} freed; the pool counted {counted_in} and \
+                 {counted_out}, and {live} bytes in use"
             )
         } else {
             format!(

@@ -118,6 +118,8 @@ pub(super) struct MapBook {
     pub acknowledged: u64,
     /// Operations the map refused.
     pub refused: u64,
+    /// Those among them for whose value there was no block in its pool.
+    pub no_block: u64,
     /// Keys with the values that increments found there: the first of a key 0, the second 1 ...
     pub increments: Increments,
     /// Values looked at, and those among them that no operation can have put in.
@@ -134,6 +136,7 @@ impl MapBook {
         self.net += other.net;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.no_block += other.no_block;
         self.increments.merge(other.increments);
         self.looked_at += other.looked_at;
         self.damaged += other.damaged;

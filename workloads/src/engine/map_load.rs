@@ -239,6 +239,7 @@ fn acknowledged<T>(answer: Result<T, MapError>, book: &mut MapBook) -> Option<T>
     let is_taken = answer.is_ok();
     book.acknowledged += u64::from(is_taken);
     book.refused += u64::from(!is_taken);
+    book.no_block += u64::from(matches!(answer, Err(MapError::Pool { .. })));
     answer.ok()
 }
 

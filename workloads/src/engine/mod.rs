@@ -33,7 +33,7 @@ mod value;
 pub use context::{Cancel, Context, Progress};
 
 use crate::generate::Frontier;
-use crate::script::{Extent, Outcome, Target, Workload};
+use crate::script::{Extent, MapTarget, Outcome, Target, TargetKind, Workload};
 use cast::Cast;
 use crew::Replay;
 use history::History;
@@ -350,9 +350,20 @@ impl<'r> Runner<'r> {
 
     fn note_refusals(&mut self) {
         for (name, book) in &self.map_books {
-            if book.refused > 0 {
-                let refused = book.refused;
-                self.notes.push(format!("`{name}` refused {refused} operations: it was full; raise its entries_max"));
+            let (no_block, full) = (book.no_block, book.refused - book.no_block);
+            if full > 0 {
+                self.notes.push(format!("`{name}` refused {full} operations: it was full; raise its entries_max"));
+            }
+            if no_block > 0 {
+                let target = self.workload.target(name).map(|target| &target.kind);
+                let pool = match target {
+                    Some(TargetKind::Map(MapTarget { pool: Some(pool), .. })) => format!("`{pool}`"),
+                    // The host's.
+                    _ => "the pool of its values".to_owned(),
+                };
+                self.notes.push(format!(
+                    "`{name}` refused {no_block} values: {pool} had no block for them; raise the pool's bytes_max"
+                ));
             }
         }
         for (name, book) in &self.pool_books {

@@ -30,7 +30,8 @@ impl Target {
         // What a key, its entry and its share of the table's slack come to, measured on both backends.
         const ENTRY_BYTES: u64 = 96;
         match &self.kind {
-            TargetKind::Map(MapTarget { value: MapValue::Bytes(_, longest), .. }) => ENTRY_BYTES + longest,
+            // A pool's memory is counted as its own.
+            TargetKind::Map(MapTarget { value: MapValue::Bytes(_, longest), pool: None, .. }) => ENTRY_BYTES + longest,
             _ => ENTRY_BYTES,
         }
     }
@@ -75,6 +76,8 @@ pub struct MapTarget {
     pub keys: Option<Keys>,
     /// Entries it takes.
     pub entries_max: Option<u64>,
+    /// The pool target that its byte strings live in; the heap without one.
+    pub pool: Option<String>,
 }
 
 /// What a map holds.
@@ -240,10 +243,36 @@ impl Targets {
     }
 }
 
+/// Names of other targets that targets give, for when all of them are known.
+#[derive(Default)]
+struct Named {
+    /// Maps that stages count into.
+    maps: Vec<Spanned<String>>,
+    /// Pools that values live in.
+    pools: Vec<Spanned<String>>,
+}
+
+impl Named {
+    fn check(&self, walk: &Walk<'_>, targets: &Targets) {
+        for map in &self.maps {
+            match targets.find(walk, map).map(|target| &target.kind) {
+                Some(TargetKind::Map(MapTarget { value: MapValue::Counter, .. })) | None => {}
+                Some(_) => walk.fault(map.span(), format!("`{}` is no map of counters to count into", map.get_ref())),
+            }
+        }
+        for pool in &self.pools {
+            match targets.find(walk, pool).map(|target| &target.kind) {
+                Some(TargetKind::Pool(_)) | None => {}
+                Some(_) => walk.fault(pool.span(), format!("`{}` is no pool for values to live in", pool.get_ref())),
+            }
+        }
+    }
+}
+
 pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Declared) -> Targets {
     let mut targets = Targets { read: Vec::new(), names: Vec::new() };
     let mut like = Vec::new();
-    let mut maps = Vec::new();
+    let mut named = Named::default();
     root.require("target", "what to drive: [target.NAME] with kind = \"map\", \"queue\", \"pool\" or \"pipeline\"");
     let Some(mut all) = root.table("target", "[target]") else { return targets };
     for (name, node) in all.take_all() {
@@ -262,7 +291,7 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Decla
                     like.push((targets.read.len(), name.get_ref().clone(), model));
                     None
                 }
-                None => read(&name, &mut section, walk, data, &mut maps),
+                None => read(&name, &mut section, walk, data, &mut named),
             };
             section.finish();
             target
@@ -289,12 +318,7 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, walk: &Walk<'_>, data: &Decla
         let (needed, max) = (crate::unit::bytes(memory), crate::unit::bytes(limits::MEMORY_MAX));
         all.fault(format_args!("the targets need about {needed}; a run may have {max}: take fewer or smaller items"));
     }
-    for map in maps {
-        match targets.find(walk, &map).map(|target| &target.kind) {
-            Some(TargetKind::Map(MapTarget { value: MapValue::Counter, .. })) | None => {}
-            Some(_) => walk.fault(map.span(), format!("`{}` is no map of counters to count into", map.get_ref())),
-        }
-    }
+    named.check(walk, &targets);
     targets
 }
 
@@ -303,7 +327,7 @@ fn read(
     section: &mut Section<'_, '_>,
     walk: &Walk<'_>,
     data: &Declared,
-    maps: &mut Vec<Spanned<String>>,
+    named: &mut Named,
 ) -> Option<Target> {
     const KINDS: [(&str, Kind); 4] =
         [("map", Kind::Map), ("queue", Kind::Queue), ("pool", Kind::Pool), ("pipeline", Kind::Pipeline)];
@@ -331,19 +355,25 @@ fn read(
     };
     let hosted = hosted.is_some();
     let kind = match kind {
-        Kind::Map => TargetKind::Map(read_map(section, walk, hosted)?),
+        Kind::Map => TargetKind::Map(read_map(section, walk, hosted, &mut named.pools)?),
         Kind::Queue => TargetKind::Queue(read_queue(section, hosted)?),
         Kind::Pool => TargetKind::Pool(read_pool(section, hosted)?),
         _ if hosted => {
             TargetKind::Pipeline(PipelineTarget { from: String::new(), repeat: true, rate: None, stages: Vec::new() })
         }
-        _ => TargetKind::Pipeline(read_pipeline(section, walk, data, maps)?),
+        _ => TargetKind::Pipeline(read_pipeline(section, walk, data, &mut named.maps)?),
     };
     Some(Target { name: name.get_ref().clone(), address: address?, hosted, kind })
 }
 
-fn read_map(section: &mut Section<'_, '_>, walk: &Walk<'_>, hosted: bool) -> Option<MapTarget> {
+fn read_map(
+    section: &mut Section<'_, '_>,
+    walk: &Walk<'_>,
+    hosted: bool,
+    pools: &mut Vec<Spanned<String>>,
+) -> Option<MapTarget> {
     let (mut backend, mut value, mut entries_max) = (Some(Backend::Sharded), Some(MapValue::Counter), Some(None));
+    let mut pool = Some(None);
     if !hosted {
         if section.place("backend").is_some() {
             backend = section.word("backend", &Backend::ALL.map(|backend| (backend.as_str(), backend)));
@@ -354,6 +384,9 @@ fn read_map(section: &mut Section<'_, '_>, walk: &Walk<'_>, hosted: bool) -> Opt
         if section.place("entries_max").is_some() {
             entries_max = section.count("entries_max", 1..=limits::ITEMS_MAX).map(Some);
         }
+        if section.place("pool").is_some() {
+            pool = read_pool_of_values(section, walk, value, pools).map(Some);
+        }
     }
     let keys = match section.place("keys") {
         None => Some(None),
@@ -362,7 +395,31 @@ fn read_map(section: &mut Section<'_, '_>, walk: &Walk<'_>, hosted: bool) -> Opt
             section.table("keys", title).and_then(|keys| read_keys(keys, walk)).map(Some)
         }
     };
-    Some(MapTarget { backend: backend?, value: value?, keys: keys?, entries_max: entries_max? })
+    Some(MapTarget { backend: backend?, value: value?, keys: keys?, entries_max: entries_max?, pool: pool? })
+}
+
+/// `pool = "values"`: where byte strings live. Other values stand in the map itself.
+fn read_pool_of_values(
+    section: &mut Section<'_, '_>,
+    walk: &Walk<'_>,
+    value: Option<MapValue>,
+    pools: &mut Vec<Spanned<String>>,
+) -> Option<String> {
+    let pool = section.string("pool", "the name of a [target.NAME] of kind \"pool\"")?;
+    let inline = match value {
+        Some(MapValue::Counter) => "counters",
+        Some(MapValue::Word) => "words",
+        Some(MapValue::Bytes(..)) | None => {
+            pools.push(pool.clone());
+            return Some(pool.into_inner());
+        }
+    };
+    let message = format!(
+        "`pool` of {}: {inline} stand in the map itself and take nothing from a pool; remove it, or give a size as `value`",
+        section.title
+    );
+    walk.fault(pool.span(), message);
+    None
 }
 
 /// `value = "100B"`, any length in a range: `value = { from = "64B", to = "4KiB" }`, or `value = "word"`.
