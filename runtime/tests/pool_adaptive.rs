@@ -88,8 +88,19 @@ fn a_pool_with_all_its_memory_from_the_start_is_fixed_and_stays_so() {
     assert_eq!((pool.level_asked(), pool.level()), (LevelAsked::Auto, Level::Fixed));
 }
 
-/// A thread that has a lock gives way now and then, so that others find it taken, however few cores there are and whoever
-/// else uses them. A build without debug assertions has no steps to give way at, and leaves it to chance.
+#[test]
+fn a_preset_with_more_at_the_start_than_the_limit_grows_all_the_same() {
+    for preset in [Preset::Performance, Preset::Memory] {
+        let limits = PoolLimits { bytes_max: 1 << 20 };
+        let setup = PoolSetup { level: LevelAsked::Auto, limits, ..preset.setup() };
+        let pool = Pool::with_setup("chooser", setup).unwrap();
+        assert!(matches!(pool.level(), Level::Mutex | Level::LockFree | Level::ThreadCached), "{}", pool.level());
+        assert!(pool.alloc(100_000).is_ok(), "which `fixed` would refuse");
+    }
+}
+
+/// A thread that has a lock gives way now and then, so that others find it taken, however few cores there are and
+/// whoever else uses them. A build without debug assertions has no steps to give way at, and leaves it to chance.
 fn give_way_under_locks() {
     #[cfg(debug_assertions)]
     rheostat_runtime::sync::watch(|step| {

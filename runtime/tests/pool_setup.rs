@@ -64,7 +64,7 @@ fn what_is_there_from_the_start_needs_no_page_fault() {
 fn more_from_the_start_than_the_limit_means_all_of_it() {
     let limits = PoolLimits { bytes_max: MIB };
     let pool =
-        pool(PoolSetup { limits, bytes_initial: usize::MAX, level: Level::Mutex.into(), ..PoolSetup::default() });
+        pool(PoolSetup { limits, bytes_initial: PoolSetup::ALL, level: Level::Mutex.into(), ..PoolSetup::default() });
     let blocks: Vec<Block> = std::iter::from_fn(|| pool.alloc(4096).ok()).collect();
     assert_eq!(blocks.len(), MIB / 4096);
 }
@@ -94,7 +94,7 @@ fn chunks_go_back_when_more_idles_than_may() {
     };
     let (little, much) = (left(256 * KIB), left(4 * MIB));
     assert!(little <= MIB && much > 2 * MIB && much <= 6 * MIB, "{little} and {much} bytes left");
-    assert_eq!(left(usize::MAX), 8 * MIB);
+    assert_eq!(left(PoolSetup::ALL), 8 * MIB);
 }
 
 #[cfg(target_os = "linux")]

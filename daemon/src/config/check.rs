@@ -338,8 +338,13 @@ impl Check<'_> {
         let preset = raw.preset.map_or_else(PoolSetup::default, |written| written.into_inner().0.setup());
         let (limit, align) = (preset.limits.bytes_max as i64, PoolSetup::ALIGNMENTS_MAX as i64);
         let bytes_max = self.number(&key("bytes_max"), raw.bytes_max, limit, 1 << 20..=1 << 40);
-        // A preset's figure is no more than the limit that was written; one that was written has to be.
-        let initial = preset.bytes_initial.min(bytes_max) as i64;
+        // Who writes as much as the limit asks for a pool that never grows. A preset's figure that the limit is too
+        // small for does not, and is half of it then.
+        let initial = match preset.bytes_initial {
+            PoolSetup::ALL => bytes_max,
+            initial => initial.min(bytes_max / 2),
+        };
+        let initial = self.number(&key("bytes_initial"), raw.bytes_initial, initial as i64, 0..=bytes_max as i64);
         let alignment = raw.alignment.filter(|alignment| {
             let good = (2..=align).contains(alignment.get_ref()) && alignment.get_ref().count_ones() == 1;
             if !good {
@@ -352,7 +357,7 @@ impl Check<'_> {
         PoolSetup {
             level: raw.level.map_or(preset.level, |level| level.into_inner().0),
             limits: PoolLimits { bytes_max },
-            bytes_initial: self.number(&key("bytes_initial"), raw.bytes_initial, initial, 0..=bytes_max as i64),
+            bytes_initial: if initial == bytes_max { PoolSetup::ALL } else { initial },
             alignment: alignment.map_or(preset.alignment, |alignment| alignment.into_inner() as usize),
             cache_bytes: self.number(&key("cache_bytes"), raw.cache_bytes, preset.cache_bytes as i64, 0..=1 << 20),
             idle_bytes: self.number(&key("idle_bytes"), raw.idle_bytes, preset.idle_bytes as i64, 0..=1 << 40),

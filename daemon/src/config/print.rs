@@ -124,7 +124,7 @@ fn pool_written(setup: &PoolSetup) -> RawPool {
         preset: None,
         level: said(Spelled(setup.level)),
         bytes_max: number(setup.limits.bytes_max),
-        bytes_initial: number(setup.bytes_initial),
+        bytes_initial: number(setup.bytes_initial.min(setup.limits.bytes_max)),
         alignment: number(setup.alignment),
         cache_bytes: number(setup.cache_bytes),
         idle_bytes: number(setup.idle_bytes),

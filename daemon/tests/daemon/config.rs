@@ -105,14 +105,13 @@ fn a_pool_is_its_preset_with_what_is_written_over_it() {
         config.resources.pools[0].setup
     };
     for preset in Preset::ALL {
-        let made = setup(&format!("preset = \"{preset}\"\n"));
-        // All of it, where more was meant.
-        let bytes_initial = preset.setup().bytes_initial.min(preset.setup().limits.bytes_max);
-        assert_eq!(made, PoolSetup { bytes_initial, ..preset.setup() });
+        assert_eq!(setup(&format!("preset = \"{preset}\"\n")), preset.setup());
     }
     let changed = setup("preset = \"performance\"\nlevel = \"mutex\"\nbytes_max = 4194304\nhuge_pages = false\n");
     assert_eq!((changed.level, changed.huge_pages, changed.alignment), (Level::Mutex.into(), false, 16));
-    assert_eq!((changed.limits.bytes_max, changed.bytes_initial), (4 << 20, 4 << 20), "no more than the limit");
+    assert_eq!((changed.limits.bytes_max, changed.bytes_initial), (4 << 20, 2 << 20), "half of the limit");
+    let all = setup("bytes_max = 4194304\nbytes_initial = 4194304\n");
+    assert_eq!(all.bytes_initial, PoolSetup::ALL, "who writes the limit asks for all of it");
     assert!(!changed.guarded && setup("guarded = true\n").guarded);
     let named = setup("alignment = 64\ncache_bytes = 0\nidle_bytes = 7\nbytes_initial = 65536\n");
     assert_eq!((named.alignment, named.cache_bytes, named.idle_bytes, named.bytes_initial), (64, 0, 7, 65_536));

@@ -36,8 +36,9 @@ pub struct PoolSetup {
     /// What it takes before it refuses.
     pub limits: PoolLimits,
     /// Bytes of chunks that are there and touched when the pool has been made, links beside them, so that so much is
-    /// allocated without a system call or a page fault. More than the limit means all of it: at `fixed` it is so anyway, and
-    /// at `auto` that chooses `fixed`.
+    /// allocated without a system call or a page fault. More than the limit means all of it, as it is at `fixed` anyway.
+    /// [`ALL`](Self::ALL) asks for a pool that never grows, which at `auto` is `fixed`. A figure does not, even one beyond
+    /// the limit: `performance` under a limit of 4 MiB is to be fast still, and chooses among the levels that grow.
     pub bytes_initial: usize,
     /// What every block is aligned to at least, a power of two up to [`ALIGNMENTS_MAX`](Self::ALIGNMENTS_MAX). At 2 lengths
     /// are rounded up by less than an eighth, at more those below 1 KiB by up to the alignment. What lives in a pool through
@@ -59,6 +60,8 @@ pub struct PoolSetup {
 }
 
 impl PoolSetup {
+    /// As [`bytes_initial`](Self::bytes_initial): all there is to be, from the start.
+    pub const ALL: usize = usize::MAX;
     /// The coarsest alignment that all blocks can have.
     pub const ALIGNMENTS_MAX: usize = 64;
 }
@@ -133,7 +136,7 @@ impl Preset {
             Preset::Realtime => PoolSetup {
                 level: Level::Fixed.into(),
                 limits: PoolLimits { bytes_max: 16 << 20 },
-                bytes_initial: usize::MAX,
+                bytes_initial: PoolSetup::ALL,
                 alignment: 8,
                 cache_bytes: 8 << 10,
                 ..default

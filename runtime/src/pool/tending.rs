@@ -93,7 +93,7 @@ impl Tending {
             cores: thread::available_parallelism().map_or(1, usize::from),
             bytes_max: setup.limits.bytes_max,
             cache_bytes: setup.cache_bytes.min(CACHE_BYTES_MAX),
-            all_at_start: setup.bytes_initial >= setup.limits.bytes_max,
+            all_at_start: setup.bytes_initial == PoolSetup::ALL,
         };
         Self { terms, hysteresis: Hysteresis::new(terms), last: None }
     }
