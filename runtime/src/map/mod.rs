@@ -11,12 +11,13 @@
 //! | backend | take it when | what it costs |
 //! |---|---|---|
 //! | [`Sharded`](Backend::Sharded) | you have not measured | readers and writers of a shard wait for each other; a shard that grows holds up all of its own |
-//! | [`LockFree`](Backend::LockFree) | readers must not wait, and keys may share a hash | operations cost several times those of the others, entries about three times the memory |
-//! | [`Papaya`](Backend::Papaya) | many threads read, few keys collide | an allocation for every write; scans walk the whole map for each page |
-//! | [`Fixed`](Backend::Fixed) | no operation may wait for another, and you know about how many entries there will be | an allocation for every write; past its buckets it is slower with every entry |
-//! | [`Flat`](Backend::Flat) | most operations read, or keys and values are integers | writers of a line wait for each other |
+//! | [`LockFree`](Backend::LockFree) | readers must not wait, and keys may share a hash | two to three times the time of `sharded`, and about three times the memory an entry |
+//! | [`Papaya`](Backend::Papaya) | no reader may wait, few keys collide, and nobody knows how many there will be | twice the time of `sharded` on two cores; an allocation for every write; scans walk the whole map for each page |
+//! | [`Fixed`](Backend::Fixed) | no operation may wait for another, and you know about how many entries there will be | up to twice the time of `sharded`: an allocation for every write; past its buckets it is slower with every entry |
+//! | [`Flat`](Backend::Flat) | most operations read, integers above all: a quarter less time than `sharded` for that | writers of a line wait for each other; where many entries come and go, a fifth more time; half as much memory again while it grows |
 //!
-//! Measured beside their peers: `cargo run --release -p rheostat-peers -- maps`.
+//! Times are of integers on two cores, from `runtime/bench/RESULTS.md`; `cargo run --release -p rheostat-peers -- maps` measures
+//! them anew, beside those of their peers.
 //!
 //! Promises, every backend: operations on one key are linearizable; a value that was put in comes out exactly once,
 //! by `remove`, `insert` or `clear`; guards are never handed out.

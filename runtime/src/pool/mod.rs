@@ -8,8 +8,8 @@
 //! | [`Fault`], [`OnFault`] | a pool is *guarded*, and you want to know who overran, freed twice or wrote too late |
 //! | [`Outstanding`] | you want to know who has blocks out, now or when a pool ends |
 //! | [`InPool`], [`PoolBox`] | a vector, a table or a value lives in a pool |
-//! | [`LocalPool`] | all of it happens on one thread, and you want the compiler to see to that |
-//! | [`Level::Unlocked`] | one thread allocates |
+//! | [`LocalPool`] | all of it happens on one thread: quickest by far, and the compiler sees to that |
+//! | [`Level::Unlocked`] | one thread allocates, and a second that tries is a mistake to be refused |
 //! | [`Level::Mutex`] | few threads allocate, and memory matters more than time |
 //! | [`Level::LockFree`] | several threads allocate, some of them seldom, and none may wait for another |
 //! | [`Level::ThreadCached`] | several threads allocate and free a lot |

@@ -3,7 +3,7 @@
 //! | type | when |
 //! |---|---|
 //! | [`Ring`] | bounded, many producers, many consumers, one allocation; its limit turns while it runs |
-//! | [`Producer`], [`Consumer`] | a ring taken apart: closed when the last of either goes, faster when it is the only one |
+//! | [`Producer`], [`Consumer`] | a ring taken apart: closed when the last of either goes; the only one on its side has quicker bursts |
 //! | [`spsc::ring`] | bounded, one producer, one consumer: nothing is cheaper between two threads |
 //! | [`Segmented`] | unbounded: producers must never wait; each has a list of its own, memory goes back when drained |
 //! | [`Queue`] | which [`Kind`] of structure it is should be a choice, and one that can be changed while it is used |
