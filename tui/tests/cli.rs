@@ -186,19 +186,25 @@ mod embedded {
         assert!(err.contains("wrong.toml") && err.contains("nmae"), "the file and the key are named: {err}");
     }
 
+    /// A daemon of this process with that configuration, all of its files in a folder.
+    fn hosting(folder: &Path, config: &str) -> rheostat_daemon::Daemon {
+        let file = folder.join("rheostat.toml");
+        std::fs::write(&file, config).unwrap();
+        let overrides = rheostat_daemon::Overrides {
+            config: Some(file),
+            socket: Some(folder.join("control.sock")),
+            state_dir: Some(folder.join("state")),
+            metrics: Some("off".into()),
+            ..Default::default()
+        };
+        rheostat_daemon::start(rheostat_daemon::Config::load(&overrides).unwrap()).unwrap()
+    }
+
     #[test]
     fn maps_and_queues_are_filled_and_emptied() {
         let folder = tempfile::tempdir().unwrap();
         let config = "[map.counts]\nentries_max = 2\n[map.texts]\nvalues = \"bytes\"\n[queue.jobs]\ncapacity = 4\n";
-        std::fs::write(folder.path().join("rheostat.toml"), config).unwrap();
-        let overrides = rheostat_daemon::Overrides {
-            config: Some(folder.path().join("rheostat.toml")),
-            socket: Some(folder.path().join("control.sock")),
-            state_dir: Some(folder.path().join("state")),
-            metrics: Some("off".into()),
-            ..Default::default()
-        };
-        let daemon = rheostat_daemon::start(rheostat_daemon::Config::load(&overrides).unwrap()).unwrap();
+        let daemon = hosting(folder.path(), config);
         let ask = |input: &str, line: &str| {
             let mut command = rheostat();
             command.args(line.split(' ')).env("RHEOSTAT_SOCKET", daemon.socket()).write_stdin(input);
@@ -254,15 +260,7 @@ mod embedded {
     fn a_guarded_pool_says_who_has_its_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let config = "[map.texts]\nvalues = \"bytes\"\npool = \"held\"\n[pool.held]\nguarded = true\n";
-        std::fs::write(folder.path().join("rheostat.toml"), config).unwrap();
-        let overrides = rheostat_daemon::Overrides {
-            config: Some(folder.path().join("rheostat.toml")),
-            socket: Some(folder.path().join("control.sock")),
-            state_dir: Some(folder.path().join("state")),
-            metrics: Some("off".into()),
-            ..Default::default()
-        };
-        let daemon = rheostat_daemon::start(rheostat_daemon::Config::load(&overrides).unwrap()).unwrap();
+        let daemon = hosting(folder.path(), config);
         let ask = |line: &str| {
             let mut command = rheostat();
             let (code, out, err) = run(command.args(line.split(' ')).env("RHEOSTAT_SOCKET", daemon.socket()));

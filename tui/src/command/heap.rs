@@ -1,7 +1,7 @@
 //! `rheostat heap`: a heap profile in a file.
 
 use super::answer::Answer;
-use super::interrupt::interrupted;
+use super::interrupt::interrupted_or_hung_up;
 use crate::exit::{Exit, Failure};
 use crate::units;
 use clap::Args;
@@ -47,17 +47,25 @@ pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Ex
     };
     let was_off = knob.value == KnobValue::Integer(0);
     // It is turned off again also where somebody does not wait for the end.
-    let interrupted = interrupted();
+    let ended = interrupted_or_hung_up();
     if was_off {
-        turn(client, heap.every).await?;
-        tokio::select! {
-            () = tokio::time::sleep(heap.lasting) => {}
-            () = interrupted => {}
+        let sampled = async {
+            turn(client, heap.every).await?;
+            tokio::time::sleep(heap.lasting).await;
+            Ok(())
+        };
+        let sampled = tokio::select! {
+            sampled = sampled => sampled,
+            () = ended => Ok(()),
+        };
+        if let Err(failure) = sampled {
+            // An answer that is late or lost says nothing: the daemon may be sampling all the same.
+            return Err(if turn(client, 0).await.is_ok() { failure } else { still_on(failure) });
         }
     }
     let profile = client.heap_profile().await;
     if was_off {
-        turn(client, 0).await?;
+        turn(client, 0).await.map_err(still_on)?;
     }
     let profile = profile?;
     std::fs::write(&heap.output, &profile).map_err(|error| {
@@ -77,4 +85,9 @@ pub async fn run(client: &Client, heap: &Heap, answer: &mut Answer) -> Result<Ex
 async fn turn(client: &Client, to: i64) -> Result<(), Failure> {
     client.turn(ADDRESS, KNOB, KnobValue::Integer(to)).await?;
     Ok(())
+}
+
+/// What is left to do for whoever reads of this failure.
+fn still_on(failure: Failure) -> Failure {
+    failure.advise(format_args!("the daemon may be sampling still: `rheostat set {ADDRESS}.{KNOB}=0` once it answers"))
 }
