@@ -1,9 +1,9 @@
 //! mimalloc beneath this process: its options, applied in time to matter, and what it says of itself.
 //!
 //! mimalloc reads its options from the environment before `main` begins, and two of them mean something only then: how
-//! the first arena is committed, and whether it lies on large pages. When the configuration wants another value of these
-//! than the one in force, [`enforce`] puts it into the environment and executes the program anew, before it has begun
-//! anything. The others are set while the process runs. A variable that is set already wins over the file, as the
+//! the first arena is committed, and whether it lies on large pages. When the configuration wants another value of
+//! these than the one in force, [`enforce`] puts it into the environment and executes the program anew, before it has
+//! begun anything. The others are set while the process runs. A variable that is set already wins over the file, as the
 //! environment does everywhere here, so there is nothing left to enforce the second time.
 
 use crate::config::{Allocator, EagerCommit};

@@ -1,13 +1,13 @@
 //! Looks at everything four times a second, for all who want to know: one read, one text, any number of clients.
 //!
 //! Every look makes a frame for the stream, if anybody is attached; every fourth feeds history and the windows that
-//! quantiles are taken over, and has resources look at themselves: one that chooses the value of a knob turns it then. The frame is put into words once and handed out by reference; a client that is slow
-//! finds only the newest.
+//! quantiles are taken over, and has resources look at themselves: one that chooses the value of a knob turns it then.
+//! The frame is put into words once and handed out by reference; a client that is slow finds only the newest.
 //!
-//! Nobody sees anything while the sampler is blind, so it is watched. A resource that panics when it is read is left out
-//! of that look, and the others are not; a sampler that panics all the same begins again; and one that stands still, as
-//! behind a lock that is never given back, is said to, with what it reads: in the log, by `readyz` and `healthz`. It is
-//! not replaced then, as another would stand still behind the same lock.
+//! Nobody sees anything while the sampler is blind, so it is watched. A resource that panics when it is read is left
+//! out of that look, and the others are not; a sampler that panics all the same begins again; and one that stands
+//! still, as behind a lock that is never given back, is said to, with what it reads: in the log, by `readyz` and
+//! `healthz`. It is not replaced then, as another would stand still behind the same lock.
 
 use crate::app::App;
 use crate::history::Key;
@@ -186,8 +186,8 @@ pub(crate) fn run(app: &App) {
     }
 }
 
-/// Sees to it that looking goes on, and says when it does not. Counts its own turns rather than time: if the process was
-/// stopped for a minute, nobody stood still.
+/// Sees to it that looking goes on, and says when it does not. Counts its own turns rather than time: if the process
+/// was stopped for a minute, nobody stood still.
 pub(crate) async fn watch(app: Arc<App>, closing: CancellationToken) {
     let sampler = &app.sampler;
     let mut turns = tokio::time::interval(Duration::from_secs(1));

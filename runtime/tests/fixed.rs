@@ -80,7 +80,8 @@ impl Drop for Counted {
     }
 }
 
-/// Increments, removals that say what they took, and re-insertions of zero: every increment is in a removal or in the end.
+/// Increments, removals that say what they took, and re-insertions of zero: every increment is in a removal or in the
+/// end.
 #[test]
 fn no_increment_is_lost_and_every_value_is_dropped_once() {
     const THREADS: u64 = 4;

@@ -1,5 +1,5 @@
-//! Flat maps in memory that was somebody else's: what is allocated has other bytes than zeroes, unless zeroes were asked for. As a
-//! header, those bytes say that some slots are full.
+//! Flat maps in memory that was somebody else's: what is allocated has other bytes than zeroes, unless zeroes were
+//! asked for. As a header, those bytes say that some slots are full.
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
 use rheostat_runtime::map::FlatMap;

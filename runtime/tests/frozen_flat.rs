@@ -1,5 +1,5 @@
-//! Flat maps that grow and shrink while one thread after another is held up at each step of a move: who does not need the
-//! chain that one has locked goes on, and in the end every update is there once.
+//! Flat maps that grow and shrink while one thread after another is held up at each step of a move: who does not need
+//! the chain that one has locked goes on, and in the end every update is there once.
 //!
 //! Steps are named where debug assertions are on.
 #![cfg(all(debug_assertions, not(any(rt_loom, rt_shuttle))))]

@@ -1,5 +1,5 @@
-//! Storms of hand-overs of a map in which one thread after another is held up at each step of the protocol: who does not
-//! need what that one has goes on, and in the end every update is there once and every copy dropped once.
+//! Storms of hand-overs of a map in which one thread after another is held up at each step of the protocol: who does
+//! not need what that one has goes on, and in the end every update is there once and every copy dropped once.
 //!
 //! Steps are named where debug assertions are on.
 #![cfg(all(debug_assertions, not(any(rt_loom, rt_shuttle))))]

@@ -1,5 +1,5 @@
-//! Storms of turns of a queue in which one thread after another is held up at each step of the hand-over: producers go on,
-//! and in the end each item that was accepted has come out once, in its producer's order.
+//! Storms of turns of a queue in which one thread after another is held up at each step of the hand-over: producers go
+//! on, and in the end each item that was accepted has come out once, in its producer's order.
 //!
 //! Steps are named where debug assertions are on.
 #![cfg(all(debug_assertions, not(any(rt_loom, rt_shuttle))))]
@@ -97,7 +97,8 @@ fn freeze_each_step(scene: &Scene, random: &mut fastrand::Rng) {
         let pass = if step == Step::QueueChosen { random.u32(..500) } else { random.u32(..2) };
         let held = hold(step, pass);
         held.wait();
-        // A try to push returns, whoever is held up; a pop may have to wait for a turn that seals the structure it has emptied.
+        // A try to push returns, whoever is held up; a pop may have to wait for a turn that seals the structure it has
+        // emptied.
         until_grown("pushes", || scene.pushes.load(Relaxed), 300);
         if step == Step::QueueSealed {
             until_grown("pops", || scene.pops.load(Relaxed), 50);

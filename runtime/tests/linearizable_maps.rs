@@ -133,8 +133,8 @@ fn so_is_a_flat_map_of_pointers() {
     assert_linearizable::<Box<u8>>(Backend::Flat);
 }
 
-/// Turns the map to one backend after another until told to stop: by turns as fast as it can and with a pause, and one in
-/// four is called off in its midst. Returns how many ended there, and how many back where they began.
+/// Turns the map to one backend after another until told to stop: by turns as fast as it can and with a pause, and one
+/// in four is called off in its midst. Returns how many ended there, and how many back where they began.
 fn storm(map: &Map<u8, i64>, pause: Duration, seed: u64, stop: &AtomicBool) -> [usize; 2] {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut ends = [0, 0];

@@ -1,5 +1,5 @@
-//! Every queue under two to eight threads: long runs by the rules that decide queues (nothing lost, twice, overtaken, or
-//! said to be empty when it was not), and windows of a few operations, the limit among them, by exhaustive search.
+//! Every queue under two to eight threads: long runs by the rules that decide queues (nothing lost, twice, overtaken,
+//! or said to be empty when it was not), and windows of a few operations, the limit among them, by exhaustive search.
 
 use rheostat_linearize::fifo::{self, Contract, Empty, Order, Tally};
 use rheostat_linearize::{Limits, Log, Operation, QueueCall, QueueReturn, Recorder, check};
@@ -29,8 +29,8 @@ trait Subject: Sync {
     fn pop_run(&self, out: &mut Vec<u64>, max: usize);
 }
 
-/// A ring's item is there for consumers when its slot is filled, in the order of the slots: a producer that has won a slot
-/// and not filled it yet hides the items behind it.
+/// A ring's item is there for consumers when its slot is filled, in the order of the slots: a producer that has won a
+/// slot and not filled it yet hides the items behind it.
 impl Subject for Ring<u64> {
     const CONTRACT: Contract = Contract { order: Order::Total, empty: Empty::LagsPushes, drained: true };
 
@@ -81,8 +81,8 @@ impl Subject for Segmented<u64> {
     }
 }
 
-/// A push that begins when another has ended goes to the same structure or a later one, whichever threads they are of; and
-/// each kind keeps that order itself. So the order is total, whatever is turned.
+/// A push that begins when another has ended goes to the same structure or a later one, whichever threads they are of;
+/// and each kind keeps that order itself. So the order is total, whatever is turned.
 impl Subject for Queue<u64> {
     const CONTRACT: Contract = Contract { order: Order::Total, empty: Empty::LagsPushes, drained: true };
 
@@ -241,8 +241,8 @@ impl Starter {
     }
 }
 
-/// Queues of two, each for a few operations of two or three threads. What the contract allows to lag is left out: refused
-/// pushes beside a pop in flight, and empty pops beside a push.
+/// Queues of two, each for a few operations of two or three threads. What the contract allows to lag is left out:
+/// refused pushes beside a pop in flight, and empty pops beside a push.
 fn windows_are_linearizable<Q: Subject>(threads: usize) {
     const ROUNDS: usize = 1_000;
     let (recorder, starter) = (Recorder::new(), Starter(AtomicUsize::new(0)));
@@ -305,8 +305,8 @@ fn long_runs_of_a_segmented_queue() {
     long_runs_are_those_of_a_queue::<Segmented<u64>>();
 }
 
-/// Producers by handles share nothing, so only what one of them pushed is in order. "Empty" is a walk along the lanes: some
-/// push beside it explains what it missed in a lane that it had passed.
+/// Producers by handles share nothing, so only what one of them pushed is in order. "Empty" is a walk along the lanes:
+/// some push beside it explains what it missed in a lane that it had passed.
 #[test]
 fn long_runs_of_a_segmented_queue_by_handles() {
     for threads in [2, 4, 8] {

@@ -4,8 +4,8 @@
 //! RUSTFLAGS="--cfg rt_loom" CARGO_TARGET_DIR=target/loom cargo test -p rheostat-runtime --release --test loom_handover
 //! ```
 //!
-//! crossbeam's queues stand for structures that cannot be closed: to loom each of their operations is one step that orders
-//! nothing, which is less than they do. The ring stands for those that can, and is explored itself.
+//! crossbeam's queues stand for structures that cannot be closed: to loom each of their operations is one step that
+//! orders nothing, which is less than they do. The ring stands for those that can, and is explored itself.
 #![cfg(rt_loom)]
 
 use loom::sync::Arc;

@@ -26,8 +26,8 @@ fn model_to(preemptions: usize, threads: impl Fn() + Send + Sync + 'static) {
     builder.check(threads);
 }
 
-/// Two values, of which `current` names the one that new readers find. Reclaiming one writes to its cell: loom calls it a
-/// race if a reader might be at it, and a reader that comes later would find it dead.
+/// Two values, of which `current` names the one that new readers find. Reclaiming one writes to its cell: loom calls it
+/// a race if a reader might be at it, and a reader that comes later would find it dead.
 struct Shelf {
     domain: Domain,
     values: [UnsafeCell<usize>; 2],
@@ -60,7 +60,8 @@ impl Shelf {
     fn replace(&self) {
         let guard = self.domain.pin();
         self.current.store(1, Ordering::Release);
-        // SAFETY: nobody who pins later finds it, and `bury` only touches the shelf, which outlives the domain's garbage.
+        // SAFETY: nobody who pins later finds it, and `bury` only touches the shelf, which outlives the domain's
+        // garbage.
         unsafe { retire(&guard, &self.values[0]) };
     }
 

@@ -1,5 +1,5 @@
-//! The ends that await: a task that waits is woken, and one that goes away takes no wake with it. A wake that is lost is
-//! a deadlock, which loom reports.
+//! The ends that await: a task that waits is woken, and one that goes away takes no wake with it. A wake that is lost
+//! is a deadlock, which loom reports.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg rt_loom" CARGO_TARGET_DIR=target/loom cargo test -p rheostat-runtime --release --test loom_ring_async

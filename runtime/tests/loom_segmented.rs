@@ -1,4 +1,5 @@
-//! The segmented queue's orderings, every interleaving of two or three threads up to two preemptions. Two slots a segment.
+//! The segmented queue's orderings, every interleaving of two or three threads up to two preemptions. Two slots a
+//! segment.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg rt_loom" CARGO_TARGET_DIR=target/loom cargo test -p rheostat-runtime --release --test loom_segmented

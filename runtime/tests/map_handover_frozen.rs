@@ -139,8 +139,8 @@ impl Drop for Sleeper {
     }
 }
 
-/// Uses the map while the migrator stands at the gate with a stripe: of many writers only those of that one wait, and no
-/// reader. `before` it opens, somebody has a word.
+/// Uses the map while the migrator stands at the gate with a stripe: of many writers only those of that one wait, and
+/// no reader. `before` it opens, somebody has a word.
 fn write_around(map: &Map<u32, Gated>, model: &mut BTreeMap<u32, u64>, gate: &Gate, before: impl FnOnce()) {
     until("the migrator to reach the gate", || gate.waiting.load(Relaxed));
     assert_eq!(map.get(&FROZEN).map(|gated| gated.value), Some(7));

@@ -1,5 +1,5 @@
-//! How a map whose values live in a pool comes by a block when the pool has none left: by what was removed and may still be
-//! read. Alone in its process, since that waits for the readers of the process's domain.
+//! How a map whose values live in a pool comes by a block when the pool has none left: by what was removed and may
+//! still be read. Alone in its process, since that waits for the readers of the process's domain.
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 

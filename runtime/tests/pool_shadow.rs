@@ -1,4 +1,5 @@
-//! AddressSanitizer sees into pools: who touches a block that was freed, or more of one than was asked for, is reported.
+//! AddressSanitizer sees into pools: who touches a block that was freed, or more of one than was asked for, is
+//! reported.
 
 #![cfg(rt_asan)]
 

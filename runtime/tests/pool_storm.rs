@@ -1,11 +1,12 @@
-//! A storm of levels: a pool is turned about a thousand times a second while threads allocate, hand blocks to each other,
-//! free them and end. Nothing is lost, nothing given twice, and the process is as large after it as before.
+//! A storm of levels: a pool is turned about a thousand times a second while threads allocate, hand blocks to each
+//! other, free them and end. Nothing is lost, nothing given twice, and the process is as large after it as before.
 //!
 //! ```text
 //! RHEOSTAT_STORM_S=60 cargo test -p rheostat-runtime --release --test pool_storm
 //! ```
 //!
-//! is the long form; without the variable it is a moment. In a file of its own, for what the process holds is looked at.
+//! is the long form; without the variable it is a moment. In a file of its own, for what the process holds is looked
+//! at.
 
 #![cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
 
@@ -140,7 +141,8 @@ fn a_storm_of_levels_loses_nothing_and_leaves_nothing() {
         let resident = format!(
             "{before} bytes resident before the storm, {after} after it, of which the pool has {idle} idle, {trimmed} trimmed"
         );
-        // What idles may stay, up to a MiB of each class, until the pool is trimmed: the longer a storm, the more classes do.
+        // What idles may stay, up to a MiB of each class, until the pool is trimmed: the longer a storm, the more
+        // classes do.
         assert!(after <= before + idle + before / 10, "{resident}");
         assert!(trimmed <= before + before / 10 && trimmed <= after, "{resident}");
     }

@@ -1,5 +1,5 @@
-//! The segmented queue: exact answers for one thread; under real threads, every item dropped once and each producer's in
-//! order.
+//! The segmented queue: exact answers for one thread; under real threads, every item dropped once and each producer's
+//! in order.
 
 mod ledger;
 

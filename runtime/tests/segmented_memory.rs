@@ -1,5 +1,5 @@
-//! What a segmented queue held goes back to the allocator as it is drained. Alone in its process: it reads the books of the
-//! process's own domain.
+//! What a segmented queue held goes back to the allocator as it is drained. Alone in its process: it reads the books of
+//! the process's own domain.
 
 use rheostat_runtime::queue::Segmented;
 use rheostat_runtime::reclaim;

@@ -1,5 +1,5 @@
-//! A queue turned again and again with items in flight and sleepers on both ends, on random schedules and on schedules with
-//! few, well-placed preemptions (PCT).
+//! A queue turned again and again with items in flight and sleepers on both ends, on random schedules and on schedules
+//! with few, well-placed preemptions (PCT).
 //!
 //! ```text
 //! RUSTFLAGS="--cfg rt_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p rheostat-runtime --release --test shuttle_handover
@@ -54,7 +54,8 @@ fn turn(queue: &Queue<Item>) {
     }
 }
 
-/// Producers and consumers at work while `meanwhile` has the queue; closed when both are done. What was accepted is popped.
+/// Producers and consumers at work while `meanwhile` has the queue; closed when both are done. What was accepted is
+/// popped.
 fn exchange(meanwhile: impl Fn(&Queue<Item>) + Send + Sync + 'static) {
     let (queue, ledger) = (queue(), Ledger::new(PRODUCERS, EACH));
     let producers: Vec<_> = (0..PRODUCERS)

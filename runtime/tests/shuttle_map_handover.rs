@@ -1,13 +1,13 @@
-//! A map handed over again and again, there and back, with writers, a reader and copies that panic, on random schedules and
-//! on schedules with few, well-placed preemptions (PCT).
+//! A map handed over again and again, there and back, with writers, a reader and copies that panic, on random schedules
+//! and on schedules with few, well-placed preemptions (PCT).
 //!
 //! ```text
 //! RUSTFLAGS="--cfg rt_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p rheostat-runtime --release --test shuttle_map_handover
 //! ```
 //!
-//! Tables are a lock and a list, of two stripes each; grace periods a reader-writer lock that is taken and let go. Every
-//! ordering is SeqCst in here: what is looked for are lost and doubled updates, deletes that come back, reads that miss or go
-//! back, and hand-overs that do not end. `loom_map_handover` has the orderings, on fewer steps.
+//! Tables are a lock and a list, of two stripes each; grace periods a reader-writer lock that is taken and let go.
+//! Every ordering is SeqCst in here: what is looked for are lost and doubled updates, deletes that come back, reads
+//! that miss or go back, and hand-overs that do not end. `loom_map_handover` has the orderings, on fewer steps.
 #![cfg(rt_shuttle)]
 
 mod grace;

@@ -5,7 +5,8 @@
 //! RUSTFLAGS="--cfg rt_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p rheostat-runtime --release --test shuttle_queue
 //! ```
 //!
-//! Every ordering is SeqCst in here: what is looked for is lost wake-ups (a deadlock to shuttle), lost and doubled items.
+//! Every ordering is SeqCst in here: what is looked for is lost wake-ups (a deadlock to shuttle), lost and doubled
+//! items.
 #![cfg(rt_shuttle)]
 
 mod ledger;

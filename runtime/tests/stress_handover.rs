@@ -1,5 +1,5 @@
-//! A queue under real threads while its kind and capacity turn: every item dropped exactly once, each producer's items in
-//! order, nobody left asleep.
+//! A queue under real threads while its kind and capacity turn: every item dropped exactly once, each producer's items
+//! in order, nobody left asleep.
 
 mod ledger;
 
@@ -74,8 +74,8 @@ fn consume(queue: &Queue<Item>, mut rng: fastrand::Rng) -> usize {
     }
 }
 
-/// Runs as many producers as consumers; `meanwhile` has the queue until the producers are done. Returns what was accepted
-/// and what was popped.
+/// Runs as many producers as consumers; `meanwhile` has the queue until the producers are done. Returns what was
+/// accepted and what was popped.
 fn exchange(threads: usize, queue: &Queue<Item>, meanwhile: impl Fn(&AtomicBool) + Sync) -> (usize, usize) {
     let ledger = Ledger::new(threads, ITEMS / threads);
     let done = AtomicBool::new(false);

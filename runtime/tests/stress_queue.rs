@@ -94,8 +94,8 @@ fn consume(ring: &Ring<Item>, style: Style, mut rng: fastrand::Rng) -> usize {
     }
 }
 
-/// Runs as many producers as consumers; `meanwhile` has the ring until the producers are done. Returns what was accepted
-/// and what was popped.
+/// Runs as many producers as consumers; `meanwhile` has the ring until the producers are done. Returns what was
+/// accepted and what was popped.
 fn exchange(threads: usize, style: Style, ring: &Ring<Item>, meanwhile: impl Fn(&AtomicBool) + Sync) -> (usize, usize) {
     let ledger = Ledger::new(threads, ITEMS / threads);
     let done = AtomicBool::new(false);

@@ -390,8 +390,8 @@ fn pool(s: f64) -> Resource {
     )
 }
 
-/// A pool near its limit at a level with locks, with many classes, large blocks and refusals, and the map whose values are in
-/// it: beside what a snapshot shows.
+/// A pool near its limit at a level with locks, with many classes, large blocks and refusals, and the map whose values
+/// are in it: beside what a snapshot shows.
 pub fn crowded(step: u64) -> Vec<Resource> {
     let s = step as f64 / STEPS_PER_S;
     let mut samples = Vec::new();

@@ -87,8 +87,8 @@ pub struct Effect {
     pub contention: Option<Contention>,
 }
 
-/// How often threads met: locks they waited for and exchanges they lost, per second. Without a verdict, as there is no ratio
-/// to none.
+/// How often threads met: locks they waited for and exchanges they lost, per second. Without a verdict, as there is no
+/// ratio to none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Contention {

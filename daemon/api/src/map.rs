@@ -5,8 +5,8 @@ use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
-/// What stands under a key: a number in a map of counters or of words, bytes in a map of byte strings. Further kinds of maps may
-/// bring further kinds of values.
+/// What stands under a key: a number in a map of counters or of words, bytes in a map of byte strings. Further kinds of
+/// maps may bring further kinds of values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]

@@ -157,8 +157,8 @@ impl Limits {
 pub struct Allocator {
     /// Whether memory of a new arena is committed at once. Means something before the process's first allocation only.
     pub eager_commit: EagerCommit,
-    /// Whether arenas may lie on pages of 2 MiB that the administrator has set aside: fewer misses of the address cache,
-    /// memory that is never given back. Before the first allocation only.
+    /// Whether arenas may lie on pages of 2 MiB that the administrator has set aside: fewer misses of the address
+    /// cache, memory that is never given back. Before the first allocation only.
     pub large_os_pages: bool,
     /// How long memory that was freed is kept before it is given back to the system; `None` for ever.
     pub purge_delay: Option<Duration>,

@@ -1,7 +1,7 @@
 //! Heap profiles as pprof reads them: what the runtime has sampled, with names for its addresses.
 //!
-//! Names are looked up here and now, in this process: who reads the profile elsewhere need not have the binary. That reads
-//! the binary's debug information, once for each profile, and forgets it.
+//! Names are looked up here and now, in this process: who reads the profile elsewhere need not have the binary. That
+//! reads the binary's debug information, once for each profile, and forgets it.
 
 mod pprof;
 

@@ -1,7 +1,7 @@
 //! Profiles in the format of pprof, as its `profile.proto` has it: the parts that a heap profile needs.
 //!
-//! Declared for prost rather than generated, which would need protoc; or taken from the crate `pprof`, which would bring a
-//! CPU profiler with its signal handler into the process. Source:
+//! Declared for prost rather than generated, which would need protoc; or taken from the crate `pprof`, which would
+//! bring a CPU profiler with its signal handler into the process. Source:
 //! <https://github.com/google/pprof/blob/main/proto/profile.proto>.
 
 use prost::Message;

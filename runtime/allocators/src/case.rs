@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Case {
-    /// Threads insert keys of their own into one map of byte strings, from empty: two allocations an entry, what the map
-    /// needs to grow beside. The map is dropped outside of the time.
+    /// Threads insert keys of their own into one map of byte strings, from empty: two allocations an entry, what the
+    /// map needs to grow beside. The map is dropped outside of the time.
     ParallelInsert,
     /// Producers allocate blocks of 64 to 1024 bytes and hand them over in bulks; consumers read and free them. One
     /// thread does both by turns; an odd one more is a producer.

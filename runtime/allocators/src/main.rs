@@ -1,9 +1,9 @@
 //! The allocator study: the same parallel inserts and the same producers and consumers under the system's allocator,
 //! mimalloc and jemalloc, at one thread and more, with speed-up and efficiency.
 //!
-//! `cargo run --release -p rheostat-allocators`. What each case is stands in [`case`]; a global allocator is fixed for the
-//! life of a process, so each repetition is a process of its own ([`study`]). Figures of a shared machine move; what
-//! counts are ratios within a table, with their spread.
+//! `cargo run --release -p rheostat-allocators`. What each case is stands in [`case`]; a global allocator is fixed for
+//! the life of a process, so each repetition is a process of its own ([`study`]). Figures of a shared machine move;
+//! what counts are ratios within a table, with their spread.
 
 mod case;
 mod chosen;

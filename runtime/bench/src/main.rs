@@ -1,8 +1,8 @@
 //! The runtime beside its peers, in one run on one machine.
 //!
-//! `cargo run --release -p rheostat-bench -- alloc|counters|reclaim|words [PATH]|batches [PATH]|all`. Figures of a shared machine move;
-//! what counts are the ratios, with their spread. Every table prints what proves that the work was equal. Queues and maps
-//! are measured in `runtime/peers`.
+//! `cargo run --release -p rheostat-bench -- alloc|counters|reclaim|words [PATH]|batches [PATH]|all`. Figures of a
+//! shared machine move; what counts are the ratios, with their spread. Every table prints what proves that the work was
+//! equal. Queues and maps are measured in `runtime/peers`.
 
 mod alloc;
 mod counters;

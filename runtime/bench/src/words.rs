@@ -66,11 +66,11 @@ pub fn run(paths: &[String]) {
     _ = std::fs::remove_dir_all(folder);
 }
 
-/// Prints what the word count costs by where its batches live: on the heap, or in a pool at each level that several threads
-/// can use. Processor time, as that moves less than throughput does on a machine that others use.
+/// Prints what the word count costs by where its batches live: on the heap, or in a pool at each level that several
+/// threads can use. Processor time, as that moves less than throughput does on a machine that others use.
 ///
-/// On the heap is what a pipeline does when its pool is at its limit, so that case is a pool with room for nothing: it pays for
-/// the refusal too, some nanoseconds for 64 KiB of words.
+/// On the heap is what a pipeline does when its pool is at its limit, so that case is a pool with room for nothing: it
+/// pays for the refusal too, some nanoseconds for 64 KiB of words.
 pub fn run_batches(paths: &[String]) {
     let folder = corpus_folder();
     let paths = if paths.is_empty() { vec![make_corpus(&folder)] } else { paths.to_vec() };

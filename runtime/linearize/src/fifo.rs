@@ -1,9 +1,10 @@
 //! Whether a history of any length is that of a queue.
 //!
-//! Source: A. Bouajjani, M. Emmi, C. Enea, J. Hamza, On Reducing Linearizability to State Reachability, ICALP 2015. When
-//! no item is pushed twice, a history of an unbounded queue is linearizable if and only if four things never happen: a
-//! pop of what was not pushed before, two pops of one item, an item that comes out after a later one though it went in
-//! and is asked for in time, and an "empty" while something was inside throughout. Each is looked for by sorting.
+//! Source: A. Bouajjani, M. Emmi, C. Enea, J. Hamza, On Reducing Linearizability to State Reachability, ICALP 2015.
+//! When no item is pushed twice, a history of an unbounded queue is linearizable if and only if four things never
+//! happen: a pop of what was not pushed before, two pops of one item, an item that comes out after a later one though
+//! it went in and is asked for in time, and an "empty" while something was inside throughout. Each is looked for by
+//! sorting.
 //!
 //! What is not looked at: whether a push that was refused found the queue full.
 

@@ -1,5 +1,6 @@
 //! Records what threads did to a structure, and says whether any order of it is one that a structure without
-//! concurrency could have had. For tests, and for the workloads' check `linearizable`; it depends on nothing of the product.
+//! concurrency could have had. For tests, and for the workloads' check `linearizable`; it depends on nothing of the
+//! product.
 //!
 //! | noun | what it is |
 //! |---|---|

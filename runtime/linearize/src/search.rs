@@ -71,8 +71,8 @@ const STEPS_PER_LOOK: usize = 1024;
 
 /// Whether some order explains the operations, which are sorted by `began`.
 ///
-/// With `wild`, the index of one that has not returned, all orders are gone through, `false` is the answer, and `saw` is
-/// shown what that one would return in each place where it may come.
+/// With `wild`, the index of one that has not returned, all orders are gone through, `false` is the answer, and `saw`
+/// is shown what that one would return in each place where it may come.
 pub(crate) fn explains<S: Specification>(
     specification: &S,
     operations: &[Operation<S::Call, S::Return>],

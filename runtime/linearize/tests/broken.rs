@@ -1,5 +1,5 @@
-//! Structures that are broken on purpose, each in a way that real ones have been, under real threads: each is found out,
-//! and its sound sibling is not accused.
+//! Structures that are broken on purpose, each in a way that real ones have been, under real threads: each is found
+//! out, and its sound sibling is not accused.
 
 use rheostat_linearize::fifo::{self, Contract, Empty, Fault, Order};
 use rheostat_linearize::{

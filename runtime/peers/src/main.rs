@@ -1,7 +1,7 @@
 //! The runtime's queues, maps and pools beside those that a user would otherwise take, in one run on one machine.
 //!
-//! What each case is stands in the README beside this crate. Figures of a shared machine move; what counts are the ratios
-//! within a table, with their spread.
+//! What each case is stands in the README beside this crate. Figures of a shared machine move; what counts are the
+//! ratios within a table, with their spread.
 
 mod measure;
 mod memory;
@@ -40,7 +40,8 @@ struct Options {
     /// The only number of threads on a map that is wanted.
     threads: Option<usize>,
     repetitions: Option<usize>,
-    /// What the contenders' names are to begin with, separated by commas. A program has one command line, which may stay.
+    /// What the contenders' names are to begin with, separated by commas. A program has one command line, which may
+    /// stay.
     only: Option<&'static str>,
 }
 

@@ -73,10 +73,10 @@ pub fn of<T>(heap: Heap, make: impl FnOnce() -> T) -> (T, usize, Option<usize>) 
 
 /// Touches and gives back more memory than a map of a million entries takes while it grows, in large pages.
 ///
-/// A virtual machine may report free large pages to its host (virtio-balloon's free page reporting), which takes them back
-/// within seconds and provides each anew, 4 KiB at a time, at the next touch: 9 us for every 4 KiB on the machine of
-/// RESULTS.md, 0.3 us where the host has not taken them. Who asks for large pages would pay for that and nobody else, by how
-/// long the others took.
+/// A virtual machine may report free large pages to its host (virtio-balloon's free page reporting), which takes them
+/// back within seconds and provides each anew, 4 KiB at a time, at the next touch: 9 us for every 4 KiB on the machine
+/// of RESULTS.md, 0.3 us where the host has not taken them. Who asks for large pages would pay for that and nobody
+/// else, by how long the others took.
 pub fn wake_host() {
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
     const BYTES: usize = 256 << 20;

@@ -6,8 +6,9 @@
 //! places; a place is used again when its scope is closed, and what the closed scope came to is kept under its class.
 //!
 //! Writers: the tallies of a row, the thread that holds it, plainly; those of `shared`, every thread without a row, by
-//! `fetch_add`; `taken`, whoever takes the row by compare-exchange, and its holder when it gives it back; `rows`, whoever
-//! has made a row; `next`, its maker, before the row is published; `places`, those who open and close, under its lock.
+//! `fetch_add`; `taken`, whoever takes the row by compare-exchange, and its holder when it gives it back; `rows`,
+//! whoever has made a row; `next`, its maker, before the row is published; `places`, those who open and close, under
+//! its lock.
 //! I1  A row has at most one holder.
 //! I2  Rows are freed with the ledger and not before, and the process's own ledger is never freed.
 //! I3  A place belongs to one open scope at a time. No thread is in a scope that is being closed: guards borrow it.

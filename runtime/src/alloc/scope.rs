@@ -1,10 +1,10 @@
 //! Scopes, and which one a thread is in.
 //!
 //! Writers: the thread-local cells, their thread alone.
-//! I1  `TALLY` is null, or points into the row that this thread holds; rows are never freed (I2 of the ledger), so it can
-//!     be followed. It is null before the thread has a row and after it gave it back.
-//! I2  Nothing here allocates while a thread is on its way to a row but the registration of `TENANCY`, which may; what is
-//!     allocated then is counted in the shared tally, because `SEAT` says so.
+//! I1  `TALLY` is null, or points into the row that this thread holds; rows are never freed (I2 of the ledger), so it
+//!     can be followed. It is null before the thread has a row and after it gave it back.
+//! I2  Nothing here allocates while a thread is on its way to a row but the registration of `TENANCY`, which may; what
+//!     is allocated then is counted in the shared tally, because `SEAT` says so.
 
 use super::ledger::{Class, Counts, Ledger, OTHER, OUTSIDE, Row, SCOPES, Tally};
 use super::profile::{self, Sampled};
@@ -16,8 +16,8 @@ use std::marker::PhantomData;
 /// Scopes that are told apart at a time; further ones are counted as one, under [`Class::Other`].
 pub const SCOPES_MAX: usize = SCOPES - OTHER - 1;
 
-/// Names of scopes that a process can tell apart in its life; a scope whose name is one too many is called `other`. They
-/// are kept to its end, 64 KiB at most: what was sampled in a scope may outlive it.
+/// Names of scopes that a process can tell apart in its life; a scope whose name is one too many is called `other`.
+/// They are kept to its end, 64 KiB at most: what was sampled in a scope may outlive it.
 pub const NAMES_MAX: usize = 512;
 /// The number of `other`.
 pub(super) const OTHER_NAME: u16 = OTHER as u16;
@@ -186,8 +186,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope in which nothing was done yet. Its name is what heap profiles call it: the address of the resource, if it
-    /// is one's. Takes a lock; for when work is set up, not for when it is done.
+    /// A scope in which nothing was done yet. Its name is what heap profiles call it: the address of the resource, if
+    /// it is one's. Takes a lock; for when work is set up, not for when it is done.
     pub fn new(class: Class, name: &str) -> Self {
         let place = ledger().open(class);
         let number = if place == OTHER { OTHER_NAME } else { number_of(name) };
@@ -196,8 +196,8 @@ impl Scope {
     }
 
     /// Charges what the calling thread does to this scope, until the guard is dropped; the scope it was in before then
-    /// goes on. Two thread-local stores; the first time in a thread's life it takes a row too. Guards are dropped in the
-    /// reverse order of their making, or the scope that a thread is in is not the one it looks.
+    /// goes on. Two thread-local stores; the first time in a thread's life it takes a row too. Guards are dropped in
+    /// the reverse order of their making, or the scope that a thread is in is not the one it looks.
     #[inline]
     pub fn enter(&self) -> Entered<'_> {
         let row = if is_tracked() { seat() } else { None };

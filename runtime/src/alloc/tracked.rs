@@ -14,10 +14,10 @@ use std::alloc::{GlobalAlloc, Layout};
 /// static GLOBAL: Tracked<std::alloc::System> = Tracked::new(std::alloc::System);
 /// ```
 ///
-/// Costs 0.4 ns for an allocation and its free together where one block is made at a time, some 4 ns among blocks of mixed
-/// sizes (`rheostat-bench alloc`), whatever the number of threads: two relaxed loads and stores each, to a cache line of the
-/// thread's own, and a countdown in its own storage. A block that is resized counts as freed at its old size and allocated
-/// at its new one, moved or not.
+/// Costs 0.4 ns for an allocation and its free together where one block is made at a time, some 4 ns among blocks of
+/// mixed sizes (`rheostat-bench alloc`), whatever the number of threads: two relaxed loads and stores each, to a cache
+/// line of the thread's own, and a countdown in its own storage. A block that is resized counts as freed at its old
+/// size and allocated at its new one, moved or not.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tracked<A>(A);
 
@@ -68,8 +68,8 @@ impl<A: GlobalAlloc> Tracked<A> {
         unsafe { self.0.dealloc(block, wide.unwrap_or(layout)) }
     }
 
-    /// A block that may be a sample, or is to be one. Then it is moved by hand, as the allocator beneath does not know of
-    /// that; else it is the allocator's, which may not need to move it.
+    /// A block that may be a sample, or is to be one. Then it is moved by hand, as the allocator beneath does not know
+    /// of that; else it is the allocator's, which may not need to move it.
     #[cold]
     unsafe fn realloc_closely(&self, block: *mut u8, layout: Layout, size: usize, due: bool) -> *mut u8 {
         let sample = if due { profile::decide(size) } else { None };
@@ -96,9 +96,9 @@ impl<A: GlobalAlloc> Tracked<A> {
     }
 }
 
-// SAFETY: every block comes from the allocator beneath and goes back to it with the layout it was allocated with, which is
-// the caller's but for samples (I2 of `profile`). What is done beside that neither allocates through this allocator without
-// end (I2 of `scope`, I1 of `profile`) nor unwinds.
+// SAFETY: every block comes from the allocator beneath and goes back to it with the layout it was allocated with, which
+// is the caller's but for samples (I2 of `profile`). What is done beside that neither allocates through this allocator
+// without end (I2 of `scope`, I1 of `profile`) nor unwinds.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracked<A> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -7,12 +7,12 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// How long one who found no block waits for readers. An operation holds its guard for a microsecond or so; one that holds
-/// it for longer was interrupted, or visits a whole map.
+/// How long one who found no block waits for readers. An operation holds its guard for a microsecond or so; one that
+/// holds it for longer was interrupted, or visits a whole map.
 const READERS_MAX: Duration = Duration::from_millis(1);
 
-/// A byte string that is shared: cloning it copies no bytes. It lies on the heap or in a block of a pool, where it stays
-/// when the map it is in moves to another backend.
+/// A byte string that is shared: cloning it copies no bytes. It lies on the heap or in a block of a pool, where it
+/// stays when the map it is in moves to another backend.
 #[derive(Clone)]
 pub struct Bytes(Place);
 
@@ -34,9 +34,9 @@ impl Bytes {
         Ok(Self(Place::Pool(pool.share(bytes)?)))
     }
 
-    /// A copy in that pool, or on the heap if that is none. A pool that is exhausted may have blocks in what the process has
-    /// retired and not yet dropped: values that were replaced or removed just now. They are waited for, since whoever holds
-    /// a guard at this moment, on any map, would otherwise have this refused.
+    /// A copy in that pool, or on the heap if that is none. A pool that is exhausted may have blocks in what the
+    /// process has retired and not yet dropped: values that were replaced or removed just now. They are waited for,
+    /// since whoever holds a guard at this moment, on any map, would otherwise have this refused.
     pub(super) fn placed(bytes: &[u8], pool: Option<&Pool>) -> Result<Self, PoolError> {
         let Some(pool) = pool else { return Ok(bytes.into()) };
         match Self::in_pool(pool, bytes) {

@@ -121,7 +121,8 @@ where
     }
 }
 
-/// Hashes as the map does, unless it is given a hash, which it passes on: as the 128 bits that no key kept [`Bare`] has.
+/// Hashes as the map does, unless it is given a hash, which it passes on: as the 128 bits that no key kept [`Bare`]
+/// has.
 #[derive(Clone)]
 pub(super) struct Knowing(pub(super) Keyed);
 

@@ -6,7 +6,8 @@
 //!
 //! What it does not promise: flurry clones keys while it grows and compares them inside its trees (bins of eight
 //! entries and more), with its own state half written. A key whose `Clone`, `Eq` or `Ord` panics there can end
-//! growth or block writers of that bin for good, and the value on its way in is leaked. Byte strings, numbers and strings never do.
+//! growth or block writers of that bin for good, and the value on its way in is leaked. Byte strings, numbers and
+//! strings never do.
 
 use super::keyed::Keyed;
 use super::record::Record;

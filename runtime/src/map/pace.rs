@@ -1,10 +1,10 @@
 //! How hard the thread works that moves keys.
 //!
-//! Others want the cores for the map itself. A thread that never rests is taken off its core by the system every so often,
-//! with a stripe or a shard in its hands as likely as not, and all who come to that wait for as long as the others' turns
-//! last: milliseconds. One that rests of its own accord does so with nothing in its hands, and is let in at once when it
-//! comes back. So the migrator works for a while and then rests for as long, whether or not anybody wants its core: it cannot
-//! know, and a hand-over takes twice as long at most.
+//! Others want the cores for the map itself. A thread that never rests is taken off its core by the system every so
+//! often, with a stripe or a shard in its hands as likely as not, and all who come to that wait for as long as the
+//! others' turns last: milliseconds. One that rests of its own accord does so with nothing in its hands, and is let in
+//! at once when it comes back. So the migrator works for a while and then rests for as long, whether or not anybody
+//! wants its core: it cannot know, and a hand-over takes twice as long at most.
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub(super) use clocked::Pace;

@@ -6,8 +6,9 @@
 //! I2  A key that is there from the first page to the last comes exactly once: the intervals cover all positions.
 //! I3  A key that comes or goes meanwhile may or may not come. The scan as a whole is no snapshot.
 //!
-//! During a hand-over an interval is gathered from both tables, in the order in which keys move, so that one in motion is
-//! met at least once; its second meeting is struck out by key. If the plan has changed by then, it is gathered again.
+//! During a hand-over an interval is gathered from both tables, in the order in which keys move, so that one in motion
+//! is met at least once; its second meeting is struck out by key. If the plan has changed by then, it is gathered
+//! again.
 //!
 //! Price: a page of `sharded` looks at every entry of the shards it touches (1/256 of the map each) and holds one
 //! shard's read lock at a time; a page of `fixed` looks at its own entries and those of 16 buckets at either
@@ -100,8 +101,8 @@ impl<K: Ord + Clone, T> Gathered<K, T> {
         Self { entries: Vec::new(), after, until, limit }
     }
 
-    /// Adds what one table has in the interval. A page that is full of entries of one table shrinks the interval for the
-    /// other.
+    /// Adds what one table has in the interval. A page that is full of entries of one table shrinks the interval for
+    /// the other.
     fn gather<V>(&mut self, table: &impl Structure<K, V>, read: &mut impl FnMut(&V) -> Option<T>) {
         let mut stripe = table.stripe_of(self.after.unwrap_or(0));
         while stripe <= table.stripe_of(self.until) {

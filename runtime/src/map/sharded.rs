@@ -60,8 +60,8 @@ impl<N: Kept, V> Sharded<N, V> {
     }
 }
 
-/// Has the system back the tables of an empty map with memory now. A map that is handed over is in use already, and would
-/// wait for milliseconds wherever it is the first to write to a large page.
+/// Has the system back the tables of an empty map with memory now. A map that is handed over is in use already, and
+/// would wait for milliseconds wherever it is the first to write to a large page.
 fn populate<N: Kept, V>(map: &mut DashMap<N, V, Keyed>) {
     const PAGE: usize = 4096;
     for shard in map.shards_mut() {
@@ -71,7 +71,8 @@ fn populate<N: Kept, V>(map: &mut DashMap<N, V, Keyed>) {
         }
         let end = table.data_end().as_ptr().cast::<u8>();
         for distance in (1..=table.buckets() * size_of::<(N, SharedValue<V>)>()).step_by(PAGE) {
-            // SAFETY: the slots of a table lie before the end of its data. These are empty, so their bytes are nobody's.
+            // SAFETY: the slots of a table lie before the end of its data. These are empty, so their bytes are
+            // nobody's.
             unsafe { end.sub(distance).write_volatile(0) };
         }
     }

@@ -49,8 +49,8 @@ pub(crate) fn row() -> usize {
     if row == UNASKED { take_row() } else { row }
 }
 
-/// The row of the calling thread, [`THREAD_ROWS`] if it shares the last one, and a greater number if it has not asked for
-/// one yet: for those who look into a table of rows anyway, and call [`row`] when they find none.
+/// The row of the calling thread, [`THREAD_ROWS`] if it shares the last one, and a greater number if it has not asked
+/// for one yet: for those who look into a table of rows anyway, and call [`row`] when they find none.
 #[inline(always)]
 pub(crate) fn row_if_known() -> usize {
     ROW.get()

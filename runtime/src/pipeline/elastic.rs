@@ -126,7 +126,8 @@ impl ElasticSet {
         self.table.slots.len()
     }
 
-    /// Waits until [`running`](Self::running) equals [`target`](Self::target), for at most `timeout`; says whether it does.
+    /// Waits until [`running`](Self::running) equals [`target`](Self::target), for at most `timeout`; says whether it
+    /// does.
     pub fn wait_settled(&self, timeout: Option<Duration>) -> bool {
         self.wait_settled_or(timeout, || false)
     }
@@ -134,8 +135,8 @@ impl ElasticSet {
     /// As [`wait_settled`](Self::wait_settled), but gives up when `over` holds. Whoever makes it true calls
     /// [`look_again`](Self::look_again) after that.
     pub fn wait_settled_or(&self, timeout: Option<Duration>, over: impl Fn() -> bool) -> bool {
-        // What was seen once counts: a worker that has begun to leave and finds that it is wanted after all gives its slot
-        // back for a moment.
+        // What was seen once counts: a worker that has begun to leave and finds that it is wanted after all gives its
+        // slot back for a moment.
         let was_settled = Cell::new(false);
         let look = || {
             was_settled.set(self.running() == self.target());

@@ -1,7 +1,7 @@
 //! Collections and boxes in a pool, through `allocator-api2`.
 //!
-//! A block is found again by its layout: what was allocated for a layout is of the class of that layout, or large. Blocks
-//! count as any others, but for remote frees, as nobody says who allocated them.
+//! A block is found again by its layout: what was allocated for a layout is of the class of that layout, or large.
+//! Blocks count as any others, but for remote frees, as nobody says who allocated them.
 
 use super::core::{Core, LARGE};
 use super::guard::Door;
@@ -53,8 +53,9 @@ fn class_of(layout: Layout) -> Result<Option<SizeClass>, AllocError> {
 /// leave its padding, and what it never wrote, uninitialised, and the next holder of the block sees bytes.
 ///
 /// There is no instruction in it, but the compiler may not know that: it has to take the assembly for a routine that is
-/// given the block's address and writes what it likes to every byte of the block. What lies in memory is one of the things
-/// it could have written, and stays there, as nothing takes the page from under a block that is in use or in a list.
+/// given the block's address and writes what it likes to every byte of the block. What lies in memory is one of the
+/// things it could have written, and stays there, as nothing takes the page from under a block that is in use or in a
+/// list.
 #[inline(always)]
 fn bytes_again(start: NonNull<u8>) {
     // SAFETY: no instruction, so no register, flag or byte is changed.

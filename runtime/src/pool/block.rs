@@ -69,8 +69,8 @@ impl Block {
         self.class() & GUARDED != 0
     }
 
-    /// Bytes there is room for: the block's size class, or what was asked for of a large block and of a guarded one, behind
-    /// whose bytes stands what nobody may touch.
+    /// Bytes there is room for: the block's size class, or what was asked for of a large block and of a guarded one,
+    /// behind whose bytes stands what nobody may touch.
     pub fn capacity(&self) -> usize {
         if self.class() < CLASSES { SizeClass::at(self.class()).bytes() } else { self.length() }
     }

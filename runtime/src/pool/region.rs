@@ -1,7 +1,7 @@
 //! Memory from the system: the one door of pools to it.
 //!
-//! A region is a stretch of addresses, reserved at once and without memory. What is committed of it can be used, reads as
-//! zero until it is written, and costs memory from then on. What is released reads as zero again.
+//! A region is a stretch of addresses, reserved at once and without memory. What is committed of it can be used, reads
+//! as zero until it is written, and costs memory from then on. What is released reads as zero again.
 
 #[cfg(rt_asan)]
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,7 +25,8 @@ pub struct Region {
 
 // SAFETY: a region owns its memory, which no thread is special to.
 unsafe impl Send for Region {}
-// SAFETY: a shared region gives out its start and length, and asks the system for what threads may ask for side by side.
+// SAFETY: a shared region gives out its start and length, and asks the system for what threads may ask for side by
+// side.
 unsafe impl Sync for Region {}
 
 impl Region {

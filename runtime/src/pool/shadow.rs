@@ -1,16 +1,16 @@
 //! What AddressSanitizer is told of a pool's blocks.
 //!
-//! It watches the system's allocator and knows nothing of blocks that are carved out of a mapping of ours: a block that was
-//! freed is memory as good as any to it. So it is told: of a block in use the bytes that were asked for may be touched, of a
-//! free one none. Whoever does so all the same is reported, with a stack. A pool itself never does, for it keeps nothing in
-//! free blocks (`number`); the guard of a pool does, so what is guarded is not forbidden (`guard`).
+//! It watches the system's allocator and knows nothing of blocks that are carved out of a mapping of ours: a block that
+//! was freed is memory as good as any to it. So it is told: of a block in use the bytes that were asked for may be
+//! touched, of a free one none. Whoever does so all the same is reported, with a stack. A pool itself never does, for
+//! it keeps nothing in free blocks (`number`); the guard of a pool does, so what is guarded is not forbidden (`guard`).
 //!
 //! Blocks go by the tags that they come home with: a class, large, or guarded.
 //!
-//! I1  A block is forbidden before it is put anywhere, while it is still its last holder's, and lent after it was taken,
-//!     when it is its next one's: so one thread at a time tells of a block.
-//! I2  There is a byte for each granule of eight, and those are changed without regard for other threads. Where a granule is
-//!     shared with a neighbour, at the ends of blocks below 64 bytes, it is never forbidden.
+//! I1  A block is forbidden before it is put anywhere, while it is still its last holder's, and lent after it was
+//!     taken, when it is its next one's: so one thread at a time tells of a block.
+//! I2  There is a byte for each granule of eight, and those are changed without regard for other threads. Where a
+//!     granule is shared with a neighbour, at the ends of blocks below 64 bytes, it is never forbidden.
 
 use super::core::LARGE;
 use super::size_class::SizeClass;

@@ -27,7 +27,8 @@ pub(super) const ALIGNMENT_MAX: usize = 4096;
 /// The classes of lengths up to 1 KiB: a load instead of ten instructions. Above that every class is a multiple of 128.
 type Short = [u8; 1025];
 
-/// The classes of greater lengths, by how often this goes into what is less: above 1 KiB every class is a multiple of it.
+/// The classes of greater lengths, by how often this goes into what is less: above 1 KiB every class is a multiple of
+/// it.
 static LONG: [u8; GREATEST / LONG_STEP] = {
     let mut classes = [0; GREATEST / LONG_STEP];
     let mut index = 0;

@@ -85,7 +85,8 @@ impl<T> Backend<T> {
         }
     }
 
-    /// Pushes up to `max` items from the front of `items`; returns how many. `limit` is as for [`try_push`](Self::try_push).
+    /// Pushes up to `max` items from the front of `items`; returns how many. `limit` is as for
+    /// [`try_push`](Self::try_push).
     pub(super) fn push_bulk(&self, items: &mut Vec<T>, max: usize, limit: usize) -> usize {
         let max = max.min(items.len());
         match self {

@@ -9,8 +9,9 @@ use crate::sync::{Flag, barrier};
 /// Sleepers with an announcement of their own, for structures that have no word to announce them in.
 ///
 /// O1  A sleeper announces itself, passes the heavy side of the asymmetric fence and looks once more; whoever changes
-///     something passes the light side and looks for an announcement. One of the two sees the other. The heavy side lies
-///     inside the sleepers' lock, so a second sleeper, which finds the announcement made, has it behind itself as well.
+///     something passes the light side and looks for an announcement. One of the two sees the other. The heavy side
+///     lies inside the sleepers' lock, so a second sleeper, which finds the announcement made, has it behind itself as
+///     well.
 pub(super) struct Bell {
     /// `AWAITED` beside what the barrier's halves are.
     announced: AtomicU8,

@@ -8,8 +8,8 @@
 #[inline(always)]
 pub(super) unsafe fn take_front<T>(items: &mut Vec<T>, count: usize, take: impl FnOnce(*const T)) {
     let rest = items.len() - count;
-    // SAFETY: the vector gives up all its items, `take` moves those in front, and the vector takes back those behind. What
-    // is between is not seen by anybody, as nothing in here unwinds.
+    // SAFETY: the vector gives up all its items, `take` moves those in front, and the vector takes back those behind.
+    // What is between is not seen by anybody, as nothing in here unwinds.
     unsafe {
         items.set_len(0);
         let begin = items.as_mut_ptr();

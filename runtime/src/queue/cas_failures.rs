@@ -1,14 +1,14 @@
 //! Compare-exchanges that operations lost, counted by those who lost them: a step that succeeds pays nothing.
 //!
-//! Writers: any operation, by read-modify-write, after a failure. Structures that follow each other in one queue share a
-//! count, so that it never falls.
+//! Writers: any operation, by read-modify-write, after a failure. Structures that follow each other in one queue share
+//! a count, so that it never falls.
 //! O1  Relaxed: counts guard no data. Models leave them out: they would multiply schedules that differ in nothing else.
 
 use crate::sync::MODELLED;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One count for all structures of a queue. By std's `Arc` in models too: it has no part in what they are about, and loom
-/// would miss those in structures that a model retires and never drops.
+/// One count for all structures of a queue. By std's `Arc` in models too: it has no part in what they are about, and
+/// loom would miss those in structures that a model retires and never drops.
 pub(super) type SharedLost = std::sync::Arc<Lost>;
 
 /// What is read into [`CasFailures`].

@@ -1,15 +1,15 @@
 //! A ring taken apart into handles: closed when the last producer or the last consumer goes, and faster while there is
 //! only one of a kind.
 //!
-//! A handle is for one thread at a time (`Send`, not `Sync`; clone it for another). So the only one of its kind is the only
-//! one that moves its position, and may do so by plain stores instead of compare-exchange: it has the bias of `bias`.
-//! Cloning takes the bias away, and so does a sleeper on the other side, who has to leave a flag in the same word, and
-//! closing. A handle that has been the only one, and undisturbed, for a while takes it back.
+//! A handle is for one thread at a time (`Send`, not `Sync`; clone it for another). So the only one of its kind is the
+//! only one that moves its position, and may do so by plain stores instead of compare-exchange: it has the bias of
+//! `bias`. Cloning takes the bias away, and so does a sleeper on the other side, who has to leave a flag in the same
+//! word, and closing. A handle that has been the only one, and undisturbed, for a while takes it back.
 //!
 //! Writers: `producers`, `consumers` handles as they are cloned and dropped; `undisturbed` its handle.
 //! I1  Only a handle clones itself, on the thread that has it: while the count is 1, for its one handle it stays 1.
-//! O1  Counts go down with AcqRel: whoever is last sees what the others did; whoever finds itself the only one (Acquire)
-//!     comes after all that they pushed or popped.
+//! O1  Counts go down with AcqRel: whoever is last sees what the others did; whoever finds itself the only one
+//!     (Acquire) comes after all that they pushed or popped.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,7 +20,8 @@ use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{Arc, Backoff, MODELLED, barrier};
 
-/// Pushes or pops without the bias before a sole handle asks for it: taking it away costs about what it saved in so many.
+/// Pushes or pops without the bias before a sole handle asks for it: taking it away costs about what it saved in so
+/// many.
 const UNDISTURBED_MIN: u32 = if MODELLED { 1 } else { 1024 };
 
 struct Shared<T> {

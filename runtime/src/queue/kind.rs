@@ -10,13 +10,13 @@ pub enum Kind {
     /// [`Ring`](super::Ring), ours: bounded, all slots allocated at once. The default: quickest in runs, exact limit.
     #[default]
     Ring,
-    /// [`Segmented`](super::Segmented), ours: memory grows and shrinks with what is in it, runs are cheapest, exact limit;
-    /// pushes share one lock.
+    /// [`Segmented`](super::Segmented), ours: memory grows and shrinks with what is in it, runs are cheapest, exact
+    /// limit; pushes share one lock.
     Segmented,
     /// crossbeam's `ArrayQueue`, for comparison: bounded, no runs; every capacity is an allocation of its own.
     ArrayQueue,
-    /// crossbeam's `SegQueue`, for comparison: grows by segments of 31; the limit is counted, so up to half as much again
-    /// can get past it when many push at once.
+    /// crossbeam's `SegQueue`, for comparison: grows by segments of 31; the limit is counted, so up to half as much
+    /// again can get past it when many push at once.
     SegQueue,
 }
 

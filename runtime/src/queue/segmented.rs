@@ -1,37 +1,41 @@
-//! Unbounded MPMC queue: a list of segments for each producer, consumers take from all. Source: the idea is moodycamel's
-//! (C. Desrochers, 2014), that order is only promised for each producer and so nothing has to be shared between two. The
-//! lists are ours: no sequence per slot, one word that a run is published by, one that it is claimed by.
+//! Unbounded MPMC queue: a list of segments for each producer, consumers take from all. Source: the idea is
+//! moodycamel's (C. Desrochers, 2014), that order is only promised for each producer and so nothing has to be shared
+//! between two. The lists are ours: no sequence per slot, one word that a run is published by, one that it is claimed
+//! by.
 //!
-//! Price: a segment of about 4 KiB for each producer handle there ever was at once, also when drained; a pin for each pop.
+//! Price: a segment of about 4 KiB for each producer handle there ever was at once, also when drained; a pin for each
+//! pop.
 //!
 //! ```text
 //! lane 0, shared    head --> segment --next--> segment <-- newest
 //! lane 1, a handle  head --> segment
 //! ```
 //!
-//! Writers, of a lane: `tail` and `newest` the producer that owns it; `head` consumers by CAS. Of a segment: `published` and
-//! `next` the lane's producer; `claimed` consumers by CAS; `seen` consumers; a slot the producer, once.
+//! Writers, of a lane: `tail` and `newest` the producer that owns it; `head` consumers by CAS. Of a segment:
+//! `published` and `next` the lane's producer; `claimed` consumers by CAS; `seen` consumers; a slot the producer, once.
 //! I1  A lane has one producer at a time: the handle that took it off the free list until it is dropped, and of lane 0
 //!     whoever holds `shared`.
 //! I2  Slots below `published` hold items, and are never written again. Winning the CAS for a run of them makes you the
 //!     owner of its items. So each is taken once, and in the order in which its producer pushed them.
-//! I3  `head` moves on from a segment only when all of it is claimed and it has a `next`, by the one CAS that retires it.
-//!     Whoever found it before is pinned, and those who still move items out of it are.
+//! I3  `head` moves on from a segment only when all of it is claimed and it has a `next`, by the one CAS that retires
+//!     it. Whoever found it before is pinned, and those who still move items out of it are.
 //! I4  `newest` is stored before `next`, so nobody who pins after a segment was retired finds it in `newest`.
-//! I5  `base` is how many items its lane had before a segment. So a lane's length is a difference of two sums, and takes
-//!     no counter. It wraps, as does the difference.
-//! I6  `popped_seen` never runs ahead of what was claimed in its lane. So the length computed from it is never too small,
-//!     and pushes that keep to a limit never exceed it, whatever they know of pops.
-//! O1  `published` store Release pairs with load Acquire: carries the items. What goes on through `seen` is stored Release
-//!     after that load, and loaded Acquire.
+//! I5  `base` is how many items its lane had before a segment. So a lane's length is a difference of two sums, and
+//!     takes no counter. It wraps, as does the difference.
+//! I6  `popped_seen` never runs ahead of what was claimed in its lane. So the length computed from it is never too
+//!     small, and pushes that keep to a limit never exceed it, whatever they know of pops.
+//! O1  `published` store Release pairs with load Acquire: carries the items. What goes on through `seen` is stored
+//!     Release after that load, and loaded Acquire.
 //! O2  CAS on `claimed` is Relaxed: it hands out slots and publishes nothing; data moves by O1.
 //! O3  `head`, `next` and `newest`: store Release pairs with load Acquire; they carry the segment.
 //! O4  The free list's lock and `shared` carry `tail` from one owner of a lane to the next.
-//! O5  `claimed` read for `popped_seen` is Relaxed: a count guards no data, and who knows of a pop reads no less than it.
-//! Progress: push by handle is wait-free but for the allocator; push without one takes a lock. Pops are lock-free: a lost
-//! CAS is somebody's pop, and no pop waits for a push in flight, which has published nothing.
-//! Not promised: order between items of different producers. A pop that says "empty" saw every lane empty, one after the
-//! other: items pushed before it began were popped by somebody, but two lanes need not have been empty at one moment.
+//! O5  `claimed` read for `popped_seen` is Relaxed: a count guards no data, and who knows of a pop reads no less than
+//!     it.
+//! Progress: push by handle is wait-free but for the allocator; push without one takes a lock. Pops are lock-free: a
+//! lost CAS is somebody's pop, and no pop waits for a push in flight, which has published nothing.
+//! Not promised: order between items of different producers. A pop that says "empty" saw every lane empty, one after
+//! the other: items pushed before it began were popped by somebody, but two lanes need not have been empty at one
+//! moment.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -52,9 +56,9 @@ const SHARED: usize = 0;
 
 /// Unbounded queue for any number of producers and consumers; FIFO per producer.
 ///
-/// A push always succeeds. An item is popped once, or dropped once with the queue. Everything that happened before a push
-/// happens before what follows the pop of its item. Pushes without a handle count as one producer: they are popped in their
-/// order. Segments go back to the allocator as they are drained, after a grace period.
+/// A push always succeeds. An item is popped once, or dropped once with the queue. Everything that happened before a
+/// push happens before what follows the pop of its item. Pushes without a handle count as one producer: they are popped
+/// in their order. Segments go back to the allocator as they are drained, after a grace period.
 ///
 /// ```
 /// use rheostat_runtime::queue::Segmented;
@@ -343,8 +347,8 @@ impl<T> Lane<T> {
         let segment = ptr::from_ref(segment).cast_mut();
         if self.head.compare_exchange(segment, next, Release, Relaxed).is_ok() {
             let bytes = size_of::<Segment<T>>() + Segment::<T>::SLOTS * size_of::<T>();
-            // SAFETY: ours to retire, by the CAS (I3), and found by nobody who pins from now on (I4). Freed after what `T`
-            // borrows is gone it does no harm: it drops no item.
+            // SAFETY: ours to retire, by the CAS (I3), and found by nobody who pins from now on (I4). Freed after what
+            // `T` borrows is gone it does no harm: it drops no item.
             unsafe { guard.retire_with(segment.cast(), bytes, Segment::<T>::free) };
         }
         true
@@ -423,8 +427,8 @@ impl<T> Segmented<T> {
         unsafe { self.lanes[SHARED].push_front(items, items.len()) };
     }
 
-    /// Pushes without a handle, if fewer than `limit` items are in the lane of those who have none. The item comes back if
-    /// not.
+    /// Pushes without a handle, if fewer than `limit` items are in the lane of those who have none. The item comes back
+    /// if not.
     #[inline(always)]
     pub(super) fn push_below(&self, limit: usize, item: T) -> Result<(), T> {
         let lane = &self.lanes[SHARED];
@@ -518,8 +522,8 @@ impl<T> Segmented<T> {
         popped
     }
 
-    /// Looks through the lanes, from the one at `cursor` on, which it leaves where it found something. It goes on to the
-    /// next lane with every segment, so that none has to wait for another to be drained.
+    /// Looks through the lanes, from the one at `cursor` on, which it leaves where it found something. It goes on to
+    /// the next lane with every segment, so that none has to wait for another to be drained.
     #[inline(always)]
     fn pop_with<R>(
         &self,

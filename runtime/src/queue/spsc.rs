@@ -9,13 +9,15 @@
 //! Writers: `tail`, and the slots from it to `head` + capacity, the producer; `head`, and the slots from it to `tail`,
 //! the consumer; `closed` whichever end goes first. Each end has its own position, and the other's as last read, in
 //! fields that nobody else sees.
-//! I1  `head` <= `tail` <= `head` + capacity, whoever looks: each side moves only its own, up to what it saw of the other's.
+//! I1  `head` <= `tail` <= `head` + capacity, whoever looks: each side moves only its own, up to what it saw of the
+//!     other's.
 //! I2  A position as last read is never ahead of the real one: what an end thinks is there is there.
 //! O1  `tail` store Release pairs with `tail` load Acquire in the consumer: it carries the items.
-//! O2  `head` store Release pairs with `head` load Acquire in the producer: it carries the news that the items were taken.
+//! O2  `head` store Release pairs with `head` load Acquire in the producer: it carries the news that the items were
+//!     taken.
 //! O3  `closed` store Release pairs with `closed` load Acquire: who sees it and then reads `tail` reads the last one.
-//! O4  Sleeping, by thread or task: see `bell`. An end stores its position, then looks for sleepers; a sleeper announces
-//!     itself, then looks at that position.
+//! O4  Sleeping, by thread or task: see `bell`. An end stores its position, then looks for sleepers; a sleeper
+//!     announces itself, then looks at that position.
 //! Progress: wait-free but for the ends that wait, and for waking them. An end that stalls holds up nobody beyond
 //! running full or empty.
 //! Not promised: that what is pushed while the consumer is being dropped is popped; it is dropped with the ring.
@@ -233,8 +235,8 @@ impl PushEnd {
     }
 
     /// # Safety
-    /// There is [`room`](Self::room) for `count`, and `from` points to so many items, which are the ring's once they are
-    /// published.
+    /// There is [`room`](Self::room) for `count`, and `from` points to so many items, which are the ring's once they
+    /// are published.
     #[inline(always)]
     unsafe fn fill<T>(&self, shared: &Shared<T>, from: *const T, count: usize) {
         let (first, second) = shared.run(self.tail, count);
@@ -317,13 +319,15 @@ impl PopEnd {
     }
 
     /// # Safety
-    /// So many are [`ready`](Self::ready), and `to` points to memory for so many, whose items are the caller's from now on.
+    /// So many are [`ready`](Self::ready), and `to` points to memory for so many, whose items are the caller's from now
+    /// on.
     #[inline(always)]
     unsafe fn drain<T>(&mut self, shared: &Shared<T>, to: *mut T, count: usize) {
         let (first, second) = shared.run(self.head, count);
         for (passed, slots) in [(0, first), (first.len(), second)] {
             for (index, slot) in slots.iter().enumerate() {
-                // SAFETY: these slots are ours while they are ready (I1, I2), and hold items; `to` has room for `count`.
+                // SAFETY: these slots are ours while they are ready (I1, I2), and hold items; `to` has room for
+                // `count`.
                 slot.with(|value| unsafe { to.add(passed + index).write((*value).assume_init_read()) });
             }
         }
@@ -358,14 +362,14 @@ impl<T> Producer<T> {
         self.end.try_push(&self.shared, item)
     }
 
-    /// Pushes as many items from the front of `items` as there is room for, without waiting. Returns how many; none when
-    /// full or [closed](Self::is_closed).
+    /// Pushes as many items from the front of `items` as there is room for, without waiting. Returns how many; none
+    /// when full or [closed](Self::is_closed).
     pub fn push_bulk(&mut self, items: &mut Vec<T>) -> usize {
         self.end.push_bulk(&self.shared, items)
     }
 
-    /// Pushes copies of as many items from the front of `items` as there is room for, without waiting. Returns how many;
-    /// none when full or [closed](Self::is_closed).
+    /// Pushes copies of as many items from the front of `items` as there is room for, without waiting. Returns how
+    /// many; none when full or [closed](Self::is_closed).
     pub fn push_slice(&mut self, items: &[T]) -> usize
     where
         T: Copy,
@@ -453,8 +457,8 @@ impl<T> Producer<T> {
         shared.room.wait_async(attempt, || shared.has_no_room()).await.0
     }
 
-    /// Pushes all of `items`, in runs, waiting as [`push_async`](Self::push_async) does. Dropped before it is done it has
-    /// taken from the front of `items` what was pushed, and nothing else.
+    /// Pushes all of `items`, in runs, waiting as [`push_async`](Self::push_async) does. Dropped before it is done it
+    /// has taken from the front of `items` what was pushed, and nothing else.
     ///
     /// # Errors
     /// The consumer is gone; what was not pushed stays in `items`.
@@ -611,8 +615,8 @@ impl<T> Consumer<T> {
         shared.items.wait_async(attempt, || shared.has_no_item()).await.0
     }
 
-    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_async`](Self::pop_async) does. Returns
-    /// how many: at least one, unless `max` is 0.
+    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_async`](Self::pop_async) does.
+    /// Returns how many: at least one, unless `max` is 0.
     ///
     /// # Errors
     /// The producer is gone, and so are its items.

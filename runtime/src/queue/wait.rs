@@ -1,5 +1,5 @@
-//! One blocked call's way from its first failed try to success or giving up: spin, yield, park. A future's way: announce
-//! its task, look once more, and leave the thread to others.
+//! One blocked call's way from its first failed try to success or giving up: spin, yield, park. A future's way:
+//! announce its task, look once more, and leave the thread to others.
 //!
 //! Parking costs a wake-up, which can take longer than the other side needs to fill or drain the whole ring. Then each
 //! side finds the other asleep in turn, and every ringful costs two wake-ups. So what the last sleeps were like decides

@@ -4,7 +4,8 @@
 //! slots before `filled`, the consumer; a block is allocated by the producer and freed by the consumer.
 //! I1  One producer: the thread that holds the bag's record. One consumer: the thread that holds the collector's lock.
 //!     Each role is handed on with that record, or that lock, and everything its last holder did with it.
-//! I2  The producer touches a block no more once it has stored its `next`; the consumer frees it only after loading that.
+//! I2  The producer touches a block no more once it has stored its `next`; the consumer frees it only after loading
+//!     that.
 //! O1  `filled` store Release pairs with the consumer's load Acquire: it carries the slots before it, and with them
 //!     whatever the producer did before it retired the garbage, such as taking it out of a structure.
 //! O2  `next` store Release pairs with the consumer's load Acquire: it carries the new block's contents, and I2.

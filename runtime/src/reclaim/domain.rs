@@ -147,8 +147,8 @@ impl Shared {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// What a thread does for the domain after it has retired a batch: goes on with collecting, unless somebody is at it,
-    /// and drops some of what is ripe. The caller holds no guard of the domain.
+    /// What a thread does for the domain after it has retired a batch: goes on with collecting, unless somebody is at
+    /// it, and drops some of what is ripe. The caller holds no guard of the domain.
     #[cold]
     pub(super) fn help(&self) {
         seat::unless_helping(|| {
@@ -217,8 +217,9 @@ impl Drop for Shared {
     }
 }
 
-/// Readers, and the garbage that they may still see. Most code uses the process's own by [`pin`](super::pin); one that is
-/// made for a structure alone keeps its readers from holding up others, and frees all of its garbage when it is dropped.
+/// Readers, and the garbage that they may still see. Most code uses the process's own by [`pin`](super::pin); one that
+/// is made for a structure alone keeps its readers from holding up others, and frees all of its garbage when it is
+/// dropped.
 ///
 /// Memory: 1.9 KiB for each thread that was in the domain at once, until it is dropped, and 24 bytes for each object
 /// retired and not yet gathered. A record in a domain that is gone is freed when its thread ends or enters another one.
@@ -237,8 +238,8 @@ impl Domain {
         self.shared.limits
     }
 
-    /// Begins to read. About 1 ns in the process's own domain by [`pin`](super::pin); 5 in others, whose record is looked
-    /// up. A thread's first takes or makes a record. Wait-free but for that.
+    /// Begins to read. About 1 ns in the process's own domain by [`pin`](super::pin); 5 in others, whose record is
+    /// looked up. A thread's first takes or makes a record. Wait-free but for that.
     ///
     /// # Panics
     /// With 32767 guards of this thread: they were forgotten rather than dropped.
@@ -291,8 +292,8 @@ impl Domain {
         Ok(())
     }
 
-    /// [`synchronize`](Self::synchronize) for as long as that takes, or this long. Says whether it came to the end; what
-    /// was dropped by then is dropped.
+    /// [`synchronize`](Self::synchronize) for as long as that takes, or this long. Says whether it came to the end;
+    /// what was dropped by then is dropped.
     fn outlive_readers(&self, limit: Option<Duration>) -> bool {
         let shared = &*self.shared;
         let until = limit.map(|limit| Instant::now() + limit);
@@ -322,9 +323,10 @@ impl Domain {
         }
     }
 
-    /// Drops what had been retired before, for one who is short of just that: waits for the readers who may see it, but no
-    /// longer than `limit` for those who sleep, and not at all under a guard of the caller. Returns false, without a lock or
-    /// a barrier, if there is nothing retired that is not dropped yet: who asks again and again costs others nothing.
+    /// Drops what had been retired before, for one who is short of just that: waits for the readers who may see it, but
+    /// no longer than `limit` for those who sleep, and not at all under a guard of the caller. Returns false, without a
+    /// lock or a barrier, if there is nothing retired that is not dropped yet: who asks again and again costs others
+    /// nothing.
     ///
     /// What another thread has begun to drop is left to it, and may be there a moment longer.
     pub fn flush_within(&self, limit: Duration) -> bool {
@@ -339,8 +341,8 @@ impl Domain {
         true
     }
 
-    /// Goes on with collecting as far as it can without waiting for readers, and drops all that is ripe: everything, when
-    /// nobody holds a guard. Returns how many objects were dropped by this call.
+    /// Goes on with collecting as far as it can without waiting for readers, and drops all that is ripe: everything,
+    /// when nobody holds a guard. Returns how many objects were dropped by this call.
     ///
     /// Under a guard of the caller it drops what had been ripe, under that guard.
     pub fn flush(&self) -> usize {
@@ -352,8 +354,8 @@ impl Domain {
 
     /// Totals and levels. Walks the records; holds back nobody who reads or retires.
     ///
-    /// The age of a guard is known from the period that it holds up. So that one is seen although nothing is retired, this
-    /// begins a period if somebody reads and none is under way.
+    /// The age of a guard is known from the period that it holds up. So that one is seen although nothing is retired,
+    /// this begins a period if somebody reads and none is under way.
     pub fn statistics(&self) -> Statistics {
         let shared = &*self.shared;
         // What was freed first, so that it is never more than what was retired.

@@ -43,8 +43,8 @@ impl<'d> Guard<'d> {
         is_first.then(|| Self { record, stays: PhantomData })
     }
 
-    /// Drops the guard and passes `result` on. That the rare case comes last, and takes the result along, lets an operation
-    /// end without having saved registers.
+    /// Drops the guard and passes `result` on. That the rare case comes last, and takes the result along, lets an
+    /// operation end without having saved registers.
     #[inline(always)]
     pub(crate) fn leave_with<R>(self, result: R) -> R {
         #[cold]
@@ -67,8 +67,8 @@ impl<'d> Guard<'d> {
         }
     }
 
-    /// Drops a box once every guard taken before now is gone. About 10 ns, and the drop, later, by whatever thread comes
-    /// to it: one of those that retire, when its outermost guard goes, or one that calls
+    /// Drops a box once every guard taken before now is gone. About 10 ns, and the drop, later, by whatever thread
+    /// comes to it: one of those that retire, when its outermost guard goes, or one that calls
     /// [`synchronize`](super::Domain::synchronize) or [`flush`](super::Domain::flush). A drop may pin and retire; one
     /// that panics is counted, and the rest is dropped all the same.
     ///

@@ -12,17 +12,17 @@
 //! | [`Domain`] | readers of one structure must not hold up the memory of others; tests |
 //!
 //! The price: a pin is a store to the thread's own line (1 ns), no fence, since the other half of the barrier is a
-//! system call by the few who collect ([`sync::barrier`](crate::sync::barrier)). A reader that sleeps under a guard holds
-//! up the memory of everything retired meanwhile; [`Limits`] says how much, and what then.
+//! system call by the few who collect ([`sync::barrier`](crate::sync::barrier)). A reader that sleeps under a guard
+//! holds up the memory of everything retired meanwhile; [`Limits`] says how much, and what then.
 //!
 //! `record` has the reader's word and what a thread has retired (in its `bag`), `collector` the grace periods and the
 //! argument for them, `domain` puts them together, `seat` finds the thread's record.
 //!
-//! A thread that ends leaves its record as it is, with the garbage in it, which the next collector gathers as any other;
-//! another thread then takes the record over. There is no table to be past the end of, and no list of orphans.
+//! A thread that ends leaves its record as it is, with the garbage in it, which the next collector gathers as any
+//! other; another thread then takes the record over. There is no table to be past the end of, and no list of orphans.
 //!
-//! Garbage is dropped by threads that retire, at the end of their outermost guard, at most 1024 objects at a time, and so
-//! never under a guard of theirs; and by those that call `synchronize` or `flush`. What the last ones left is kept
+//! Garbage is dropped by threads that retire, at the end of their outermost guard, at most 1024 objects at a time, and
+//! so never under a guard of theirs; and by those that call `synchronize` or `flush`. What the last ones left is kept
 //! until somebody does, less than a batch for each thread.
 //!
 //! Not promised: an order among drops; that anything is dropped while some thread sleeps under a guard.
@@ -84,8 +84,8 @@ mod process {
     static DOMAIN: OnceLock<Domain> = OnceLock::new();
 
     thread_local! {
-        /// The thread's record in `DOMAIN`, once it has one and as long as it keeps it, if the light half of the barrier is
-        /// free. Without a destructor, and set at compile time, it is reached in one instruction.
+        /// The thread's record in `DOMAIN`, once it has one and as long as it keeps it, if the light half of the
+        /// barrier is free. Without a destructor, and set at compile time, it is reached in one instruction.
         static RECORD: Cell<*const Record> = const { Cell::new(ptr::null()) };
         /// The same where that half is a fence.
         static FENCED: Cell<*const Record> = const { Cell::new(ptr::null()) };

@@ -1,7 +1,7 @@
 //! Steps of protocols by name, so that a test can hold a thread up at each of them, or have it give way there.
 //!
-//! A step is a load where debug assertions are on, and nothing where they are not, nor under a model, whose scheduler stops
-//! threads anywhere.
+//! A step is a load where debug assertions are on, and nothing where they are not, nor under a model, whose scheduler
+//! stops threads anywhere.
 
 /// Where a thread can be held up. The name says what has just been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,8 +82,8 @@ mod watched {
 
     static WATCHER: OnceLock<fn(Step)> = OnceLock::new();
 
-    /// From now on `watcher` is called at every step by the thread that comes to it, whatever that has locked. Once in a
-    /// process.
+    /// From now on `watcher` is called at every step by the thread that comes to it, whatever that has locked. Once in
+    /// a process.
     ///
     /// # Panics
     /// When there is one already.

@@ -1,9 +1,9 @@
 //! Threads whose end ThreadSanitizer sees.
 //!
-//! std counts the threads of a scope that nobody joined in code that was not built for ThreadSanitizer: what they did last
-//! and what comes after the scope look unordered to it. Here each thread counts itself out where it is seen to.
-//! O1  A thread's count is Release and its last step; the load after the scope is Acquire, and std has returned by then, so
-//!     it sees all of them.
+//! std counts the threads of a scope that nobody joined in code that was not built for ThreadSanitizer: what they did
+//! last and what comes after the scope look unordered to it. Here each thread counts itself out where it is seen to.
+//! O1  A thread's count is Release and its last step; the load after the scope is Acquire, and std has returned by
+//!     then, so it sees all of them.
 
 use super::Arc;
 use super::atomic::{AtomicUsize, Ordering};

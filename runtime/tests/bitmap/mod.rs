@@ -23,8 +23,8 @@ impl Bitmap {
         self.dropped[copy / 64].load(Relaxed) & 1 << (copy % 64) != 0
     }
 
-    /// Waits until every copy is dropped: threads that hand over let go of their tables after they have said that they are
-    /// done, and threads that end leave what they have retired to others.
+    /// Waits until every copy is dropped: threads that hand over let go of their tables after they have said that they
+    /// are done, and threads that end leave what they have retired to others.
     pub fn assert_all_dropped(&self, what: &str) {
         let began = Instant::now();
         while let Some(copy) = (0..self.copies.load(Relaxed)).find(|copy| !self.is_dropped(*copy)) {

@@ -28,8 +28,8 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Plans that migrators have put in force since this was first asked. Without debug assertions there are no steps to count
-/// them by.
+/// Plans that migrators have put in force since this was first asked. Without debug assertions there are no steps to
+/// count them by.
 pub fn plans() -> u64 {
     #[cfg(debug_assertions)]
     WATCHED.call_once(|| {

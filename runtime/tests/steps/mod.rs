@@ -1,4 +1,5 @@
-//! Watches the steps of protocols: threads give way at them now and then, and one of them is held up at a step of choice.
+//! Watches the steps of protocols: threads give way at them now and then, and one of them is held up at a step of
+//! choice.
 #![allow(dead_code, reason = "each test uses its part")]
 
 use rheostat_runtime::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

@@ -1,4 +1,5 @@
-//! The process's allocator: what each class of scopes does and which stages most of it, and what mimalloc has from the system.
+//! The process's allocator: what each class of scopes does and which stages most of it, and what mimalloc has from the
+//! system.
 
 use super::table::Column;
 use super::{MEDIUM, Scene, chart, cut_top, put, table};

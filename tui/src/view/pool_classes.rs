@@ -1,4 +1,5 @@
-//! The size classes of a pool that were used: how full they are, how they are allocated from, where threads meet in them.
+//! The size classes of a pool that were used: how full they are, how they are allocated from, where threads meet in
+//! them.
 
 use super::maps::in_force;
 use super::table::Column;

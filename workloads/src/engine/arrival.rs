@@ -1,8 +1,8 @@
 //! When the operations of an open loop are due.
 //!
 //! A schedule says how many operations are due by a time, L(t); the k-th is due where L reaches its place. Places are
-//! even numbers apart, or by independent exponential steps for Poisson arrivals, and each worker has a slice of its own:
-//! nobody deals operations out, as that would cost one of few cores.
+//! even numbers apart, or by independent exponential steps for Poisson arrivals, and each worker has a slice of its
+//! own: nobody deals operations out, as that would cost one of few cores.
 
 use crate::generate::Stream;
 use crate::script::Schedule;

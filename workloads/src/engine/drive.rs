@@ -1,5 +1,5 @@
-//! The loop every worker runs: draw an operation, do it, count it, time it. In a closed loop one in many is timed; in an
-//! open one each is, from when it was due.
+//! The loop every worker runs: draw an operation, do it, count it, time it. In a closed loop one in many is timed; in
+//! an open one each is, from when it was due.
 
 use super::arrival::Arrivals;
 use super::gate::{Done, Gate};

@@ -88,8 +88,8 @@ impl KeyStream {
 
 /// How far the keys of a map reach: numbers are handed out once, to whoever inserts a new key.
 ///
-/// Both words are counts and publish nothing: a key drawn near the frontier may still be on its way in, for as many keys
-/// as there are workers that insert, and a read of it then misses.
+/// Both words are counts and publish nothing: a key drawn near the frontier may still be on its way in, for as many
+/// keys as there are workers that insert, and a read of it then misses.
 #[derive(Debug)]
 pub struct Frontier {
     issued: CachePadded<AtomicU64>,

@@ -1,9 +1,9 @@
 //! What YCSB calls zipfian: ranks over 10^10 items, hashed down to the keys there are.
 //!
 //! Source: J. Gray et al., "Quickly generating billion-record synthetic databases", SIGMOD 1994, as YCSB's
-//! `ScrambledZipfianGenerator` uses it. It is no zipfian over the keys: the hottest gets 3.78 % of the draws however many
-//! there are, where exact ranks give it 6.5 % of a million keys, and some keys are never drawn. For figures that are to
-//! be held against published ones.
+//! `ScrambledZipfianGenerator` uses it. It is no zipfian over the keys: the hottest gets 3.78 % of the draws however
+//! many there are, where exact ranks give it 6.5 % of a million keys, and some keys are never drawn. For figures that
+//! are to be held against published ones.
 
 use super::stream::Stream;
 

@@ -1,4 +1,5 @@
-//! The C++ originals: libcuckoo, oneTBB's concurrent_hash_map, libcds's MichaelHashMap and SplitListMap, through the shim.
+//! The C++ originals: libcuckoo, oneTBB's concurrent_hash_map, libcds's MichaelHashMap and SplitListMap, through the
+//! shim.
 
 use super::{Peer, Work, contender};
 use crate::measure::Contender;

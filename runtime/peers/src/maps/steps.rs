@@ -42,7 +42,8 @@ pub struct Keys {
 /// Prime, and no divisor of any size: multiplying by it permutes the numbers below a size.
 const SCATTER: usize = 2_654_435_761;
 
-/// A stretch is as long as the map is large, so that it takes little of a cache that the map fits in, within these bounds.
+/// A stretch is as long as the map is large, so that it takes little of a cache that the map fits in, within these
+/// bounds.
 const STRETCH: std::ops::RangeInclusive<usize> = 16_384..=1_000_000;
 
 impl Keys {
@@ -92,8 +93,8 @@ impl Keys {
         })
     }
 
-    /// 70 % reads over twice the entries; 10 % puts of keys that are there; 10 % puts and 10 % removals of as many other
-    /// keys, about half of which are there once it goes on.
+    /// 70 % reads over twice the entries; 10 % puts of keys that are there; 10 % puts and 10 % removals of as many
+    /// other keys, about half of which are there once it goes on.
     pub fn churn(&self, entries: usize, count: u64, part: u64) -> Steps {
         let mut rng = self.rng(part, 3);
         self.draw(entries, count, || match rng.u32(..100) {

@@ -1,5 +1,5 @@
-//! zipora's five levels. It gives out offsets, and copies bytes in and out under a lock where a level has one; only taking a
-//! block and giving it back is measured, as of all others.
+//! zipora's five levels. It gives out offsets, and copies bytes in and out under a lock where a level has one; only
+//! taking a block and giving it back is measured, as of all others.
 
 use super::heap::{BYTES_MAX, Heap};
 use std::cell::UnsafeCell;

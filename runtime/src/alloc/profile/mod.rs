@@ -1,24 +1,26 @@
-//! Sampled heap profile: one block in so many bytes is remembered with where it was allocated, and forgotten when freed.
+//! Sampled heap profile: one block in so many bytes is remembered with where it was allocated, and forgotten when
+//! freed.
 //!
 //! Every thread counts bytes down to its next sample, at distances that are exponentially distributed around the
-//! interval, so that each byte is as likely to be sampled as any other and a loop does not hide between samples. A block
-//! of `b` bytes is sampled with probability 1 - e^(-b/interval), and stands for 1 / that of its like: sums of samples
-//! are unbiased estimates.
+//! interval, so that each byte is as likely to be sampled as any other and a loop does not hide between samples. A
+//! block of `b` bytes is sampled with probability 1 - e^(-b/interval), and stands for 1 / that of its like: sums of
+//! samples are unbiased estimates.
 //!
-//! A free has to know whether its block is a sample, which must cost next to nothing for those that are not. So only while
-//! there are samples it asks, and samples are allocated at the beginning of a page: only blocks there are looked up. That is a
-//! page for each interval's bytes, less than one in a hundred at the default of 512 KiB. The look-up is also what knows
-//! the layout the block was really allocated with.
+//! A free has to know whether its block is a sample, which must cost next to nothing for those that are not. So only
+//! while there are samples it asks, and samples are allocated at the beginning of a page: only blocks there are looked
+//! up. That is a page for each interval's bytes, less than one in a hundred at the default of 512 KiB. The look-up is
+//! also what knows the layout the block was really allocated with.
 //!
 //! Off until asked; memory is bounded, 2.5 MiB from when it is first asked for to the end of the process: what is
-//! sampled once has to be known until it is freed. Samples past [`SAMPLES_MAX`] that live at once are dropped and counted.
+//! sampled once has to be known until it is freed. Samples past [`SAMPLES_MAX`] that live at once are dropped and
+//! counted.
 //!
 //! Writers: the thread-local cells, their thread; `STORE`, under its lock; `INTERVAL` and `LIVE`, under that lock.
 //! I1  Nothing that runs under the lock allocates or frees through the global allocator, so a thread never waits for
 //!     itself.
 //! I2  A block that `keep` took is in the store until `take` gives it up, which its free asks for before it frees.
-//! O1  `LIVE` is read Relaxed by a free: the count that covers its block was stored before the block was handed out, and
-//!     whoever frees it has got it by something that happened after.
+//! O1  `LIVE` is read Relaxed by a free: the count that covers its block was stored before the block was handed out,
+//!     and whoever frees it has got it by something that happened after.
 //! O2  `INTERVAL` is a dial, read Relaxed when a countdown ends; while there is no sampling a thread looks up every
 //!     512 KiB.
 
@@ -112,8 +114,8 @@ pub fn interval() -> usize {
 }
 
 /// Begins a profile with a sample every so many bytes, or ends it with 0. Beginning one forgets what was allocated
-/// before; what lives stays known. From 0, threads follow within 512 KiB that they allocate; from another interval, when
-/// the distance that they have drawn is used up.
+/// before; what lives stays known. From 0, threads follow within 512 KiB that they allocate; from another interval,
+/// when the distance that they have drawn is used up.
 pub fn set_interval(bytes: usize) {
     // Made before the lock is taken (I1); most of it is not touched before it is used.
     let mut made = (bytes > 0).then(|| {
@@ -130,8 +132,8 @@ pub fn set_interval(bytes: usize) {
     });
 }
 
-/// The profile as it stands; `None` before the first was begun. Takes milliseconds, and holds allocations that are to be
-/// sampled up for some hundred microseconds.
+/// The profile as it stands; `None` before the first was begun. Takes milliseconds, and holds allocations that are to
+/// be sampled up for some hundred microseconds.
 pub fn heap_profile() -> Option<HeapProfile> {
     let _own = Own::begin();
     let mut sites = Vec::with_capacity(SITES_MAX);

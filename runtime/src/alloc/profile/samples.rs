@@ -7,8 +7,8 @@ use std::ops::{AddAssign, SubAssign};
 pub const SAMPLES_MAX: usize = SLOTS / 4 * 3;
 const SLOTS: usize = 1 << 14;
 
-/// Blocks and bytes that samples stand for. Whole numbers, in 65536ths of a block, so that what is added in one order and
-/// taken away in another comes to nothing in the end.
+/// Blocks and bytes that samples stand for. Whole numbers, in 65536ths of a block, so that what is added in one order
+/// and taken away in another comes to nothing in the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Weight {
     parts: u64,

@@ -1,8 +1,8 @@
 //! A lock for inside an allocator.
 //!
-//! Locks that park keep tables of who waits, and allocate them: an allocation that waits for such a lock can find its own
-//! thread in the middle of that. This one spins and then yields; what runs under it takes a microsecond, and is asked for
-//! once in an interval's bytes.
+//! Locks that park keep tables of who waits, and allocate them: an allocation that waits for such a lock can find its
+//! own thread in the middle of that. This one spins and then yields; what runs under it takes a microsecond, and is
+//! asked for once in an interval's bytes.
 //!
 //! I1  Who has turned `taken` from false to true is alone with the value until it turns it back.
 //! O1  Taking is Acquire, giving back Release: what was written under the lock is seen by whoever takes it next.

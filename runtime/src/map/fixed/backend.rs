@@ -1,13 +1,14 @@
 //! The `fixed` backend: the lists, found by the position of a key.
 //!
-//! A bucket holds the positions that begin with its number, so buckets are in the order of scans, and a page looks only at
-//! the buckets of its interval. Entries carry their hash, unless their keys are integers ([`Kept`]): it settles almost every
-//! comparison on the way along a list, and is the position of a scan without hashing again.
+//! A bucket holds the positions that begin with its number, so buckets are in the order of scans, and a page looks only
+//! at the buckets of its interval. Entries carry their hash, unless their keys are integers ([`Kept`]): it settles
+//! almost every comparison on the way along a list, and is the position of a scan without hashing again.
 //!
-//! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, unless the map was told another number; or as
-//! many as the entries it is made for, which a hand-over knows, if that is more. A look-up walks half of the entries of its bucket and a miss all of them, one cache miss each, so a
-//! table of far more entries than buckets is slow, but no operation ever waits for it to grow. Memory: 8 bytes a bucket, and
-//! for each entry its key, its value and 16 bytes (8 with an integer for a key), as the allocator rounds them.
+//! Buckets are made with the table and never more: 64 Ki, 512 KiB of them, unless the map was told another number; or
+//! as many as the entries it is made for, which a hand-over knows, if that is more. A look-up walks half of the entries
+//! of its bucket and a miss all of them, one cache miss each, so a table of far more entries than buckets is slow, but
+//! no operation ever waits for it to grow. Memory: 8 bytes a bucket, and for each entry its key, its value and 16 bytes
+//! (8 with an integer for a key), as the allocator rounds them.
 //! Progress: lock-free.
 
 use super::super::hashed::Kept;

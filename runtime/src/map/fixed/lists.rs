@@ -1,27 +1,29 @@
 //! Lock-free lists of entries, one for each bucket. Who uses them says which bucket a key is in, the same one always.
 //!
-//! Source: M. Michael, "High performance dynamic lock-free hash tables and list-based sets", SPAA 2002. Differences: lists
-//! are not sorted, as keys need no order; a new key goes to the end. A value is replaced together with its node, by one
-//! compare-exchange, so that a replacement and a removal of the same entry cannot both succeed. Memory by `reclaim`.
+//! Source: M. Michael, "High performance dynamic lock-free hash tables and list-based sets", SPAA 2002. Differences:
+//! lists are not sorted, as keys need no order; a new key goes to the end. A value is replaced together with its node,
+//! by one compare-exchange, so that a replacement and a removal of the same entry cannot both succeed. Memory by
+//! `reclaim`.
 //!
-//! A node's `next` carries a mark in its lowest bit. Marked means that the node is no longer in the map, and `next` will
-//! not change any more; it leads to the node's successor, or to the node that replaced it.
+//! A node's `next` carries a mark in its lowest bit. Marked means that the node is no longer in the map, and `next`
+//! will not change any more; it leads to the node's successor, or to the node that replaced it.
 //!
 //! Writers: `next` of a node that is in the list, and the bucket's head, anyone by compare-exchange; `key` and `value`
 //! the maker of the node before it is published, nobody after.
-//! I1  A node is in the map from the exchange that makes a list lead to it (at the end, or from the node it replaces) to
-//!     the one that marks its `next`. Both are of one word, so its life has exact ends.
+//! I1  A node is in the map from the exchange that makes a list lead to it (at the end, or from the node it replaces)
+//!     to the one that marks its `next`. Both are of one word, so its life has exact ends.
 //! I2  New keys are put only at the end: into an unmarked `next` that is null. A replacement takes its node's place. So
 //!     the order of two entries never changes, and nothing comes between two neighbours.
-//! I3  A key is in the map once. Who puts it has walked to the end over unmarked nodes without finding it; had it come in
-//!     since, it would be behind that end (I2), and the end's `next` not null.
-//! I4  Who unlinks a marked node, by an exchange of the unmarked pointer that leads to it, retires it. There is one such
-//!     pointer and it changes once, so a node is retired once, after new readers can no longer find it.
-//! O1  Every exchange that publishes a node is Release and every load that follows a pointer Acquire: they carry `key` and
-//!     `value`. Marking is AcqRel with them.
-//! L   Linearisation: a hit when the found node's `next` was loaded unmarked; a miss when the last one's `next` was loaded
-//!     null, if no marked node was met: what had been in the list then would have been met (I2). Who meets a marked node
-//!     walks again and unlinks, as writers do. An update when it marks the node it read with the pointer to its
+//! I3  A key is in the map once. Who puts it has walked to the end over unmarked nodes without finding it; had it come
+//!     in since, it would be behind that end (I2), and the end's `next` not null.
+//! I4  Who unlinks a marked node, by an exchange of the unmarked pointer that leads to it, retires it. There is one
+//!     such pointer and it changes once, so a node is retired once, after new readers can no longer find it.
+//! O1  Every exchange that publishes a node is Release and every load that follows a pointer Acquire: they carry `key`
+//!     and `value`. Marking is AcqRel with them.
+//! L   Linearisation: a hit when the found node's `next` was loaded unmarked; a miss when the last one's `next` was
+//! loaded
+//!     null, if no marked node was met: what had been in the list then would have been met (I2). Who meets a marked
+//!     node walks again and unlinks, as writers do. An update when it marks the node it read with the pointer to its
 //!     successor: an entry that was changed or removed meanwhile has a marked `next`, so no update is lost.
 //! Clearing a bucket marks node after node and then walks for those: each removal is an operation of its own.
 //! Progress: lock-free. An operation starts over only when another one of the same bucket has succeeded. Time is in
@@ -125,7 +127,8 @@ impl<K, V> Lists<K, V> {
     #[inline(always)]
     fn bucket(&self, number: usize) -> &Link<K, V> {
         let number = number & (self.buckets.len() - 1);
-        // SAFETY: there is at least one bucket (`new`), so the mask does not wrap, and what is masked is below their number.
+        // SAFETY: there is at least one bucket (`new`), so the mask does not wrap, and what is masked is below their
+        // number.
         unsafe { self.buckets.get_unchecked(number) }
     }
 }
@@ -227,8 +230,8 @@ where
         }
     }
 
-    /// Shows the value to `revise`, again when another update came first, and does what it says. Gives what its last run
-    /// gave, which is the one that took effect.
+    /// Shows the value to `revise`, again when another update came first, and does what it says. Gives what its last
+    /// run gave, which is the one that took effect.
     pub(super) fn revise<R>(
         &self,
         visit: Visit<'_>,
@@ -258,8 +261,8 @@ where
         }
     }
 
-    /// Removes the entry if `holds` says so of its value, and shows that. `holds` is called again when another update came
-    /// first, and its last answer counts.
+    /// Removes the entry if `holds` says so of its value, and shows that. `holds` is called again when another update
+    /// came first, and its last answer counts.
     pub(super) fn take_if<R>(
         &self,
         visit: Visit<'_>,
@@ -371,8 +374,8 @@ fn find<'g, K: Send + 'static, V: Send + 'static>(
 
 /// Makes the link at the end of a list lead to `node`; if it is the end no longer, the node comes back.
 fn publish<K, V>(link: &Link<K, V>, node: Box<Node<K, V>>, visit: Visit<'_>) -> Result<(), Box<Node<K, V>>> {
-    // It may come from a replacement that failed and still lead to where that would have been: published so, it would close
-    // a circle.
+    // It may come from a replacement that failed and still lead to where that would have been: published so, it would
+    // close a circle.
     if cfg!(not(rt_mutant = "fixed_late_put_closes_circle")) {
         node.next.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -431,8 +434,8 @@ fn remove<K: Send + 'static, V: Send + 'static>(
     marked.is_ok()
 }
 
-/// Marks the node, whose `next` was seen to be this, and gives its successor; that of one that is marked already comes as
-/// an error.
+/// Marks the node, whose `next` was seen to be this, and gives its successor; that of one that is marked already comes
+/// as an error.
 fn mark<K, V>(
     node: &Node<K, V>,
     mut next: *mut Node<K, V>,

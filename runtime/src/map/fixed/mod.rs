@@ -1,4 +1,5 @@
-//! A map of a fixed number of buckets: no growth, no migration, so no operation waits for either. [`lists`] has the protocol.
+//! A map of a fixed number of buckets: no growth, no migration, so no operation waits for either. [`lists`] has the
+//! protocol.
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod backend;
@@ -18,11 +19,11 @@ use std::hash::{BuildHasher, Hash};
 
 /// A map of a fixed number of buckets. Any hasher; keys need no order.
 ///
-/// Memory: 8 bytes a bucket, and for each entry its key, its value and 8 bytes, as the allocator rounds them. Choose about
-/// as many buckets as there will be entries: the cost of an operation grows with entries per bucket.
+/// Memory: 8 bytes a bucket, and for each entry its key, its value and 8 bytes, as the allocator rounds them. Choose
+/// about as many buckets as there will be entries: the cost of an operation grows with entries per bucket.
 ///
-/// Closures see a value where it lies, under a guard of [`reclaim`](crate::reclaim) and no lock; they may use this map and
-/// any other. A panic in one, or in `Hash`, `Eq` or `Clone`, leaves the map as it was or with the whole update.
+/// Closures see a value where it lies, under a guard of [`reclaim`](crate::reclaim) and no lock; they may use this map
+/// and any other. A panic in one, or in `Hash`, `Eq` or `Clone`, leaves the map as it was or with the whole update.
 ///
 /// ```
 /// use rheostat_runtime::map::FixedMap;
@@ -83,8 +84,8 @@ where
         self.lists.put_absent(Visit::under(&reclaim::pin()), self.bucket(&key), key, value)
     }
 
-    /// Puts what `revise` makes of the value of `key`; leaves it if that is nothing. `None` if the key has no value. The
-    /// closure is called again when another update came first.
+    /// Puts what `revise` makes of the value of `key`; leaves it if that is nothing. `None` if the key has no value.
+    /// The closure is called again when another update came first.
     pub fn revise<Q>(&self, key: &Q, mut revise: impl FnMut(&V) -> Option<V>) -> Option<()>
     where
         K: Borrow<Q> + Clone,
@@ -103,8 +104,8 @@ where
         self.take_if(key, |_| true, look)
     }
 
-    /// Removes `key` if `holds` says so of its value, which is then shown to `look`. `holds` is called again when another
-    /// update came first, and its last answer counts.
+    /// Removes `key` if `holds` says so of its value, which is then shown to `look`. `holds` is called again when
+    /// another update came first, and its last answer counts.
     pub fn take_if<Q, R>(&self, key: &Q, holds: impl FnMut(&V) -> bool, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,

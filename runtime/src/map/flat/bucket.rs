@@ -1,4 +1,5 @@
-//! One bucket: a cache line, or more for longer entries, with a header, the keys and values of a few entries, and a link. Orderings: [`super`].
+//! One bucket: a cache line, or more for longer entries, with a header, the keys and values of a few entries, and a
+//! link. Orderings: [`super`].
 //!
 //! ```text
 //! word 0       header: sequence (55 bits) | whether there is more behind the link | which slots are full (7 bits) |
@@ -8,11 +9,11 @@
 //! last word    link: address of the next bucket of the chain; or MOVED
 //! ```
 //!
-//! Keys come first, so that what is not there is known from the first lines, and a look asks for the line with the values
-//! before it reads them.
+//! Keys come first, so that what is not there is known from the first lines, and a look asks for the line with the
+//! values before it reads them.
 //!
-//! A chain is the home bucket and the spare ones linked behind it; the home's header guards all of it, and a spare's has no
-//! sequence.
+//! A chain is the home bucket and the spare ones linked behind it; the home's header guards all of it, and a spare's
+//! has no sequence.
 //! C1  Where there are spares, the home is full, and so is every spare but the first. Hence an entry goes in, and a
 //!     hole is filled, at the head of the chain: at a cost that does not depend on its length.
 
@@ -309,9 +310,9 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         Some(Locked { home: self, header, changed: false })
     }
 
-    /// Puts an entry in and returns the value it replaces, if the home alone says where; `None`, and nothing done, when that
-    /// takes more, or somebody else is at it. The key is looked for before the chain is locked: the lock is taken at the
-    /// header at which was looked, so everything still is as it was then (O3).
+    /// Puts an entry in and returns the value it replaces, if the home alone says where; `None`, and nothing done, when
+    /// that takes more, or somebody else is at it. The key is looked for before the chain is locked: the lock is taken
+    /// at the header at which was looked, so everything still is as it was then (O3).
     #[inline(always)]
     pub(super) fn try_put(self, key: &K, value: &V) -> Option<Option<V>> {
         self.prefetch_rest();
@@ -336,8 +337,8 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         Some(None)
     }
 
-    /// Takes an entry out and returns its value, if there is one, as [`try_put`](Self::try_put) puts one in. Where the home
-    /// has a spare, that is to fill the hole, and `None` is returned.
+    /// Takes an entry out and returns its value, if there is one, as [`try_put`](Self::try_put) puts one in. Where the
+    /// home has a spare, that is to fill the hole, and `None` is returned.
     #[inline(always)]
     pub(super) fn try_take(self, key: &K) -> Option<Option<V>> {
         self.prefetch_rest();
@@ -353,8 +354,8 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         Some(Some(taken))
     }
 
-    /// Enters the chain of this home as its only writer, by way of `wait` if another is inside. `wait` enters as well, and
-    /// says at which header: what it returned in memory would keep a whole operation in memory.
+    /// Enters the chain of this home as its only writer, by way of `wait` if another is inside. `wait` enters as well,
+    /// and says at which header: what it returned in memory would keep a whole operation in memory.
     #[inline(always)]
     pub(super) fn lock_or(self, wait: impl FnOnce() -> u64) -> Locked<'t, K, V> {
         match self.try_lock() {
@@ -382,8 +383,8 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         self.header().store(header, Ordering::Relaxed);
     }
 
-    /// Puts an entry into the chain of this home, which the caller alone may write. Returns what its header is then, and
-    /// whether that took a spare bucket of a pool past its quota.
+    /// Puts an entry into the chain of this home, which the caller alone may write. Returns what its header is then,
+    /// and whether that took a spare bucket of a pool past its quota.
     #[inline(always)]
     fn put(self, header: u64, key: &K, value: &V, spares: &Spares) -> (u64, bool) {
         if header & Self::ALL_FULL != Self::ALL_FULL {
@@ -449,8 +450,8 @@ impl<'t, K: Plain, V: Plain> Bucket<'t, K, V> {
         None
     }
 
-    /// Fills a hole in the chain of this home from the head of what is behind it (C1). Returns what the home's header is
-    /// then.
+    /// Fills a hole in the chain of this home from the head of what is behind it (C1). Returns what the home's header
+    /// is then.
     #[inline(never)]
     fn fill_hole(self, header: u64, head: Self, hole: Place<'t, K, V>, spares: &Spares) -> u64 {
         let behind = head.header().load(Ordering::Relaxed);

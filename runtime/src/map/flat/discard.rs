@@ -1,9 +1,9 @@
 //! Freeing a table that is left, off the path of those who use the map.
 //!
-//! What lies in small pages the system takes back page by page: 26 ms for 320 MiB, against 0.8 in large ones. The operation
-//! whose guard was the last to leave would pay for that, and by the lock on the process's memory everybody who asks the system
-//! for some. So a thread of its own frees a table that is large, slice by slice. Where none is to be had, the table is freed
-//! on the spot.
+//! What lies in small pages the system takes back page by page: 26 ms for 320 MiB, against 0.8 in large ones. The
+//! operation whose guard was the last to leave would pay for that, and by the lock on the process's memory everybody
+//! who asks the system for some. So a thread of its own frees a table that is large, slice by slice. Where none is to
+//! be had, the table is freed on the spot.
 
 use super::table::Table;
 use super::words::Plain;

@@ -1,8 +1,8 @@
 //! The `flat` backend for integers: key and value are the words that the table keeps.
 //!
-//! No entry has memory of its own, a write allocates nothing, and a value is shown as a copy: integers cannot be changed in
-//! place. A revision takes effect if the value is the number that was shown; one that was changed and changed back
-//! meanwhile is that number, and as good. Everything else is [`super`]'s.
+//! No entry has memory of its own, a write allocates nothing, and a value is shown as a copy: integers cannot be
+//! changed in place. A revision takes effect if the value is the number that was shown; one that was changed and
+//! changed back meanwhile is that number, and as good. Everything else is [`super`]'s.
 
 use super::counts::{Counts, Met};
 use super::stripes::{STRIPES, positions_of, stripe_of};

@@ -113,8 +113,8 @@ impl Lines {
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 impl Lines {
-    /// Has the system back every page now rather than when it is first written: it clears a large one for milliseconds. For a
-    /// run that nobody uses yet, all of whose words are still zero.
+    /// Has the system back every page now rather than when it is first written: it clears a large one for milliseconds.
+    /// For a run that nobody uses yet, all of whose words are still zero.
     pub(super) fn populate(&mut self) {
         const PAGE: usize = 4096 / size_of::<Line>();
         for line in (0..self.count).step_by(PAGE) {
@@ -130,8 +130,8 @@ impl Lines {
         let (start, from, to) = self.large_pages();
         for slice in (from..to).step_by(SLICE) {
             let pages = self.first.as_ptr().wrapping_byte_add(slice - start).cast();
-            // SAFETY: the range lies in this allocation, whose bytes are atomics and may become zero. Refusal costs time
-            // when the run is freed, nothing else.
+            // SAFETY: the range lies in this allocation, whose bytes are atomics and may become zero. Refusal costs
+            // time when the run is freed, nothing else.
             _ = unsafe { rustix::mm::madvise(pages, SLICE.min(to - slice), rustix::mm::Advice::LinuxDontNeed) };
         }
     }

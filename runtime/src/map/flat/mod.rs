@@ -1,5 +1,5 @@
-//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket of integers, with
-//! its own sequence lock, and entries in place.
+//! An open map of plain data, laid out in cache lines, whose readers write nothing: one line to a bucket of integers,
+//! with its own sequence lock, and entries in place.
 //!
 //! Sources: the bucket of a cache line with a link behind it is CLHT's (David, Guerraoui, Trigonakis, ASPLOS 2015);
 //! the sequence lock's orderings are Boehm's ("Can seqlocks get along with programming language memory models?",
@@ -7,13 +7,13 @@
 //!
 //! `words` is data as words, `line` memory, `bucket` the layout and the sequence lock, `spare` what is linked behind
 //! full buckets, `table` homes by position, `growth` the move to another table, `tables` the operations, `counts` and
-//! `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and `pointed` for all other types: the
-//! word that stands for an entry leads to it.
+//! `statistics` what is seen of them. The backend `flat` is `in_place` for integers, and `pointed` for all other types:
+//! the word that stands for an entry leads to it.
 //!
-//! Writers: a bucket's words, and those of the spares linked behind it, by the one who set the lowest bit of its header,
-//! which so says that a writer is inside (the sequence is *odd* for short, and becomes even again with the next number);
-//! those of a table that is being filled by who claimed the stripe they come from; `next` by who began the move; `current`
-//! by who moved the last stripe.
+//! Writers: a bucket's words, and those of the spares linked behind it, by the one who set the lowest bit of its
+//! header, which so says that a writer is inside (the sequence is *odd* for short, and becomes even again with the next
+//! number); those of a table that is being filled by who claimed the stripe they come from; `next` by who began the
+//! move; `current` by who moved the last stripe.
 //! I1  A home's sequence is odd exactly while one writer is inside its chain. Every other word of the chain is written
 //!     by that writer only. Its header says by the same store which of its slots are full: one load shows a reader
 //!     both. No user code runs inside: keys are compared as words, closures and `Hash` run outside, on copies. Who is
@@ -30,31 +30,32 @@
 //!     reads the header. If the reader saw one of these words, the fences pair and it sees the odd number or a later
 //!     one, which is not the even one it began with: it discards what it read. If it saw none, it read the state of
 //!     the even number.
-//! O3  A writer's compare-exchange is Acquire and pairs with the Release of the writer before it (O1). One that looks for
-//!     its key first begins as a reader does, by an Acquire load of an even number (O1), and locks by a compare-exchange of
-//!     that number: nobody wrote in between, and until its own store that makes the number even again nobody can. So what
-//!     it looked at is one state, and still is, without a fence.
-//! O4  A spare that goes from one chain to another: the writer that unlinked it made its own home odd before; the pool's
-//!     lock orders that before the next chain's writer, whose Release fence after it pairs with the fence of a reader
-//!     still in the old chain. So that reader sees its home odd or later, as in O2, although it read another's words.
-//! O5  `next` and `current`: Release store, Acquire load. They carry a table and, in `current`'s case, every stripe moved.
-//!     A reader that sees a mark saw it in an even state (O1), written after `next`, and after the homes that it leads to
-//!     were emptied: whoever moves a chain does that first, as memory for a next table comes as it is.
+//! O3  A writer's compare-exchange is Acquire and pairs with the Release of the writer before it (O1). One that looks
+//!     for its key first begins as a reader does, by an Acquire load of an even number (O1), and locks by a
+//!     compare-exchange of that number: nobody wrote in between, and until its own store that makes the number even
+//!     again nobody can. So what it looked at is one state, and still is, without a fence.
+//! O4  A spare that goes from one chain to another: the writer that unlinked it made its own home odd before; the
+//!     pool's lock orders that before the next chain's writer, whose Release fence after it pairs with the fence of a
+//!     reader still in the old chain. So that reader sees its home odd or later, as in O2, although it read another's
+//!     words.
+//! O5  `next` and `current`: Release store, Acquire load. They carry a table and, in `current`'s case, every stripe
+//!     moved. A reader that sees a mark saw it in an even state (O1), written after `next`, and after the homes that it
+//!     leads to were emptied: whoever moves a chain does that first, as memory for a next table comes as it is.
 //!
 //! 55 bits of sequence wrap after 2^55 writes of one chain, years of nothing else; only equality is asked
 //! of them, so a wrap matters to nobody but a reader that sleeps through exactly all of them.
 //!
-//! Linearization: a read, and a removal that finds nothing, at its first load of the sequence it came through with (or, with
-//! the lock, inside); a write at the store that makes the sequence even again.
+//! Linearization: a read, and a removal that finds nothing, at its first load of the sequence it came through with (or,
+//! with the lock, inside); a write at the store that makes the sequence even again.
 //!
-//! Progress: blocking. A writer waits for the writer inside its chain. A read that meets writers tries 64 times and then
-//! takes the lock; it is not lock-free, much less wait-free: a writer that sleeps inside holds it up. An operation
+//! Progress: blocking. A writer waits for the writer inside its chain. A read that meets writers tries 64 times and
+//! then takes the lock; it is not lock-free, much less wait-free: a writer that sleeps inside holds it up. An operation
 //! that meets a move does at most one stripe of it, 32 chains, and waits for no other. What grows is the table, in
 //! step with its entries; keys that all collide make one long chain, every operation on which costs a look at each of
 //! its buckets, a third of its keys; they do not make the table grow.
 //!
-//! Not promised: fairness between writers of a chain; an order of iteration other than by position; that a sum of counts
-//! or `len` is of one moment.
+//! Not promised: fairness between writers of a chain; an order of iteration other than by position; that a sum of
+//! counts or `len` is of one moment.
 
 mod words;
 mod line;
@@ -165,8 +166,8 @@ where
         map
     }
 
-    /// Where a key stands: its hash, multiplied by the odd number nearest to 2^64 divided by the golden ratio. Tables go
-    /// by the upper bits, which hashers made for others, or for none, may leave constant.
+    /// Where a key stands: its hash, multiplied by the odd number nearest to 2^64 divided by the golden ratio. Tables
+    /// go by the upper bits, which hashers made for others, or for none, may leave constant.
     #[inline(always)]
     fn position(&self, key: &K) -> u64 {
         self.hasher.hash_one(key).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -200,8 +201,8 @@ where
         }
     }
 
-    /// [`insert`](Self::insert) after a try did not do. It takes what it needs by value and comes last, so that a try saves
-    /// no registers for it.
+    /// [`insert`](Self::insert) after a try did not do. It takes what it needs by value and comes last, so that a try
+    /// saves no registers for it.
     #[inline(never)]
     fn insert_after_all(&self, position: u64, key: K, value: V, guard: Option<Guard<'static>>) -> Option<V> {
         let guard = guard.unwrap_or_else(reclaim::pin);
@@ -222,8 +223,8 @@ where
         })
     }
 
-    /// Replaces the value by what `f` makes of it and returns the one replaced; `None`, and nothing done, when the key is
-    /// not there. `f` runs again when the value has changed meanwhile; a try that fails has been overtaken.
+    /// Replaces the value by what `f` makes of it and returns the one replaced; `None`, and nothing done, when the key
+    /// is not there. `f` runs again when the value has changed meanwhile; a try that fails has been overtaken.
     pub fn update(&self, key: &K, f: impl Fn(V) -> V) -> Option<V> {
         let position = self.position(key);
         let mut seen = self.tables.get(position, key, &reclaim::pin())?;
@@ -324,8 +325,8 @@ where
         self.tables.reserve(additional, &|key| self.position(key));
     }
 
-    /// Moves to a table half as large, again and again, as long as that has room for what is there and is no smaller than
-    /// what the map was made for. A map shrinks by itself too, when a quarter of that is left.
+    /// Moves to a table half as large, again and again, as long as that has room for what is there and is no smaller
+    /// than what the map was made for. A map shrinks by itself too, when a quarter of that is left.
     pub fn shrink_to_fit(&self) {
         self.tables.shrink(&|key| self.position(key));
     }

@@ -3,23 +3,24 @@
 //! What stands at a position is one word: the address of the node of its entry or, where keys share all 64 bits of
 //! their hash, the address of a list of such nodes, with its lowest bit set. A list is never changed but replaced by
 //! another, so every change of what stands at a position, whatever the key, is one compare-and-swap of one word of
-//! [`Tables`], made inside the odd window of its chain by comparing numbers. Chaining the nodes of a list by pointers of
-//! their own would take a second protocol for what a random 64-bit hash never brings about; a list that is copied costs
-//! time in step with its length, and only a `Hash` that sends many keys to one number pays that.
+//! [`Tables`], made inside the odd window of its chain by comparing numbers. Chaining the nodes of a list by pointers
+//! of their own would take a second protocol for what a random 64-bit hash never brings about; a list that is copied
+//! costs time in step with its length, and only a `Hash` that sends many keys to one number pays that.
 //!
 //! Writers: a node's key and value by who makes it, before anybody sees it; after that only in place, by what the value
 //! itself allows (a counter's atomic). Words by the table's writers.
-//! P1  A node is reachable from one word at most, the table's own copy of which moves with the table, and once out never
-//!     comes back. Whoever swapped the word that had it for one that has not retires it, and is the only one to.
+//! P1  A node is reachable from one word at most, the table's own copy of which moves with the table, and once out
+//!     never comes back. Whoever swapped the word that had it for one that has not retires it, and is the only one to.
 //! P2  A list belongs to one word for as long as it stands, and is retired by whoever swapped that out.
-//! P3  A word is followed only when its sequence was validated, under a guard that was taken before it was read. So what it
-//!     leads to was reachable under the guard, and stays until that is dropped.
+//! P3  A word is followed only when its sequence was validated, under a guard that was taken before it was read. So
+//!     what it leads to was reachable under the guard, and stays until that is dropped.
 //! P4  No user code runs inside a window: keys are compared, cloned and dropped outside, on nodes that the guard keeps.
 //! O6  A node's content is written before the word that leads to it, inside a window whose end is Release; the reader's
-//!     first load of a sequence at that end or later is Acquire (O1), and through each later writer, or mover to another
-//!     table, it is passed on (O3).
-//! O7  A word swapped for an equal one that had been there before (a list shrinks to its last node) is no wrong success:
-//!     the address cannot be another node's while the guard holds (P3), so the state swapped out is the one seen.
+//!     first load of a sequence at that end or later is Acquire (O1), and through each later writer, or mover to
+//!     another table, it is passed on (O3).
+//! O7  A word swapped for an equal one that had been there before (a list shrinks to its last node) is no wrong
+//!     success: the address cannot be another node's while the guard holds (P3), so the state swapped out is the one
+//!     seen.
 //!
 //! Why a change in place is never lost: growth moves the word, not the node. One made to a node that was unlinked
 //! meanwhile counts as made just before that; who unlinks and wants the last value closes it (`counter`).

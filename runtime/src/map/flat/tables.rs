@@ -45,7 +45,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         Self { current: AtomicPtr::new(Box::into_raw(table)), counts, buckets_min, leaving: AtomicBool::new(false) }
     }
 
-    /// As [`new`](Self::new), with its memory in place: whoever is the first at some part of it does not wait for the system.
+    /// As [`new`](Self::new), with its memory in place: whoever is the first at some part of it does not wait for the
+    /// system.
     #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn populated(capacity: usize, counts: Counts) -> Self {
         let buckets_min = Table::<K, V>::buckets_for(capacity);
@@ -61,7 +62,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         (0..table.buckets()).for_each(|index| table.bucket(index).start_at(start));
     }
 
-    /// Entries are leaving for another map, or no longer: smaller tables would be made for nothing, and each waited for.
+    /// Entries are leaving for another map, or no longer: smaller tables would be made for nothing, and each waited
+    /// for.
     #[cfg(not(any(rt_loom, rt_shuttle)))]
     pub(super) fn set_leaving(&self, leaving: bool) {
         self.leaving.store(leaving, Ordering::Relaxed);
@@ -80,8 +82,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         self.current(guard).home(position).glance(key)
     }
 
-    /// The value of a key after a glance did not tell. It takes what it needs by value and comes last, so that the glance
-    /// saves no registers for it.
+    /// The value of a key after a glance did not tell. It takes what it needs by value and comes last, so that the
+    /// glance saves no registers for it.
     #[cold]
     #[inline(never)]
     pub(super) fn get_after_all(&self, position: u64, key: K, guard: Option<Guard<'static>>) -> Option<V> {
@@ -355,8 +357,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
     }
 
     /// Begins to move to a table of another size; whether or not it was this call that began. A table that is not the
-    /// current one is still being filled and has to wait, its chains getting longer meanwhile. Panics, with nothing begun,
-    /// when the next table would be larger than the address space.
+    /// current one is still being filled and has to wait, its chains getting longer meanwhile. Panics, with nothing
+    /// begun, when the next table would be larger than the address space.
     pub(super) fn resize(
         &self,
         table: &Table<K, V>,
@@ -454,7 +456,8 @@ impl<K: Plain, V: Plain> Tables<K, V> {
         taken
     }
 
-    /// Shows the entries between two positions, chain by chain, each chain as it was at one moment, with nothing locked.
+    /// Shows the entries between two positions, chain by chain, each chain as it was at one moment, with nothing
+    /// locked.
     pub(super) fn walk(
         &self,
         first: u64,
@@ -518,8 +521,8 @@ impl<K: Plain, V: Plain> Table<K, V> {
 impl<K, V> Drop for Tables<K, V> {
     fn drop(&mut self) {
         let current = self.current.load(Ordering::Acquire);
-        // SAFETY: nobody else is in the map; both tables were made by `Box::into_raw`, and neither is retired, which only
-        // those are that were current and are no more.
+        // SAFETY: nobody else is in the map; both tables were made by `Box::into_raw`, and neither is retired, which
+        // only those are that were current and are no more.
         unsafe {
             let next = (*current).next_owned();
             drop(Box::from_raw(current));

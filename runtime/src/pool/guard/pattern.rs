@@ -29,8 +29,8 @@ pub unsafe fn fill(start: NonNull<u8>, range: Range<usize>, byte: u8) {
 /// The first place in a range of a block's bytes where something else stands.
 ///
 /// # Safety
-/// The range lies in one block, is initialised, and nobody may write to it meanwhile. (Who does all the same is what the
-/// guard looks for. Such a write races with this look, and the fault is the writer's.)
+/// The range lies in one block, is initialised, and nobody may write to it meanwhile. (Who does all the same is what
+/// the guard looks for. Such a write races with this look, and the fault is the writer's.)
 pub unsafe fn first_other(start: NonNull<u8>, range: Range<usize>, byte: u8) -> Option<usize> {
     // SAFETY: by the caller.
     let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr().add(range.start), range.len()) };

@@ -119,8 +119,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Pushes, waiting for room without holding the thread, on any executor. A future dropped before it is done drops the
-    /// item, and takes no wake-up with it that another producer needs.
+    /// Pushes, waiting for room without holding the thread, on any executor. A future dropped before it is done drops
+    /// the item, and takes no wake-up with it that another producer needs.
     ///
     /// # Errors
     /// The queue is closed, before or while waiting; the item comes back.
@@ -140,8 +140,8 @@ impl<T> Queue<T> {
     }
 
     /// Pushes a run from the front of `items`, in order, waiting for room for the first of them as
-    /// [`push_async`](Self::push_async) does. Returns how many, at least one unless `items` is empty. A future dropped before
-    /// it is done has pushed nothing.
+    /// [`push_async`](Self::push_async) does. Returns how many, at least one unless `items` is empty. A future dropped
+    /// before it is done has pushed nothing.
     ///
     /// # Errors
     /// The queue is closed; what was not pushed stays in `items`.
@@ -157,8 +157,8 @@ impl<T> Queue<T> {
         pushed
     }
 
-    /// Pops, waiting for an item without holding the thread, on any executor. A future dropped before it is done has popped
-    /// nothing, and takes no wake-up with it that another consumer needs.
+    /// Pops, waiting for an item without holding the thread, on any executor. A future dropped before it is done has
+    /// popped nothing, and takes no wake-up with it that another consumer needs.
     ///
     /// # Errors
     /// The queue is closed and drained.

@@ -10,8 +10,8 @@ impl<T> Ring<T> {
     /// Pushes, waiting for room without holding the thread, on any executor.
     ///
     /// A future dropped before it is done has not pushed, and drops its item; it takes no wake-up with it that another
-    /// producer needs. [`push_all_async`](Self::push_all_async) leaves what was not pushed with the caller. A future that
-    /// never has to wait never yields: it is for the caller to give other tasks a turn.
+    /// producer needs. [`push_all_async`](Self::push_all_async) leaves what was not pushed with the caller. A future
+    /// that never has to wait never yields: it is for the caller to give other tasks a turn.
     ///
     /// # Errors
     /// The ring is closed, before or while waiting; the item comes back.
@@ -70,8 +70,8 @@ impl<T> Ring<T> {
         popped
     }
 
-    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_async`](Self::pop_async) does. Returns
-    /// how many: at least one, unless `max` is 0.
+    /// Pops up to `max` items to the end of `out`, waiting for the first as [`pop_async`](Self::pop_async) does.
+    /// Returns how many: at least one, unless `max` is 0.
     ///
     /// # Errors
     /// The ring is closed and drained.

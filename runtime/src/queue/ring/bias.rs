@@ -1,10 +1,10 @@
 //! The right of one owner to change a word by plain loads and stores, until somebody else has to change it too.
 //! Source: biased locking, K. Kawachiya et al. and D. Dice et al.; here the bias guards one word of a ring.
 //!
-//! While the bias is granted the owner works inside visits: it marks itself inside, looks whether the bias still stands,
-//! changes the word, and leaves. Anybody else who must change the word takes the bias away first, waits until the owner
-//! is outside, and makes the change before anybody can grant the bias again. From then on the owner changes the word as
-//! everybody does, by compare-exchange, until it finds reason to have the bias granted anew.
+//! While the bias is granted the owner works inside visits: it marks itself inside, looks whether the bias still
+//! stands, changes the word, and leaves. Anybody else who must change the word takes the bias away first, waits until
+//! the owner is outside, and makes the change before anybody can grant the bias again. From then on the owner changes
+//! the word as everybody does, by compare-exchange, until it finds reason to have the bias granted anew.
 //!
 //! Writers: `granted` under `changes` only; the owner's mark, the owner.
 //! I1  The bias is granted by its owner only, so no visit is under way then.

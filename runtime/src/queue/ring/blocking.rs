@@ -86,7 +86,8 @@ impl<T> Ring<T> {
         self.pop_until(|| false, Some(timeout))
     }
 
-    /// Pops, waiting for an item until `give_up` holds or `timeout` is over. An item that is there is popped in any case.
+    /// Pops, waiting for an item until `give_up` holds or `timeout` is over. An item that is there is popped in any
+    /// case.
     ///
     /// A caller asleep in here looks at `give_up` again when woken: make it true, then call
     /// [`wake_consumers`](Self::wake_consumers).

@@ -1,5 +1,5 @@
-//! Bounded MPMC ring. Source: D. Vyukov's, 1024cores.net, with a sequence number for each slot; numbers for runs of slots
-//! instead (see `slots`), the live limit, closing and the blocking ends are ours.
+//! Bounded MPMC ring. Source: D. Vyukov's, 1024cores.net, with a sequence number for each slot; numbers for runs of
+//! slots instead (see `slots`), the live limit, closing and the blocking ends are ours.
 //!
 //! Price: two allocations of a power of two of slots, made at once, a word per slot beside the item.
 //!
@@ -14,8 +14,8 @@
 //! likewise, its flag by sleepers; `head_seen` any producer; a slot its current owner; `limit` whoever turns it;
 //! `closing` `close`.
 //! I1  Winning the CAS for a ticket, or for a run of them, makes you owner of their slots until you hand them over.
-//! I2  A run is claimed only after every slot in it was known to be ready for its ticket. Such a slot changes only through
-//!     the owner of that ticket, and the CAS shows that there was none: so an owner never waits.
+//! I2  A run is claimed only after every slot in it was known to be ready for its ticket. Such a slot changes only
+//!     through the owner of that ticket, and the CAS shows that there was none: so an owner never waits.
 //! I3  `head` never passes `tail`: a consumer claims published tickets only.
 //! I4  `CLOSED` is never taken back, and no CAS on `tail` succeeds once it is set: the ticket beside it is final.
 //! I5  `head_seen` never runs ahead of `head`, so the length computed from it is never too small, and a push that
@@ -24,10 +24,11 @@
 //!     with both flags down. Whoever puts a flag up takes the bias away first, in one step with it, and none is granted
 //!     while one is up. So for everybody else the word moves as if by CAS, and I1 to I5 and O2, O3 hold as they stand.
 //! O1  Data moves with the slots: see O1 and O2 there.
-//! O2  CAS on `tail` and `head` is Release, and pairs with the Acquire of the CAS that follows it, which then knows as much
-//!     of the slots (O3 there). That on `head` pairs as well with the Acquire of who reads `head` and then `tail` to tell a
-//!     length: a consumer learned by O1 that its ticket was pushed, so who learns of the pop reads a `tail` past that
-//!     ticket. Without it the difference could be negative, which looks like a full ring. Changes of the flags go on with it.
+//! O2  CAS on `tail` and `head` is Release, and pairs with the Acquire of the CAS that follows it, which then knows as
+//!     much of the slots (O3 there). That on `head` pairs as well with the Acquire of who reads `head` and then `tail`
+//!     to tell a length: a consumer learned by O1 that its ticket was pushed, so who learns of the pop reads a `tail`
+//!     past that ticket. Without it the difference could be negative, which looks like a full ring. Changes of the
+//!     flags go on with it.
 //! O3  Sleeping consumers: announce (lock; `fetch_or` AWAITED on `tail` by the first), read `tail` and `head`, and
 //!     sleep only if they meet. A producer's CAS either comes after the flag in the order of `tail`, sees it, and
 //!     wakes after it has published, taking the same lock: before the sleeper entered, which then sees the item, or
@@ -41,8 +42,8 @@
 //! operations in flight, never operations that happened before.
 //! Not promised: fairness among sleepers; order between items of different producers.
 //!
-//! Here are the words and what they say. `item` and `run` claim tickets and hand over, one or many at once; `blocking` and
-//! `awaiting` are the ends that wait, `sleepers` is who is woken; `slots` and `bias` are as above.
+//! Here are the words and what they say. `item` and `run` claim tickets and hand over, one or many at once; `blocking`
+//! and `awaiting` are the ends that wait, `sleepers` is who is woken; `slots` and `bias` are as above.
 
 mod bias;
 mod slots;

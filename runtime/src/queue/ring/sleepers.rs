@@ -75,8 +75,8 @@ impl<T> Ring<T> {
         self.item_waits.parking.wake_one(&self.consumers_asleep());
     }
 
-    /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop that
-    /// makes the first room sees so: the ring takes no pushes until then.
+    /// Wakes a producer if there is room, seen from `head`. While a lowered limit drains there is none, and the pop
+    /// that makes the first room sees so: the ring takes no pushes until then.
     #[cold]
     fn wake_producer(&self, head: usize) {
         if self.length(self.tail.word.load(Relaxed), head) < self.limit() as isize {

@@ -1,7 +1,9 @@
-//! The slots of a ring, and which of them are ready for whom: a word for each run that was handed over, not for each slot.
+//! The slots of a ring, and which of them are ready for whom: a word for each run that was handed over, not for each
+//! slot.
 //!
 //! Tickets name slots for one lap: they count in strides of four, and wrap; the two low bits are free for flags. What a
-//! role claimed at once is a run, and when it is done with it says so in one place, the word of the slot the run begins in:
+//! role claimed at once is a run, and when it is done with it says so in one place, the word of the slot the run begins
+//! in:
 //!
 //! | `ends[i]` | bits 2.. | bit 0 |
 //! |---|---|---|
@@ -10,19 +12,19 @@
 //! | no run begins here | as it was | as it was |
 //!
 //! Writers: `ends[i]` and the values of its run, who claimed the run; a frontier, anybody of its role, upwards only.
-//! I1  From one end of a run on the next begins: tickets are claimed in order and without gaps. So who knows where one run
-//!     ends finds the word of the next, whatever was left in the slots between.
-//! I2  A word that is not of this lap names a ticket no later than its own slot's, or one more than a lap later: runs are no
-//!     longer than a lap. So no word is taken for another, for as long as tickets do not wrap past it.
+//! I1  From one end of a run on the next begins: tickets are claimed in order and without gaps. So who knows where one
+//!     run ends finds the word of the next, whatever was left in the slots between.
+//! I2  A word that is not of this lap names a ticket no later than its own slot's, or one more than a lap later: runs
+//!     are no longer than a lap. So no word is taken for another, for as long as tickets do not wrap past it.
 //! I3  A frontier ends where a run of the other role ends, and everything before it is ready, or was claimed since. Who
 //!     claims a part of a run has raised the frontier to its end before; so the position of a role is either behind its
 //!     frontier, or where a run of the other role begins.
-//! O1  A word's store Release pairs with its load Acquire in the other role. It carries the values of the run, or the news
-//!     that they were taken.
-//! O2  A frontier is raised by Release and loaded Acquire: it passes on what O1 carried. Only read-modify-writes touch it,
-//!     so it passes on what those before carried as well.
-//! O3  Who claims a part of a run moves its position by Release, after the frontier; who loads the position Acquire, before
-//!     the frontier, finds that raised (I3).
+//! O1  A word's store Release pairs with its load Acquire in the other role. It carries the values of the run, or the
+//!     news that they were taken.
+//! O2  A frontier is raised by Release and loaded Acquire: it passes on what O1 carried. Only read-modify-writes touch
+//!     it, so it passes on what those before carried as well.
+//! O3  Who claims a part of a run moves its position by Release, after the frontier; who loads the position Acquire,
+//!     before the frontier, finds that raised (I3).
 
 use std::mem::MaybeUninit;
 
@@ -95,7 +97,8 @@ impl Frontier {
 }
 
 impl<T> Slots<T> {
-    /// `count` vacant slots, a power of two, the first ticket being `start`; and the frontiers of producers and consumers.
+    /// `count` vacant slots, a power of two, the first ticket being `start`; and the frontiers of producers and
+    /// consumers.
     pub(super) fn new(count: usize, start: usize) -> (Self, Frontier, Frontier) {
         let ends = (0..count).map(|_| AtomicUsize::new(start)).collect();
         let values = (0..count).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
@@ -108,8 +111,8 @@ impl<T> Slots<T> {
         self.values.len()
     }
 
-    /// The end of the slots in `state` from `ticket` on, up to `wanted`: `ticket` itself if there are none. Who claims them
-    /// claims all of them, and does so by moving a position that it has loaded Acquire (O3).
+    /// The end of the slots in `state` from `ticket` on, up to `wanted`: `ticket` itself if there are none. Who claims
+    /// them claims all of them, and does so by moving a position that it has loaded Acquire (O3).
     pub(super) fn ready(&self, frontier: &Frontier, ticket: usize, wanted: usize, state: usize) -> usize {
         let end = ticket.wrapping_add(wanted * STRIDE);
         let known = frontier.0.load(Acquire); // O2
@@ -125,13 +128,13 @@ impl<T> Slots<T> {
         end
     }
 
-    /// The end of the runs in `state` that follow each other from `from` on, where one begins; looks no further than the
-    /// run in which `most` lies.
+    /// The end of the runs in `state` that follow each other from `from` on, where one begins; looks no further than
+    /// the run in which `most` lies.
     fn look(&self, from: usize, most: usize, state: usize) -> usize {
         let mut until = from;
         loop {
-            // Of runs of one the next is looked up before the word has said where it begins. A longer run may have led past
-            // `most`, so that is no number to be met exactly.
+            // Of runs of one the next is looked up before the word has said where it begins. A longer run may have led
+            // past `most`, so that is no number to be met exactly.
             let mut word = self.end(until).load(Acquire); // O1
             while distance(most, until) > 0 && word == until.wrapping_add(STRIDE | state) {
                 until = until.wrapping_add(STRIDE);
@@ -148,7 +151,8 @@ impl<T> Slots<T> {
         }
     }
 
-    /// True when the slot of `ticket`, a position that was loaded Acquire, has been claimed: that position is out of date.
+    /// True when the slot of `ticket`, a position that was loaded Acquire, has been claimed: that position is out of
+    /// date.
     pub(super) fn was_claimed(&self, ticket: usize, state: usize) -> bool {
         let word = self.end(ticket).load(Acquire); // O1
         let length = distance(word & TICKET, ticket);
@@ -156,8 +160,8 @@ impl<T> Slots<T> {
     }
 
     /// # Safety
-    /// The caller has claimed `count` tickets from `ticket` on as a producer, and `from` points to so many items, which are
-    /// the ring's from now on.
+    /// The caller has claimed `count` tickets from `ticket` on as a producer, and `from` points to so many items, which
+    /// are the ring's from now on.
     #[inline(always)]
     pub(super) unsafe fn fill_run(&self, ticket: usize, from: *const T, count: usize) {
         let (first, second) = self.run(ticket, count);
@@ -171,8 +175,8 @@ impl<T> Slots<T> {
     }
 
     /// # Safety
-    /// The caller has claimed `count` tickets from `ticket` on as a consumer, and `to` points to memory for so many items,
-    /// which are the caller's from now on.
+    /// The caller has claimed `count` tickets from `ticket` on as a consumer, and `to` points to memory for so many
+    /// items, which are the caller's from now on.
     #[inline(always)]
     pub(super) unsafe fn take_run(&self, ticket: usize, to: *mut T, count: usize) {
         let (first, second) = self.run(ticket, count);
@@ -202,8 +206,8 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(super) fn slot(&self, ticket: usize) -> Slot<'_, T> {
         let index = self.index(ticket);
-        // SAFETY: `index` is masked to less than the number of words and of values. The compiler does not know, and would
-        // check.
+        // SAFETY: `index` is masked to less than the number of words and of values. The compiler does not know, and
+        // would check.
         let (end, value) = unsafe { (self.ends.get_unchecked(index), self.values.get_unchecked(index)) };
         Slot { ticket, lap: self.lap(), end, value }
     }
@@ -221,8 +225,8 @@ impl<T> Slots<T> {
 }
 
 impl<T> Slot<'_, T> {
-    /// True if the slot can be claimed in `state`, its ticket being a position that was loaded Acquire, and that takes no
-    /// longer look. Most runs are of one.
+    /// True if the slot can be claimed in `state`, its ticket being a position that was loaded Acquire, and that takes
+    /// no longer look. Most runs are of one.
     #[inline(always)]
     pub(super) fn is_ready(&self, frontier: &Frontier, state: usize) -> bool {
         self.end.load(Acquire) == self.ticket.wrapping_add(STRIDE | state) // O1
