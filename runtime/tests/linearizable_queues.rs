@@ -29,6 +29,24 @@ trait Subject: Sync {
     fn pop_run(&self, out: &mut Vec<u64>, max: usize);
 }
 
+/// Whether it was pushed, into what nobody closes.
+fn is_in(pushed: Result<(), PushError<u64>>) -> bool {
+    match pushed {
+        Ok(()) => true,
+        Err(PushError::Full(_)) => false,
+        Err(PushError::Closed(_)) => unreachable!("nobody closes it"),
+    }
+}
+
+/// What was popped, of what nobody closes.
+fn found(popped: Result<u64, PopError>) -> Option<u64> {
+    match popped {
+        Ok(item) => Some(item),
+        Err(PopError::Empty) => None,
+        Err(PopError::Closed) => unreachable!("nobody closes it"),
+    }
+}
+
 /// A ring's item is there for consumers when its slot is filled, in the order of the slots: a producer that has won a
 /// slot and not filled it yet hides the items behind it.
 impl Subject for Ring<u64> {
@@ -38,18 +56,10 @@ impl Subject for Ring<u64> {
         Ring::with_start(capacity, capacity, usize::MAX - 100).unwrap()
     }
     fn push(&self, item: u64) -> bool {
-        match self.try_push(item) {
-            Ok(()) => true,
-            Err(PushError::Full(_)) => false,
-            Err(PushError::Closed(_)) => unreachable!("nobody closes it"),
-        }
+        is_in(self.try_push(item))
     }
     fn pop(&self) -> Option<u64> {
-        match self.try_pop() {
-            Ok(item) => Some(item),
-            Err(PopError::Empty) => None,
-            Err(PopError::Closed) => unreachable!("nobody closes it"),
-        }
+        found(self.try_pop())
     }
     fn push_run(&self, items: &mut Vec<u64>) {
         self.push_bulk(items);
@@ -90,18 +100,10 @@ impl Subject for Queue<u64> {
         Queue::new(Kind::Segmented, capacity).unwrap()
     }
     fn push(&self, item: u64) -> bool {
-        match self.try_push(item) {
-            Ok(()) => true,
-            Err(PushError::Full(_)) => false,
-            Err(PushError::Closed(_)) => unreachable!("nobody closes it"),
-        }
+        is_in(self.try_push(item))
     }
     fn pop(&self) -> Option<u64> {
-        match self.try_pop() {
-            Ok(item) => Some(item),
-            Err(PopError::Empty) => None,
-            Err(PopError::Closed) => unreachable!("nobody closes it"),
-        }
+        found(self.try_pop())
     }
     fn push_run(&self, items: &mut Vec<u64>) {
         self.push_bulk(items);

@@ -130,6 +130,13 @@ mod embedded {
         command
     }
 
+    /// The same, begun and not waited for.
+    fn begun(folder: &Path, arguments: &[&str]) -> std::process::Child {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("rheostat"));
+        command.args(arguments).env_remove("RHEOSTAT_SOCKET").env("XDG_RUNTIME_DIR", folder).env("TMPDIR", folder);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     #[test]
     fn without_a_terminal_there_are_status_lines_and_a_summary() {
         let folder = tempfile::tempdir().unwrap();
@@ -159,16 +166,7 @@ mod embedded {
     #[test]
     fn a_reader_that_leaves_is_no_failure() {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("rheostat"))
-            .args(["--for", "30s"])
-            .env_remove("RHEOSTAT_SOCKET")
-            .env("XDG_RUNTIME_DIR", folder.path())
-            .env("TMPDIR", folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = begun(folder.path(), &["--for", "30s"]);
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
@@ -325,15 +323,7 @@ mod embedded {
     #[test]
     fn an_interrupted_run_is_cancelled_and_still_reports() {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("rheostat"))
-            .args(["run", &script("map-mixed"), "-D", "duration=60s"])
-            .env_remove("RHEOSTAT_SOCKET")
-            .env("XDG_RUNTIME_DIR", folder.path())
-            .env("TMPDIR", folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = begun(folder.path(), &["run", &script("map-mixed"), "-D", "duration=60s"]);
         // A line of progress says that it is under way.
         let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(progress.any(|line| line.unwrap().contains(" records")), "it never got under way");

@@ -1,5 +1,6 @@
 //! Trends: one row high beside a figure, or as high as there is room. A column is a second; a turned knob is marked.
 
+use super::table::Column;
 use super::{MEDIUM, Scene, cut_top, put};
 use crate::app::Trend;
 use crate::theme::Tone;
@@ -30,6 +31,17 @@ fn points(scene: &Scene, address: &str, trend: &Trend, width: u16) -> Vec<Point>
 
 fn greatest(points: &[Point]) -> f64 {
     points.iter().filter_map(|point| point.value).fold(0.0, f64::max)
+}
+
+/// The column of a table of resources that has their trends, shown from that width of the table on.
+pub const fn trend(from: u16) -> Column<Resource> {
+    Column {
+        head: "TREND",
+        width: 0,
+        right: false,
+        from,
+        cell: |scene, resource, width| spark(scene, &resource.address, width),
+    }
 }
 
 /// The trend of a resource in one row. There is no room beside the data, so a mark is a style of the column it is on.

@@ -48,13 +48,7 @@ static COLUMNS: &[Column<Resource>] = &[
     Column { head: "WAITS", width: 10, right: true, from: 70, cell: |scene, row, _| contention::waits(scene, row) },
     Column { head: "WAIT99", width: 6, right: true, from: 76, cell: |scene, row, _| contention::wait99(scene, row) },
     Column { head: "SEEN BY", width: 7, right: false, from: FULL, cell: |scene, row, _| contention::seen(scene, row) },
-    Column {
-        head: "TREND",
-        width: 0,
-        right: false,
-        from: FULL,
-        cell: |scene, row, width| chart::spark(scene, &row.address, width),
-    },
+    chart::trend(FULL),
 ];
 
 /// Phases of a hand-over that is not over.

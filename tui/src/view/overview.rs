@@ -29,13 +29,7 @@ static COLUMNS: &[Column<Resource>] = &[
             scene.line(Tone::Plain, or_unknown(rate, chart::throughput(&resource.kind)))
         },
     },
-    Column {
-        head: "TREND",
-        width: 0,
-        right: false,
-        from: MEDIUM,
-        cell: |scene, resource, width| chart::spark(scene, &resource.address, width),
-    },
+    chart::trend(MEDIUM),
     Column { head: "NOW", width: 27, right: false, from: 62, cell: |scene, resource, _| now(scene, resource) },
 ];
 

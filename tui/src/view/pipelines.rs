@@ -119,13 +119,7 @@ static COLUMNS: &[Column<Resource>] = &[
         from: WIDE,
         cell: |scene, row, _| memory_rate(scene, row, PIPELINE_SOURCE_FREED_BYTES, STAGE_FREED_BYTES),
     },
-    Column {
-        head: "TREND",
-        width: 0,
-        right: false,
-        from: FULL,
-        cell: |scene, row, width| chart::spark(scene, &row.address, width),
-    },
+    chart::trend(FULL),
 ];
 
 /// Bytes a second that a source or a stage allocates or frees.

@@ -77,13 +77,7 @@ static COLUMNS: &[Column<Resource>] = &[
             Line::from_iter(columns.into_iter().take(usize::from(width)))
         },
     },
-    Column {
-        head: "TREND",
-        width: 0,
-        right: false,
-        from: FULL,
-        cell: |scene, row, width| chart::spark(scene, &row.address, width),
-    },
+    chart::trend(FULL),
 ];
 
 /// The level in force, and whether the pool chose it.

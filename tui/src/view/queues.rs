@@ -87,13 +87,7 @@ static COLUMNS: &[Column<Resource>] = &[
         from: FULL,
         cell: |scene, row, _| threads(scene, row, QUEUE_EMPTY_TIME),
     },
-    Column {
-        head: "TREND",
-        width: 0,
-        right: false,
-        from: FULL,
-        cell: |scene, row, width| chart::spark(scene, &row.address, width),
-    },
+    chart::trend(FULL),
 ];
 
 /// Draws the screen.
