@@ -1,5 +1,5 @@
-//! Guarded pools at random: every mistake among many operations is found, and what is none is not taken for one, also while
-//! guard and level turn.
+//! Guarded pools at random: every mistake among many operations is found, and what is none is not taken for one, also
+//! while guard and level turn.
 
 #![cfg(not(any(rt_loom, rt_shuttle)))]
 
@@ -194,8 +194,8 @@ fn storm() -> Duration {
     seconds.map_or(Duration::from_millis(1500), Duration::from_secs)
 }
 
-/// Guard and level turn, each by itself, about a thousand times a second while threads allocate by either door, hand blocks to
-/// each other and free them: no false alarm, and nothing lost.
+/// Guard and level turn, each by itself, about a thousand times a second while threads allocate by either door, hand
+/// blocks to each other and free them: no false alarm, and nothing lost.
 #[test]
 fn a_storm_of_guards_and_levels_raises_no_alarm() {
     const THREADS: usize = 3;

@@ -63,8 +63,8 @@ impl HostedKey for u64 {
     }
 }
 
-/// What a hosted map can hold: `i64` counters and byte strings by byte string, `u64` by `u64`. How each is stored is its
-/// own business.
+/// What a hosted map can hold: `i64` counters and byte strings by byte string, `u64` by `u64`. How each is stored is
+/// its own business.
 pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
     /// What it is found by.
     type Key: HostedKey;
@@ -92,7 +92,8 @@ pub trait Hosted: sealed::Sealed + Clone + Send + Sync + 'static {
     /// The last value of what was unlinked.
     #[doc(hidden)]
     fn finish(stored: &Self::Stored) -> Self;
-    /// Replaces the value of a key that is there and returns the one before. The room is for values that differ in size.
+    /// Replaces the value of a key that is there and returns the one before. The room is for values that differ in
+    /// size.
     #[doc(hidden)]
     fn replace(
         &self,

@@ -1,7 +1,8 @@
-//! Which level a pool that chooses for itself runs at: counts in, a level and the reason out. No clock, no lock, no pool.
+//! Which level a pool that chooses for itself runs at: counts in, a level and the reason out. No clock, no lock, no
+//! pool.
 //!
-//! At the start by what is known then: cores, and whether the pool is small, that is, whether its limit leaves each core
-//! less than a thread there might cache.
+//! At the start by what is known then: cores, and whether the pool is small, that is, whether its limit leaves each
+//! core less than a thread there might cache.
 //!
 //! | cores | small | else |
 //! |---|---|---|
@@ -10,18 +11,19 @@
 //! | 5 to 16 | `lock_free` | `thread_cached` |
 //! | more | `thread_cached` | `thread_cached` |
 //!
-//! `fixed` only where all memory is to be there from the start, and then for good. Never `unlocked`, not even on one core:
-//! a hosted pool is anybody's, and a second thread would be refused. One core has `mutex` instead, as a lock is hardly ever
-//! found taken there.
+//! `fixed` only where all memory is to be there from the start, and then for good. Never `unlocked`, not even on one
+//! core: a hosted pool is anybody's, and a second thread would be refused. One core has `mutex` instead, as a lock is
+//! hardly ever found taken there.
 //!
 //! Then by what is observed. Measured on few cores, `thread_cached` is quicker than `lock_free` and that than `mutex`,
 //! alone and among many; what speaks against caches is memory that idles in them. So:
 //!
-//! - from `mutex` and `lock_free` to `thread_cached` when threads get in each other's way, or one alone is at it all the
-//!   time, and caches fit the limit and serve the sizes asked for; to `lock_free` when they get in each other's way at a
-//!   lock and caches would not do;
-//! - from `thread_cached` to `lock_free` when caches might hold half of the limit, when there is too little to do for them to
-//!   save anything, or when they are passed by: blocks are long, freed by other threads, and threads meet at the depot;
+//! - from `mutex` and `lock_free` to `thread_cached` when threads get in each other's way, or one alone is at it all
+//!   the time, and caches fit the limit and serve the sizes asked for; to `lock_free` when they get in each other's way
+//!   at a lock and caches would not do;
+//! - from `thread_cached` to `lock_free` when caches might hold half of the limit, when there is too little to do for
+//!   them to save anything, or when they are passed by: blocks are long, freed by other threads, and threads meet at
+//!   the depot;
 //! - never back to `mutex`, as nothing that is observed speaks for it.
 
 use super::level::Level;
@@ -35,13 +37,13 @@ const SLOW: f64 = 2_000.0;
 const HOT: f64 = 1_000_000.0;
 /// Operations in a look below which nothing can be told from it.
 const FEW: u64 = 1_000;
-/// The share of operations that wait for a lock from which on that is too many: who waits may sleep, which costs as much as
-/// some hundred operations.
+/// The share of operations that wait for a lock from which on that is too many: who waits may sleep, which costs as
+/// much as some hundred operations.
 const LOCK_WAITS: f64 = 0.002;
 /// The share that lose a compare-exchange: a lost one costs as much as an operation or two.
 const CAS_FAILURES: f64 = 0.05;
-/// Caches are passed by when this share of frees is remote, this share of operations waits, and fewer blocks than this make
-/// a magazine.
+/// Caches are passed by when this share of frees is remote, this share of operations waits, and fewer blocks than this
+/// make a magazine.
 const REMOTE: f64 = 0.5;
 const DEPOT_WAITS: f64 = 0.05;
 const ROUNDS: u64 = 4;

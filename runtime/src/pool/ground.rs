@@ -1,18 +1,18 @@
 //! The memory of a pool, in chunks that are given to size classes and taken back from them.
 //!
-//! Constraints. Chunks are 64 KiB, and lie side by side in one region of reserved addresses, so that blocks have numbers
-//! (`number`). A chunk belongs to one class at a time; its blocks are carved in order, as they are needed, and memory
-//! that was never carved is never touched. Beside the chunks lie the links of their blocks, 4 bytes for each: 4096 to the
-//! chunk in one array for classes below 256 bytes, 256 in another for all others.
+//! Constraints. Chunks are 64 KiB, and lie side by side in one region of reserved addresses, so that blocks have
+//! numbers (`number`). A chunk belongs to one class at a time; its blocks are carved in order, as they are needed, and
+//! memory that was never carved is never touched. Beside the chunks lie the links of their blocks, 4 bytes for each:
+//! 4096 to the chunk in one array for classes below 256 bytes, 256 in another for all others.
 //!
 //! I1  A place in a chunk is carved once for each time that the chunk is given to a class.
-//! I2  `held` counts the bytes carved and those of large blocks, kept ones too, and never exceeds the limit: it is raised
-//!     before anything is carved, and lowered when a chunk or a region goes back.
-//! I3  Chunks that were committed once stay so, and their links with them (I2 of `number`): a chunk that goes back to the
-//!     system reads as zero.
-//! I4  Every byte of a committed chunk is initialised whenever a block begins: the system gives zeroes, a `Block` is only
-//!     ever written bytes, and what else was made of a block, whose padding is nothing to the compiler, is made bytes
-//!     again before it comes home (`bytes_again` in `allocator`). Large blocks likewise.
+//! I2  `held` counts the bytes carved and those of large blocks, kept ones too, and never exceeds the limit: it is
+//!     raised before anything is carved, and lowered when a chunk or a region goes back.
+//! I3  Chunks that were committed once stay so, and their links with them (I2 of `number`): a chunk that goes back to
+//!     the system reads as zero.
+//! I4  Every byte of a committed chunk is initialised whenever a block begins: the system gives zeroes, a `Block` is
+//!     only ever written bytes, and what else was made of a block, whose padding is nothing to the compiler, is made
+//!     bytes again before it comes home (`bytes_again` in `allocator`). Large blocks likewise.
 //! Progress: blocking. Everything here is growth, or the way back.
 //!
 //! Not promised: that the tail of a chunk, which is too short for a block, is of use.
@@ -251,8 +251,9 @@ impl Ground {
     }
 
     /// Has all memory that the limit allows there and touched, and no more asked for from now on. Refused when a class
-    /// has a chunk that lies beyond: then it says how many bytes there are up to its end. Refused as if by the system when
-    /// the limit is more than there are numbers for. What was touched until then stays so until [`unfix`](Self::unfix).
+    /// has a chunk that lies beyond: then it says how many bytes there are up to its end. Refused as if by the system
+    /// when the limit is more than there are numbers for. What was touched until then stays so until
+    /// [`unfix`](Self::unfix).
     ///
     /// Others carve meanwhile, and nobody may give chunks back: what was touched would not be there any more.
     pub fn fix(&self) -> Result<(), NoMemory> {
@@ -328,8 +329,8 @@ impl Ground {
     }
 
     /// Looks through idle blocks of a class for chunks whose blocks are all among them, and gives those back to the
-    /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back. `forget` is told
-    /// before that, if there are any, which addresses lie in them.
+    /// system, but for as many as make `keep` bytes. Says what is left, and how many bytes were given back. `forget` is
+    /// told before that, if there are any, which addresses lie in them.
     pub fn sift(
         &self,
         class: usize,

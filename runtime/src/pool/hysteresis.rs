@@ -1,12 +1,12 @@
 //! When a pool that chooses its level moves to another: what `adaptive` says, made slow to follow.
 //!
 //! A rule has to hold at [`LOOKS`] looks in a row. The figures at which a rule begins to hold and those at which its
-//! opposite does are apart by a factor of two at least. After a move nothing moves for [`PAUSE`]. The first looks after it
-//! are compared with those before: when as many threads, busy before, do less than four fifths, the move is taken back and
-//! not tried again for eight pauses; when they do no more and wait as much, the next pause is twice as long, and so it is
-//! after a move back to where the last one came from. A pause is [`PAUSE_MAX`] at most, and after a long time without a move
-//! it is [`PAUSE`] again. So under a steady load there is one move, or none, or one that is tried and taken back ever more
-//! rarely.
+//! opposite does are apart by a factor of two at least. After a move nothing moves for [`PAUSE`]. The first looks after
+//! it are compared with those before: when as many threads, busy before, do less than four fifths, the move is taken
+//! back and not tried again for eight pauses; when they do no more and wait as much, the next pause is twice as long,
+//! and so it is after a move back to where the last one came from. A pause is [`PAUSE_MAX`] at most, and after a long
+//! time without a move it is [`PAUSE`] again. So under a steady load there is one move, or none, or one that is tried
+//! and taken back ever more rarely.
 
 use super::adaptive::{BUSY, Decision, Look, Terms, count};
 use super::level::Level;
@@ -87,7 +87,8 @@ impl Hysteresis {
         Self { terms, wanted: None, before: Measured::default(), last: None, pause: PAUSE }
     }
 
-    /// Takes a look in; says where to turn to if it is time. Who asks turns there, or asks again without having done so.
+    /// Takes a look in; says where to turn to if it is time. Who asks turns there, or asks again without having done
+    /// so.
     pub fn look(&mut self, at: Moment, level: Level, look: &Look) -> Option<Decision> {
         if matches!(level, Level::Fixed | Level::Unlocked) && !(level == Level::Fixed && self.terms.all_at_start) {
             // A move to `fixed` may have been refused.

@@ -1,11 +1,11 @@
 //! Blocks that are longer than any class's: regions of their own, a few of which are kept for the next.
 //!
-//! Those kept are the last that came home, so that of a guarded pool they are the ones most likely to be touched all the
-//! same. One that is longer than all that may be kept goes back to the system at once.
+//! Those kept are the last that came home, so that of a guarded pool they are the ones most likely to be touched all
+//! the same. One that is longer than all that may be kept goes back to the system at once.
 //!
 //! I1  A region is in use, with its start in `live`, or kept. Its bytes are held (I2 of `ground`) in either case.
-//! I2  Who takes a region from either has it in hand. It goes back to the system once whoever notes free blocks has been
-//!     told to forget this one, and so does not read there any more (I2 of the guard's `book`).
+//! I2  Who takes a region from either has it in hand. It goes back to the system once whoever notes free blocks has
+//!     been told to forget this one, and so does not read there any more (I2 of the guard's `book`).
 //! Progress: blocking. The system is asked with the lock released.
 
 use super::ground::{Ground, NoMemory};

@@ -23,9 +23,9 @@
 //! length and [`Pool::alloc_aligned_to`] up to a page. A pool holds at most [`PoolLimits::bytes_max`] and then refuses,
 //! with numbers: it never aborts. Beside that it takes 4 bytes a block for links, and 10 KiB for each thread.
 //!
-//! A thread caches at most 32 KiB of a size class unless its [`PoolSetup`] says otherwise, 2 blocks where that is more; what a thread has cached when it
-//! ends goes back, and so does all of it when the pool reaches its limit (but not within a millisecond of a time when that
-//! brought nothing).
+//! A thread caches at most 32 KiB of a size class unless its [`PoolSetup`] says otherwise, 2 blocks where that is more; what a
+//! thread has cached when it ends goes back, and so does all of it when the pool reaches its limit (but not within a
+//! millisecond of a time when that brought nothing).
 //!
 //! From the bottom: `region` is the door to the system, `ground` gives its chunks to classes, `number` numbers their
 //! blocks, `chain`, `tagged` and `magazine` hold free ones, and `shelf` those of a class; `gate` and `row` are a thread's

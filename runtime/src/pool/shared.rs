@@ -92,8 +92,8 @@ impl Drop for SharedBlock {
     #[inline]
     fn drop(&mut self) {
         if self.head().shares.leave() {
-            // SAFETY: we were the last, so nobody looks at the head any more, and this is the one time that the block is
-            // taken out of it (I2).
+            // SAFETY: we were the last, so nobody looks at the head any more, and this is the one time that the block
+            // is taken out of it (I2).
             drop(unsafe { std::ptr::read(&raw const (*self.head.as_ptr()).block) });
         }
     }

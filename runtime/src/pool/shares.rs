@@ -2,10 +2,11 @@
 //!
 //! Writers: whoever has a share adds one for another, or takes their own off.
 //! I1  A share is made from a share, so the count is 0 only once, when the last has left, and then nobody can look.
-//! O1  Leaving is Release, and the last leave is followed by an Acquire load: what anybody did with their share happened before
-//!     the last of them puts away what was shared.
+//! O1  Leaving is Release, and the last leave is followed by an Acquire load: what anybody did with their share
+//!     happened before the last of them puts away what was shared.
 //! O2  Joining is Relaxed: it publishes nothing, and the new share reaches another thread by whatever carries it there.
-//! Progress: wait-free. The count cannot wrap but by 2^63 shares that were forgotten and not dropped, which takes centuries.
+//! Progress: wait-free. The count cannot wrap but by 2^63 shares that were forgotten and not dropped, which takes
+//! centuries.
 
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -23,7 +23,8 @@ pub fn bytes(size: usize) -> Layout {
     Layout::from_size_align(size, 1).unwrap()
 }
 
-/// A block through the raw door: a pointer that may touch all of the pool's memory, so that no misuse here is one of Rust's.
+/// A block through the raw door: a pointer that may touch all of the pool's memory, so that no misuse here is one of
+/// Rust's.
 pub fn raw(pool: &Arc<Pool>, layout: Layout) -> NonNull<u8> {
     InPool(pool.clone()).allocate(layout).unwrap().cast()
 }

@@ -1,15 +1,16 @@
 //! What the guard knows of blocks: who has those that are out, and who freed those that are not.
 //!
-//! I1  A block that is out and guarded has a record that says so, from before it is handed out until it comes home; behind
-//!     its bytes stands the canary. Who brings it home turns the record under the lock of its shard, so one does.
+//! I1  A block that is out and guarded has a record that says so, from before it is handed out until it comes home;
+//!     behind its bytes stands the canary. Who brings it home turns the record under the lock of its shard, so one
+//!     does.
 //! I2  A record of a free block means something in the era it was made in. Its block's bytes are then poison, all of
 //!     them, for as long as the record stands: it is made, and taken away, under the lock by who has the block in hand.
 //! I3  Canaries and poison are therefore written and looked at under the lock of the shard.
-//! Progress: blocking, at the shard. A lock is held for as long as it takes to write a block's bytes, which may be 16 MiB of
-//! a large one, and nothing else is locked meanwhile.
+//! Progress: blocking, at the shard. A lock is held for as long as it takes to write a block's bytes, which may be 16
+//! MiB of a large one, and nothing else is locked meanwhile.
 //!
-//! Memory: 80 bytes a record and what a table leaves free, for [`OUT_MAX`] blocks that are out and [`FREE_MAX`] that are free:
-//! 100 MiB at the very most.
+//! Memory: 80 bytes a record and what a table leaves free, for [`OUT_MAX`] blocks that are out and [`FREE_MAX`] that
+//! are free: 100 MiB at the very most.
 
 use super::fault::Deed;
 use super::pattern::{self, CANARY, FREED, FRESH};
@@ -30,8 +31,8 @@ const FREE_MAX: usize = 1 << 18;
 const DEPARTED: usize = 256;
 /// Parts with a lock each.
 pub const SHARDS: usize = 16;
-/// Canary bytes that a block has at least. The first half is for what runs past the block, the second for what runs before
-/// the next one.
+/// Canary bytes that a block has at least. The first half is for what runs past the block, the second for what runs
+/// before the next one.
 pub const CANARY_BYTES: usize = 16;
 const FRONT_BYTES: usize = CANARY_BYTES / 2;
 
@@ -83,7 +84,8 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Whether the next block ran before its beginning, rather than this one past its end, or into it after it was freed.
+    /// Whether the next block ran before its beginning, rather than this one past its end, or into it after it was
+    /// freed.
     pub fn is_front_of_next(&self) -> bool {
         self.at + FRONT_BYTES >= self.record.bytes && self.at >= self.record.len
     }
@@ -169,8 +171,8 @@ impl Book {
         self.shards.iter().map(|shard| shard.lock().capacity() * record / 7 * 8).sum()
     }
 
-    /// Notes a block that is handed out, for which there is a place, and writes its canary. Says where the poison of a free
-    /// block was touched.
+    /// Notes a block that is handed out, for which there is a place, and writes its canary. Says where the poison of a
+    /// free block was touched.
     ///
     /// # Safety
     /// The caller has the block in hand and all of its bytes to itself.
@@ -193,8 +195,8 @@ impl Book {
         Ok(damage)
     }
 
-    /// A block is handed out that is not guarded: what was noted of it as a free one is so no more. Says where its poison was
-    /// touched.
+    /// A block is handed out that is not guarded: what was noted of it as a free one is so no more. Says where its
+    /// poison was touched.
     ///
     /// # Safety
     /// As for [`hand_out`](Self::hand_out).
@@ -225,8 +227,8 @@ impl Book {
         Ok(at.map(|at| Damage { start: address(start), at, record: note }))
     }
 
-    /// An address is given back. If it is a guarded block's, its canary is looked at, and while the pool is guarded it is
-    /// poisoned and noted as free, unless it does not stay: then its memory goes elsewhere.
+    /// An address is given back. If it is a guarded block's, its canary is looked at, and while the pool is guarded it
+    /// is poisoned and noted as free, unless it does not stay: then its memory goes elsewhere.
     pub fn come_home(
         &self,
         start: NonNull<u8>,
@@ -240,8 +242,8 @@ impl Book {
             return if record.is_free(era) { Homecoming::Twice(*record) } else { Homecoming::Unknown };
         }
         let out = *record;
-        // SAFETY: the block is out by its record, and whoever brings it home has done with it; the canary was written when
-        // it was handed out (I1).
+        // SAFETY: the block is out by its record, and whoever brings it home has done with it; the canary was written
+        // when it was handed out (I1).
         let at = unsafe { pattern::first_other(start, out.canary(), CANARY) };
         let damage = at.map(|at| Damage { start: address(start), at, record: out });
         self.out.fetch_sub(1, Relaxed);
@@ -280,33 +282,33 @@ impl Book {
         true
     }
 
-    /// Looks at the bytes before a block, which are the last of the block before it; what was touched is mended, so that it is
-    /// told once. Nothing of a block before that is free: when the era has just ended, somebody may have it already without
-    /// having come by here. Whoever has it handed out sees to its poison.
+    /// Looks at the bytes before a block, which are the last of the block before it; what was touched is mended, so
+    /// that it is told once. Nothing of a block before that is free: when the era has just ended, somebody may have it
+    /// already without having come by here. Whoever has it handed out sees to its poison.
     pub fn front(&self, before: NonNull<u8>) -> Option<Damage> {
         let shard = self.shard(address(before));
         let record = shard.get(&address(before)).filter(|record| record.is_out())?;
         let front = record.bytes.saturating_sub(FRONT_BYTES)..record.bytes;
-        // SAFETY: the block is out and these bytes are canary, as they are its last (I1), so they are the book's while its
-        // lock is held (I3).
+        // SAFETY: the block is out and these bytes are canary, as they are its last (I1), so they are the book's while
+        // its lock is held (I3).
         unsafe { look(before, record, front, None) }
     }
 
-    /// Looks at everything in a shard that nobody may touch, and mends what was, so that it is told once. The era is to last
-    /// until this returns.
+    /// Looks at everything in a shard that nobody may touch, and mends what was, so that it is told once. The era is to
+    /// last until this returns.
     pub fn check(&self, shard: usize, era: Option<Era>, mut found: impl FnMut(Damage)) {
         let shard = self.shards[shard].lock();
         for (&start, record) in shard.iter() {
             let start = pointer(start);
             let range = if record.is_out() { record.canary() } else { 0..record.bytes };
-            // SAFETY: canary is the book's while its lock is held, as in `front`, and so is poison in its era (I2), which
-            // the caller keeps from ending.
+            // SAFETY: canary is the book's while its lock is held, as in `front`, and so is poison in its era (I2),
+            // which the caller keeps from ending.
             unsafe { look(start, record, range, era) }.into_iter().for_each(&mut found);
         }
     }
 
-    /// Memory goes elsewhere: what was noted of free blocks there is so no more. Says where their poison was touched. Takes
-    /// time in proportion to all records.
+    /// Memory goes elsewhere: what was noted of free blocks there is so no more. Says where their poison was touched.
+    /// Takes time in proportion to all records.
     pub fn forget(&self, goes: &dyn Fn(usize) -> bool, era: Option<Era>, mut found: impl FnMut(Damage)) {
         if self.free.load(Relaxed) == 0 {
             return;
@@ -379,8 +381,8 @@ impl Book {
 /// Looks at some of what nobody may touch of a block, and mends it.
 ///
 /// # Safety
-/// The range is within canary if the block is out, within poison if it is free and the note of this era, and the book's lock
-/// is held.
+/// The range is within canary if the block is out, within poison if it is free and the note of this era, and the book's
+/// lock is held.
 unsafe fn look(start: NonNull<u8>, record: &Record, range: Range<usize>, era: Option<Era>) -> Option<Damage> {
     let byte = match record.is_out() {
         true => CANARY,
@@ -403,8 +405,8 @@ mod tests {
 
     const BYTES: usize = 64;
 
-    /// Who frees a block and has learned the era when it was about to end: the block before was handed out since, by a way
-    /// that does not lead past the book, and its holder has filled it.
+    /// Who frees a block and has learned the era when it was about to end: the block before was handed out since, by a
+    /// way that does not lead past the book, and its holder has filled it.
     #[test]
     fn a_free_block_is_left_alone_by_those_who_look_before_theirs() {
         let (book, watch) = (Book::default(), Watch::default());

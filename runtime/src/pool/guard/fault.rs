@@ -96,8 +96,8 @@ impl Deed {
         alloc::scope_name(self.scope)
     }
 
-    /// The row of the thread, which is its number in the process for as long as it lives; `None` for a thread that had to
-    /// do without one.
+    /// The row of the thread, which is its number in the process for as long as it lives; `None` for a thread that had
+    /// to do without one.
     pub fn row(&self) -> Option<usize> {
         Some(usize::from(self.row)).filter(|&row| row < THREAD_ROWS)
     }
@@ -257,8 +257,8 @@ impl Faults {
         drop(before);
     }
 
-    /// Counts and keeps a fault, tells the handler, and then does what was chosen. The pool has been put in order before,
-    /// and no lock or gate of it is held.
+    /// Counts and keeps a fault, tells the handler, and then does what was chosen. The pool has been put in order
+    /// before, and no lock or gate of it is held.
     #[cold]
     pub fn raise(&self, fault: Fault) {
         self.counts[fault.kind as usize].fetch_add(1, Relaxed);

@@ -1,7 +1,7 @@
 //! A local pool that is guarded: from its beginning to its end, or not at all.
 //!
-//! It has no magazines, so that every block goes out and comes home by the long way, which asks whether there is a guard; the
-//! quick way is as it was.
+//! It has no magazines, so that every block goes out and comes home by the long way, which asks whether there is a
+//! guard; the quick way is as it was.
 //!
 //! I1  A handler of faults, and a panic, find the pool in order: what is free is borrowed by nobody then (I1 of
 //!     `pool::local`).
@@ -52,8 +52,8 @@ impl Drop for LocalGuard {
 }
 
 impl LocalPool {
-    /// An empty pool that is guarded: see [`guard`](crate::pool::guard) for what is caught and when. Pointers that are no
-    /// blocks, and wrong layouts, are not among it, as a local pool is given nothing but its own blocks.
+    /// An empty pool that is guarded: see [`guard`](crate::pool::guard) for what is caught and when. Pointers that are
+    /// no blocks, and wrong layouts, are not among it, as a local pool is given nothing but its own blocks.
     ///
     /// ```
     /// use rheostat_runtime::pool::{FaultKind, LocalPool, OnFault, PoolLimits};
@@ -88,8 +88,8 @@ impl LocalPool {
         self.guard.as_ref().map_or_else(Vec::new, |local| local.guard.faults.last())
     }
 
-    /// Has every fault from now on told to a handler, instead of the one before, on the thread that has the pool. One that
-    /// panics does so in the middle of an allocation or of a drop.
+    /// Has every fault from now on told to a handler, instead of the one before, on the thread that has the pool. One
+    /// that panics does so in the middle of an allocation or of a drop.
     pub fn on_fault(&self, handler: impl Fn(&Fault) + Send + Sync + 'static) {
         let handler: Arc<FaultHandler> = Arc::new(handler);
         if let Some(local) = &self.guard {
@@ -97,14 +97,14 @@ impl LocalPool {
         }
     }
 
-    /// Looks at the canaries of all guarded blocks that are out and at the poison of those that are free; says how many were
-    /// touched since somebody last looked. Takes time in proportion to them. The pool's end does so too.
+    /// Looks at the canaries of all guarded blocks that are out and at the poison of those that are free; says how many
+    /// were touched since somebody last looked. Takes time in proportion to them. The pool's end does so too.
     pub fn check(&self) -> usize {
         self.guard.as_ref().map_or(0, |local| local.check())
     }
 
-    /// Blocks handed out unguarded although the pool is guarded: those that no class has room for with a canary, of more
-    /// than 65 520 bytes, and those past 262 144.
+    /// Blocks handed out unguarded although the pool is guarded: those that no class has room for with a canary, of
+    /// more than 65 520 bytes, and those past 262 144.
     pub fn unguarded(&self) -> u64 {
         self.guard.as_ref().map_or(0, |local| local.guard.unguarded.load(Relaxed))
     }
@@ -130,8 +130,8 @@ impl LocalPool {
         Some(report)
     }
 
-    /// Ends a pool and says what was not given back, though it should have been: what was forgotten. `None` of a pool that
-    /// is not guarded.
+    /// Ends a pool and says what was not given back, though it should have been: what was forgotten. `None` of a pool
+    /// that is not guarded.
     pub fn end(self) -> Option<Outstanding> {
         self.outstanding()
     }

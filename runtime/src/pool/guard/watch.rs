@@ -5,22 +5,22 @@
 //! era             blocks out that are guarded and come home by address
 //! ```
 //! Each turn begins another era; in the odd ones the pool is guarded. A [`Block`](crate::pool::Block) knows that it is
-//! guarded and takes the long way home by itself. What came through the allocator interface is an address and a layout, of
-//! which the quick path would make the wrong class; so while such blocks are out the pool stays watched (`stock`), also when
-//! it is guarded no more. The last of them to come home ends that: the pool *settles*.
+//! guarded and takes the long way home by itself. What came through the allocator interface is an address and a layout,
+//! of which the quick path would make the wrong class; so while such blocks are out the pool stays watched (`stock`),
+//! also when it is guarded no more. The last of them to come home ends that: the pool *settles*.
 //!
-//! What the guard knows of a free block (its poison, who freed it) is noted with the era, and means something in that era
-//! alone.
+//! What the guard knows of a free block (its poison, who freed it) is noted with the era, and means something in that
+//! era alone.
 //!
 //! Writers: the era who holds the stock's control; the count whoever takes or brings home such a block.
 //! I1  A pool is watched when an odd era begins and until it ends: it is watched before, and looked away from after.
-//! I2  Who counts a block does so in the same step as it learns the era. So an era that ends knows of all that were handed
-//!     out guarded in it, and the pool is not looked away from while there are any.
-//! I3  A block that was noted in an era and is handed out in it passes by who can see the note: in the era everything takes
-//!     the long way (I1), and there the era is looked at once the block is in hand. Who noted it had seen the era, and put the
-//!     block where it was found (O1 of `tagged`, or a lock, or a gate).
-//! O1  Steps on the word are AcqRel, and it is loaded Acquire: who sees that an era began has heard of the watch, and who
-//!     learns that the last block came home of all that was done to it.
+//! I2  Who counts a block does so in the same step as it learns the era. So an era that ends knows of all that were
+//!     handed out guarded in it, and the pool is not looked away from while there are any.
+//! I3  A block that was noted in an era and is handed out in it passes by who can see the note: in the era everything
+//!     takes the long way (I1), and there the era is looked at once the block is in hand. Who noted it had seen the
+//!     era, and put the block where it was found (O1 of `tagged`, or a lock, or a gate).
+//! O1  Steps on the word are AcqRel, and it is loaded Acquire: who sees that an era began has heard of the watch, and
+//!     who learns that the last block came home of all that was done to it.
 //! Progress: wait-free, but for the turns, which change stations.
 
 use crate::pool::control::Control;
@@ -64,8 +64,8 @@ impl Watch {
         era(word).is_some() || out(word) > 0
     }
 
-    /// Counts a block that is to be guarded and come home by address; `None` when the pool is not guarded. Then `settles` is
-    /// true if who asked was what kept it from settling.
+    /// Counts a block that is to be guarded and come home by address; `None` when the pool is not guarded. Then
+    /// `settles` is true if who asked was what kept it from settling.
     pub fn enter(&self) -> Result<Era, NotGuarded> {
         if self.era().is_none() {
             return Err(NotGuarded { settles: false });

@@ -41,8 +41,9 @@ pub enum HandOverError {
 }
 
 impl<T> Queue<T> {
-    /// Closes the queue. From the return on no push succeeds; items accepted before stay to be popped, and consumers see
-    /// [`PopError::Closed`](crate::queue::PopError::Closed) only when every one of them has been claimed. Wakes everybody. Closing again does nothing.
+    /// Closes the queue. From the return on no push succeeds; items accepted before stay to be popped, and consumers
+    /// see [`PopError::Closed`](crate::queue::PopError::Closed) only when every one of them has been claimed. Wakes
+    /// everybody. Closing again does nothing.
     ///
     /// # Panics
     /// As [`turn`](Self::turn).
@@ -53,8 +54,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Turns the queue to a kind and a capacity. Takes the capacity in place where the structure can. Otherwise hands over
-    /// to a new one: what is pushed from the return on goes there, and is popped after all that was pushed before.
+    /// Turns the queue to a kind and a capacity. Takes the capacity in place where the structure can. Otherwise hands
+    /// over to a new one: what is pushed from the return on goes there, and is popped after all that was pushed before.
     ///
     /// Waits for pushes in flight.
     ///
@@ -62,7 +63,8 @@ impl<T> Queue<T> {
     /// When the calling thread holds a [`reclaim`](crate::reclaim) guard: it would wait for itself.
     ///
     /// # Errors
-    /// A capacity of 0 or above [`CAPACITY_MAX`](crate::queue::CAPACITY_MAX), a closed queue, or [`ERAS_MAX`] earlier structures that still hold items.
+    /// A capacity of 0 or above [`CAPACITY_MAX`](crate::queue::CAPACITY_MAX), a closed queue, or [`ERAS_MAX`] earlier
+    /// structures that still hold items.
     pub fn turn(&self, kind: Kind, capacity: usize) -> Result<HandOver, HandOverError> {
         self.turn_with(|_, _| (kind, capacity))
     }
