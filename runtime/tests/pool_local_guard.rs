@@ -5,9 +5,9 @@
 use proptest::collection;
 use proptest::prelude::*;
 use rheostat_runtime::pool::{FaultKind, LocalBlock, LocalPool, OnFault, PoolError, PoolLimits};
+use rheostat_runtime::sync::atomic::{AtomicUsize, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 const MIB: usize = 1 << 20;
