@@ -77,6 +77,46 @@ fn a_level_that_is_not_its_to_choose_is_left_with_the_reason() {
     assert_eq!((pool.level_asked(), block.len()), (LevelAsked::Auto, 100));
 }
 
+/// A fifth of a second later, as far as the registry is told.
+fn look_later(registry: &Registry, at: &mut Moment) -> Vec<Change> {
+    at.0 += 200_000_000;
+    registry.tend_all(*at)
+}
+
+#[test]
+fn a_level_that_was_asked_for_is_stayed_at_whatever_is_observed() {
+    for level in [Level::Fixed, Level::LockFree] {
+        let pool = Pool::new("told", level, PoolLimits { bytes_max: 4 << 20 }).unwrap();
+        let (registry, mut at) = (hosted(&pool), now());
+        let mut look_while_busy = || -> Vec<Change> {
+            let look = |_| {
+                // In a fifth of a second: a thread that does nothing else, which would be worth a cache.
+                (0..110_000).for_each(|_| drop(pool.alloc(64).unwrap()));
+                look_later(&registry, &mut at)
+            };
+            (0..4).flat_map(look).collect()
+        };
+        assert_eq!(look_while_busy(), [], "nobody has asked it to choose");
+        pool.turn_level(LevelAsked::Auto).unwrap();
+        pool.turn_level(level).unwrap();
+        assert_eq!(look_while_busy(), [], "what it was asked before is over");
+        assert_eq!((pool.level_asked(), pool.level()), (LevelAsked::At(level), level));
+    }
+}
+
+#[test]
+fn asked_to_choose_again_it_begins_anew() {
+    let pool = Pool::new("chooser", Level::Fixed, PoolLimits { bytes_max: 4 << 20 }).unwrap();
+    let (registry, mut at) = (hosted(&pool), now());
+    for _ in 0..3 {
+        // The first look only sees what there is. A move from before, and its pause, are of no account.
+        pool.turn_level(Level::Fixed).unwrap();
+        pool.turn_level(LevelAsked::Auto).unwrap();
+        let changes = [look_later(&registry, &mut at), look_later(&registry, &mut at)].concat();
+        assert!(matches!(&changes[..], [left] if left.from == word("fixed")), "{changes:?}");
+    }
+}
+
 #[test]
 fn a_pool_with_all_its_memory_from_the_start_is_fixed_and_stays_so() {
     let pool = Pool::with_setup("chooser", PoolSetup { level: LevelAsked::Auto, ..Preset::Realtime.setup() }).unwrap();

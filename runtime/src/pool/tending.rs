@@ -119,3 +119,59 @@ impl Tending {
         self.hysteresis.look(at, level, &totals.since(&last, at.since(then), self.terms.cache_bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hosted::Pool;
+    use super::super::{Block, PoolLimits};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const CACHE_BYTES: usize = 32 << 10;
+
+    #[test]
+    fn a_look_is_what_was_counted_since_the_look_before() {
+        let before = Totals {
+            operations: vec![9_000, 70, 0, 5_000, 30],
+            allocs: [1_000; CLASSES],
+            frees: 8_000,
+            remote_frees: 4_000,
+            lock_waits: 200,
+            cas_failures: 100,
+        };
+        let mut totals = before.clone();
+        // A hundredth of it all makes a part; the third has had one in less, and the fourth none.
+        totals.operations = vec![10_000, 1_030, 19, 5_000, 51];
+        for (len, allocs) in [(64, 600), (1024, 400)] {
+            totals.allocs[SizeClass::of(len).unwrap().index()] += allocs;
+        }
+        (totals.frees, totals.remote_frees) = (9_000, 4_300);
+        (totals.lock_waits, totals.cas_failures) = (211, 107);
+        let expected = Look {
+            took: SECOND,
+            threads: 3,
+            allocs: 1_000,
+            frees: 1_000,
+            remote_frees: 300,
+            lock_waits: 11,
+            cas_failures: 7,
+            bytes: 600 * 64 + 400 * 1024,
+            // Two magazines of 64 blocks, as they hold no more, and two of 16 KiB.
+            cacheable: 2 * 64 * 64 + (32 << 10),
+        };
+        assert_eq!(totals.since(&before, SECOND, CACHE_BYTES), expected);
+    }
+
+    #[test]
+    fn what_threads_do_is_in_the_totals() {
+        let pool = Pool::new("looked", Level::LockFree, PoolLimits::default()).unwrap();
+        let before = Totals::of(pool.core());
+        let mut blocks: Vec<Block> = (0..500).map(|_| pool.alloc(1000).unwrap()).collect();
+        let elsewhere = blocks.split_off(200);
+        thread::scope(|scope| _ = scope.spawn(|| drop(elsewhere)));
+        drop(blocks);
+        let look = Totals::of(pool.core()).since(&before, SECOND, CACHE_BYTES);
+        let seen = (look.threads, look.allocs, look.frees, look.remote_frees, look.bytes);
+        assert_eq!(seen, (2, 500, 500, 300, 500 * 1024), "{look:?}");
+    }
+}
