@@ -13,6 +13,7 @@ use rheostat_runtime::observe::families::{POOL_GUARD_BYTES, POOL_GUARDED, POOL_G
 use rheostat_runtime::observe::{Actor, Outcome, Reading, Registry, Resource, Value, now};
 use rheostat_runtime::pool::{Block, FaultKind, InPool, Level, Pool, PoolError, PoolLimits};
 use rheostat_runtime::sync::thread;
+use std::time::Duration;
 
 // Faults and reports name allocation scopes, and those need a process that tracks.
 #[global_allocator]
@@ -64,6 +65,24 @@ fn what_is_out_is_told_by_scope_at_any_time_and_at_the_end() {
     }
     // They are as valid as before.
     drop((unguarded, kept.0, kept.1, large));
+}
+
+#[test]
+fn the_age_that_is_told_of_a_scope_is_that_of_its_oldest_block() {
+    let pool = guarded(Level::ThreadCached);
+    let scope = Scope::new(Class::Other, "aged");
+    let _in = scope.enter();
+    let old = pool.alloc(100).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    let began = now();
+    let young: Vec<Block> = (0..100).map(|_| pool.alloc(100).unwrap()).collect();
+    let [aged] = <[_; 1]>::try_from(pool.outstanding().scopes).unwrap();
+    assert_eq!((aged.scope, aged.blocks), ("aged", 101));
+    assert!(aged.oldest >= Duration::from_millis(20), "{aged:?}");
+    drop(old);
+    let aged = &pool.outstanding().scopes[0];
+    assert!(aged.blocks == 100 && aged.oldest <= began.elapsed(), "{aged:?}");
+    drop(young);
 }
 
 #[test]

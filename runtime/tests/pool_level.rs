@@ -56,6 +56,12 @@ fn from_every_level_to_every_other_with_blocks_out() {
             let turned = pool.turn_level(to).unwrap();
             assert_eq!((turned.from, pool.level()), (from, to));
             assert_eq!(levels_in_force(&pool), [to.as_str()]);
+            // What is free lies in magazines or behind locks there; elsewhere it is where every level finds it.
+            let moves = matches!(from, Level::Unlocked | Level::Mutex | Level::ThreadCached) && from != to;
+            // Before it is fixed, what idles is given back.
+            if to != Level::Fixed {
+                assert_eq!(turned.moved > 0, moves, "{from} to {to}: {} free blocks moved", turned.moved);
+            }
             let again: Vec<Block> = (0..500).map(|len| pool.alloc(len).unwrap()).collect();
             if to != Level::Fixed {
                 assert!(pool.held_bytes() <= held, "{from} to {to}: what was free is found again");
@@ -104,6 +110,15 @@ fn a_level_that_cannot_be_is_refused_with_the_reason() {
     assert!(pool.held_bytes() < 2 * MIB);
     pool.turn_level(Level::Fixed).expect("how many blocks there once were is no reason");
     drop(blocks);
+    pool.turn_level(Level::LockFree).unwrap();
+    // What is in use besides chunks would be more than the limit, too.
+    let (large, blocks) = (pool.alloc(MIB).unwrap(), [(); 20].map(|()| pool.alloc(40_000).unwrap()));
+    let refused = pool.turn_level(Level::Fixed).unwrap_err();
+    let held = MIB + 20 * (64 << 10);
+    assert_eq!(refused, LevelRefused::Smaller { pool: "pool.turned".into(), held, max: 2 * MIB });
+    drop(blocks);
+    pool.turn_level(Level::Fixed).unwrap();
+    assert_eq!(large.len(), MIB);
 }
 
 #[test]
