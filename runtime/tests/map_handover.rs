@@ -443,6 +443,15 @@ fn a_map_may_be_dropped_in_the_midst_of_it() {
         let handover = map.turn(to).unwrap();
         drop(map);
         assert!(handover.wait(Some(Duration::from_secs(20))), "{from} to {to} goes on for nobody");
+        let map = Map::<u32, u64>::new(from);
+        (0..100).for_each(|key| _ = map.insert(key, 0));
+        // It has not begun to move while this guard is held.
+        let guard = reclaim::pin();
+        let handover = map.turn(to).unwrap();
+        drop(map);
+        drop(guard);
+        handover.wait(None);
+        assert_eq!((handover.phase(), handover.keys().0), (Phase::Undone, 0), "{from} to {to}");
     }
 }
 

@@ -7,7 +7,7 @@ use rheostat_runtime::observe::families::{
     MAP_BACKEND, MAP_BYTES, MAP_BYTES_LIMIT, MAP_CAS_FAILURES, MAP_ENTRIES, MAP_ENTRIES_LIMIT, MAP_LOCK_CONTENTIONS,
     MAP_LOCK_WAIT, MAP_OPS, MAP_REFUSED, MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW,
 };
-use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Value};
+use rheostat_runtime::observe::{Family, Measure, Reading, Resource, Sample, TurnError, Value};
 use rheostat_runtime::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::collections::HashSet;
 use std::thread;
@@ -293,13 +293,24 @@ fn a_reading_says_what_was_done() {
         map.add(b"a", 1).unwrap();
         map.insert(b"b", 1).unwrap();
         map.insert(b"b", 2).unwrap();
+        // So many of each that no count can be taken for another.
+        (0..4).for_each(|_| _ = map.get(b"x"));
+        (0..2).for_each(|_| _ = map.get(b"a"));
+        (0..5).for_each(|_| _ = map.insert(b"b", 3).unwrap());
+        (0..7).for_each(|_| _ = map.add(b"a", 0).unwrap());
         assert_eq!((map.get(b"a"), map.get(b"x")), (Some(2), None));
-        assert_eq!((map.remove(b"b"), map.remove(b"b")), (Some(2), None));
+        assert_eq!(map.remove(b"b"), Some(3));
+        (0..9).for_each(|_| assert_eq!(map.remove(b"b"), None));
         let reading = read(&*map);
         let ops: Vec<_> = reading.samples.iter().filter(|sample| sample.family == &MAP_OPS).collect();
-        let expected = ["get", "insert", "add", "remove"].into_iter().flat_map(|op| [[op, "hit"], [op, "miss"]]);
-        assert_eq!(ops.iter().map(|sample| sample.labels.clone()).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-        assert!(ops.iter().all(|sample| matches!(sample.measure, Measure::Total(1))), "{ops:?}");
+        let counted = |sample: &Sample| match sample.measure {
+            Measure::Total(total) => (sample.labels[0], sample.labels[1], total),
+            _ => panic!("{sample:?}"),
+        };
+        let [get, insert, add, remove] = [("get", 3, 5), ("insert", 6, 1), ("add", 8, 1), ("remove", 1, 9)]
+            .map(|(op, hits, misses)| [(op, "hit", hits), (op, "miss", misses)]);
+        let ops: Vec<_> = ops.into_iter().map(counted).collect();
+        assert_eq!(ops, [get, insert, add, remove].concat());
         assert_eq!(reading.level_of(&MAP_ENTRIES), Some(1.0));
         assert_eq!(reading.level_of(&MAP_ENTRIES_LIMIT), Some(1e7));
         assert_eq!(reading.level_of(&MAP_BACKEND), Some(1.0));

@@ -103,14 +103,44 @@ impl Contention {
 
     /// Operations of the busiest shard over the mean of all in the last seconds; `None` while there were none.
     pub(super) fn skew(&self) -> Option<f64> {
+        self.skew_at(now())
+    }
+
+    fn skew_at(&self, at: Moment) -> Option<f64> {
         let operations = self.operations();
         let mut window = self.window.lock();
-        if window.since.elapsed() >= SKEW_WINDOW {
+        if at.since(window.since) >= SKEW_WINDOW {
             window.before = std::mem::replace(&mut window.present, operations.clone());
-            window.since = now();
+            window.since = at;
         }
         let recent = operations.iter().zip(&window.before).map(|(now, then)| now - then);
         let (busiest, sum) = recent.fold((0, 0), |(busiest, sum), n| (n.max(busiest), sum + n));
         (sum > 0).then(|| busiest as f64 * self.shards.len() as f64 / sum as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_skew_is_that_of_the_last_seconds() {
+        let contention = Contention::new(4);
+        let work = |shards: [u64; 4]| {
+            let each = contention.shards.iter().zip(shards);
+            each.for_each(|(shard, operations)| _ = shard.operations.fetch_add(operations, Relaxed));
+        };
+        let begun = now();
+        let skew_after = |windows: u32| {
+            let passed = (SKEW_WINDOW * windows).as_nanos() as u64;
+            contention.skew_at(Moment(begun.0 + passed))
+        };
+        assert_eq!(skew_after(0), None, "nothing happened");
+        work([1000, 0, 0, 0]);
+        assert_eq!(skew_after(0), Some(4.0));
+        assert_eq!(skew_after(1), Some(4.0), "the window before has it");
+        work([10, 10, 10, 10]);
+        assert_eq!(skew_after(2), Some(1.0), "a shard that was busy long ago");
+        assert_eq!(skew_after(3), None, "nothing happened since");
     }
 }

@@ -665,3 +665,53 @@ impl<K, V, S, G: Grace> Drop for Switch<K, V, S, G> {
         drop(unsafe { Box::from_raw(self.plan.load(Relaxed)) });
     }
 }
+
+#[cfg(all(test, not(any(rt_loom, rt_shuttle))))]
+mod tests {
+    use super::super::{Backend, Map};
+    use super::*;
+    use crate::sync::thread;
+
+    /// Whether operations find the table without the plan, and whether reads begin with a glance.
+    fn short_ways(map: &Map<u64, u64>) -> [bool; 2] {
+        [!map.switch.settled.load(Acquire).is_null(), map.switch.glances.load(Relaxed)]
+    }
+
+    #[test]
+    fn a_map_that_was_handed_over_or_came_back_is_as_quick_as_one_that_began_there() {
+        let began_on = Backend::ALL.map(|backend| (backend, short_ways(&Map::new(backend))));
+        let expected = |backend| began_on.iter().find(|(known, _)| *known == backend).unwrap().1;
+        assert!(began_on.iter().all(|(_, [settled, _])| *settled));
+        assert!(expected(Backend::Flat)[1], "plain data in place is worth a glance");
+        for from in Backend::ALL {
+            for to in Backend::ALL {
+                let map = Map::<u64, u64>::new(from);
+                (0..100).for_each(|key| _ = map.insert(key, key));
+                map.turn(to).unwrap().wait(None);
+                assert_eq!((map.backend(), short_ways(&map)), (to, expected(to)), "from {from}");
+                // Nothing moves while this guard is held, so it is called back in time.
+                let guard = crate::reclaim::pin();
+                let handover = map.turn(from).unwrap();
+                handover.cancel();
+                drop(guard);
+                handover.wait(None);
+                assert_eq!((map.backend(), short_ways(&map)), (to, expected(to)), "called back from {from}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_stripe_is_counted_and_timed() {
+        let stripes = Stripes::new();
+        let held = stripes.lock(7);
+        thread::scope(|scope| {
+            scope.spawn(|| drop(stripes.lock(7)));
+            while stripes.waits() == 0 {
+                thread::yield_now();
+            }
+            drop(held);
+        });
+        drop(stripes.lock(7));
+        assert_eq!((stripes.waits(), stripes.stalls().count()), (1, 1));
+    }
+}
