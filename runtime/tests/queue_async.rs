@@ -110,6 +110,33 @@ fn close_after_a_turn_wakes_tasks_on_both_ends() {
 }
 
 #[test]
+fn close_wakes_every_task_that_waits_at_either_end() {
+    for kind in Kind::ALL {
+        let (full, empty) = (Queue::new(kind, 1).unwrap(), Queue::<u8>::new(kind, 1).unwrap());
+        full.try_push(1).unwrap();
+        let (woken, wakers): (Vec<_>, Vec<_>) = (0..4).map(|_| Calls::waker()).unzip();
+        let mut pushes = [2, 3].map(|item| Box::pin(full.push_async(item)));
+        let mut pops = [(); 2].map(|()| Box::pin(empty.pop_async()));
+        for (push, waker) in pushes.iter_mut().zip(&wakers) {
+            assert!(poll(push.as_mut(), waker).is_pending());
+        }
+        for (pop, waker) in pops.iter_mut().zip(&wakers[2..]) {
+            assert!(poll(pop.as_mut(), waker).is_pending());
+        }
+        full.close();
+        empty.close();
+        let woken: Vec<_> = woken.iter().map(|calls| calls.count()).collect();
+        assert!(woken.iter().all(|&calls| calls > 0), "{kind}: pushes and pops were woken {woken:?} times");
+        for (push, waker) in pushes.iter_mut().zip(&wakers) {
+            assert!(matches!(poll(push.as_mut(), waker), Poll::Ready(Err(Closed(_)))), "{kind}");
+        }
+        for (pop, waker) in pops.iter_mut().zip(&wakers[2..]) {
+            assert!(matches!(poll(pop.as_mut(), waker), Poll::Ready(Err(Closed(())))), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn a_run_that_waits_goes_on_with_the_room_turned_to() {
     let queue = Queue::new(Kind::ArrayQueue, 1).unwrap();
     queue.try_push(0).unwrap();
