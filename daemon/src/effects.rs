@@ -246,21 +246,21 @@ mod tests {
         assert!((effect.hi - 2.0 * 0.2306f64.exp()).abs() < 1e-9, "{effect:?}");
     }
 
-    #[test]
-    fn a_pools_effect_says_how_often_threads_met_also_when_they_no_longer_do() {
+    /// What was measured of changes of a pool in those seconds, where threads had met so often by each second.
+    fn measured(changes: &[u64], met: impl Fn(u64) -> u64) -> Vec<Effect> {
         let address: Address = "pool.batches".parse().unwrap();
         let (mut history, mut effects, mut measured) = (History::new(10), Effects::default(), Vec::new());
         for second in 1..=30u64 {
             let mut reading = Reading { at: Moment(second * 1_000_000_000), samples: Vec::new() };
             reading.total(&families::POOL_ALLOCS, &["64"], 1000 * second);
             // Two classes, one of which is never met at.
-            reading.total(&families::POOL_LOCK_CONTENTIONS, &["64"], 300 * second.min(12));
+            reading.total(&families::POOL_LOCK_CONTENTIONS, &["64"], met(second) * 15 / 16);
             reading.total(&families::POOL_LOCK_CONTENTIONS, &["128"], 0);
-            reading.total(&families::POOL_CAS_FAILURES, &["64"], 20 * second.min(12));
+            reading.total(&families::POOL_CAS_FAILURES, &["64"], met(second) / 16);
             history.step(second * 1000, std::iter::once((&address, &reading)));
-            if second == 12 {
+            if changes.contains(&second) {
                 effects.heard(&Change {
-                    id: 1,
+                    id: second,
                     at: SystemTime::now(),
                     actor: Actor::Process,
                     address: address.clone(),
@@ -274,9 +274,24 @@ mod tests {
             }
             measured.extend(effects.step(&history).into_iter().map(|(_, effect)| effect));
         }
+        measured
+    }
+
+    #[test]
+    fn a_pools_effect_says_how_often_threads_met_also_when_they_no_longer_do() {
+        let measured = measured(&[12], |second| 320 * second.min(12));
         let [effect] = &measured[..] else { panic!("{measured:?}") };
         assert_eq!((effect.verdict, effect.ratio), (Verdict::Same, 1.0));
         assert_eq!(effect.contention, Some(Contention { before: 320.0, after: 0.0 }));
+    }
+
+    #[test]
+    fn how_often_threads_met_before_a_change_is_that_since_the_change_before() {
+        // 960 a second up to the first change and while it takes hold, then 320, and none after the second.
+        let measured = measured(&[6, 12], |second| 960 * second.min(8) + 320 * second.clamp(8, 12) - 320 * 8);
+        let contention: Vec<_> = measured.into_iter().map(|effect| effect.contention.unwrap()).collect();
+        let expected = [Contention { before: 960.0, after: 320.0 }, Contention { before: 320.0, after: 0.0 }];
+        assert_eq!(contention, expected);
     }
 
     #[test]

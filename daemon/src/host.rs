@@ -205,3 +205,122 @@ fn spec(
 fn found<T>(known: &BTreeMap<Address, Arc<T>>, address: Address) -> Result<Arc<T>, RegistryError> {
     known.get(&address).cloned().ok_or(RegistryError::UnknownResource(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Origin, Overrides};
+    use rheostat_runtime::map::{Backend, Hosted, HostedMap};
+    use rheostat_runtime::observe::Reading;
+    use rheostat_runtime::observe::families::MAP_LOAD;
+    use rheostat_runtime::pool::{Block, Level};
+    use std::any::Any;
+    use std::fs::File;
+    use std::path::Path;
+
+    fn host(base: &Path, text: &str) -> Host {
+        let config = Config::parse(Origin::Demo, text, base, &Overrides::default()).unwrap();
+        Host::start(&config.resources, &config.limits).unwrap()
+    }
+
+    fn hosted<T: Send + Sync + 'static>(host: &Host, address: &str) -> Arc<T> {
+        let resource: Arc<dyn Any + Send + Sync> = host.registry.get(&address.parse().unwrap()).unwrap();
+        resource.downcast().expect("it is of the kind that was configured")
+    }
+
+    #[test]
+    fn pools_are_made_as_they_are_written() {
+        let text = "[pool.made]\nlevel = \"lock_free\"\nbytes_max = 8388608\nalignment = 64\nidle_bytes = 1073741824\n\
+                    guarded = true\n[pool.plain]\n";
+        let host = host(Path::new("/"), text);
+        let pool = hosted::<Pool>(&host, "pool.made");
+        assert_eq!((pool.level(), pool.is_guarded()), (Level::LockFree, true));
+        assert!(!hosted::<Pool>(&host, "pool.plain").is_guarded());
+        pool.turn_guarded(false);
+        let blocks: Vec<Block> = std::iter::from_fn(|| pool.alloc(1000).ok()).collect();
+        assert_eq!(blocks.len(), 8192, "its limit, in blocks of 1024 bytes");
+        assert!(blocks.iter().all(|block| block.as_ptr().addr().is_multiple_of(64)));
+        drop(blocks);
+        assert_eq!(pool.held_bytes(), 8 << 20, "so much may idle that all of it stays");
+    }
+
+    /// Puts in so many entries that a map of 1024 buckets is half full.
+    fn load_of<V: Hosted>(host: &Host, map: &str, put: impl Fn(&HostedMap<V>, u64)) -> (MapLimits, Option<f64>) {
+        let map = hosted::<HostedMap<V>>(host, map);
+        assert_eq!(map.backend(), Backend::Fixed);
+        (0..512).for_each(|key| put(&map, key));
+        let mut reading = Reading::default();
+        map.read(&mut reading);
+        (map.limits(), reading.level_of(&MAP_LOAD))
+    }
+
+    #[test]
+    fn maps_have_the_limits_and_the_buckets_that_are_written() {
+        let of = |name: &str, rest: &str| {
+            let limits = "entries_max = 600\nbytes_max = 100000\nturn_bytes_max = 2048\n";
+            format!("[map.{name}]\nbackend = \"fixed\"\nbuckets = 1000\n{limits}{rest}\n")
+        };
+        let text = [
+            of("counters", ""),
+            of("words", "values = \"words\""),
+            of("texts", "values = \"bytes\""),
+            of("kept", "values = \"bytes\"\npool = \"values\""),
+            "[pool.values]\n[limits]\nkey_bytes = 9\nvalue_bytes = 99\n".to_owned(),
+        ];
+        let host = host(Path::new("/"), &text.concat());
+        let limits = MapLimits {
+            key_bytes_max: 9,
+            value_bytes_max: 99,
+            entries_max: 600,
+            bytes_max: 100_000,
+            turn_bytes_max: 2048,
+        };
+        let expected = (limits, Some(0.5));
+        let put_text = |map: &BytesMap, key: u64| _ = map.insert(&key.to_le_bytes(), vec![1; 9].into()).unwrap();
+        assert_eq!(
+            load_of::<i64>(&host, "map.counters", |map, key| _ = map.add(&key.to_le_bytes(), 1).unwrap()),
+            expected
+        );
+        assert_eq!(load_of::<u64>(&host, "map.words", |map, key| _ = map.insert(&key, 1).unwrap()), expected);
+        assert_eq!(load_of(&host, "map.texts", put_text), expected);
+        assert_eq!(load_of(&host, "map.kept", put_text), expected);
+        let pool_of = |map: &str| host.registry.get(&map.parse().unwrap()).unwrap().pool().map(Address::to_string);
+        assert_eq!((pool_of("map.texts"), pool_of("map.kept")), (None, Some("pool.values".to_owned())));
+    }
+
+    #[test]
+    fn a_pipeline_lives_in_the_pool_that_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("input.txt"), "the quick brown fox\n".repeat(100)).unwrap();
+        let text = "[pool.first]\n[pool.second]\n[map.words]\n[pipeline.p]\nsource = { files = [\"input.txt\"] }\n\
+                    pool = \"second\"\n[[pipeline.p.stage]]\nname = \"count\"\nop = \"count\"\nmap = \"words\"\n";
+        let host = host(folder.path(), text);
+        assert_eq!(host.stop(Duration::from_secs(20)), [""; 0]);
+        let pipeline = host.registry.get(&"pipeline.p".parse().unwrap()).unwrap();
+        assert_eq!(pipeline.pool().map(Address::to_string).as_deref(), Some("pool.second"));
+    }
+
+    #[test]
+    fn what_a_guarded_pool_finds_is_in_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let told = tracing_subscriber::fmt().with_writer(File::create(&log).unwrap()).finish();
+        tracing::subscriber::with_default(told, || {
+            let host = host(Path::new("/"), "[pool.watched]\nguarded = true\n");
+            let pool = hosted::<Pool>(&host, "pool.watched");
+            for _ in 0..FAULTS_KEPT + 100 {
+                let block = pool.alloc(30).unwrap();
+                // SAFETY: the copy makes the double free that is to be told; a guarded pool survives it.
+                drop(unsafe { std::ptr::read(&raw const block) });
+            }
+        });
+        let said = std::fs::read_to_string(&log).unwrap();
+        let lines = said.lines().filter(|line| line.contains("ERROR") && line.contains("pool.watched"));
+        assert!(lines.clone().all(|line| line.contains("was freed twice") && line.contains("double_free")), "{said}");
+        let lines = lines.count();
+        assert!(
+            (FAULTS_KEPT..FAULTS_KEPT + 10).contains(&lines),
+            "{lines} lines, one for each that is kept, few after"
+        );
+    }
+}

@@ -86,21 +86,22 @@ mod tests {
 
     #[test]
     fn blocks_and_faults_are_told() {
-        let setup = PoolSetup { guarded: true, ..PoolSetup::default() };
-        let pool = Pool::with_setup("told", setup).unwrap();
+        let pool = Pool::with_setup("told", PoolSetup::default()).unwrap();
+        let unguarded = pool.alloc(120).unwrap();
+        pool.turn_guarded(true);
         let kept = pool.alloc(100).unwrap();
         let freed = pool.alloc(30).unwrap();
         // SAFETY: the copy makes the double free that is to be told; a guarded pool survives it.
         drop(unsafe { std::ptr::read(&raw const freed) });
         drop(freed);
         let blocks = blocks_of(&pool);
-        assert_eq!((blocks.guarded, blocks.blocks, blocks.bytes, blocks.unattributed), (true, 1, 100, 0));
-        assert_eq!(blocks.classes, [PoolClass { block_bytes: Some(120), blocks: 1, bytes: 100 }]);
+        assert_eq!((blocks.guarded, blocks.blocks, blocks.bytes, blocks.unattributed), (true, 2, 220, 1));
+        assert_eq!(blocks.classes, [PoolClass { block_bytes: Some(120), blocks: 2, bytes: 220 }]);
         assert_eq!((blocks.scopes.len(), blocks.scopes[0].blocks, blocks.scopes[0].bytes), (1, 1, 100));
         let fault = &blocks.faults[0];
         assert_eq!((blocks.faults.len(), fault.kind.as_str(), fault.len), (1, "double_free", Some(30)));
         assert!(fault.allocated.is_some() && fault.freed.is_some() && fault.detail.contains("was freed twice"));
-        drop(kept);
+        drop((unguarded, kept));
         assert_eq!(blocks_of(&pool).blocks, 0);
     }
 }
