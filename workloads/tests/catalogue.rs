@@ -126,7 +126,9 @@ fn map_churn_stalled_reader() {
         let result = run("map-churn-stalled-reader", &vars);
         holds(&result);
         let held = result.phases[2].ops.iter().find(|op| op.op == "hold").unwrap();
-        assert!((1..=3).contains(&held.count), "{held:?}");
+        // How many there are is the machine's affair; none lets go before its time.
+        let usual = held.service.as_ref().and_then(|service| service.p50);
+        assert!(held.count >= 1 && usual >= Some(90e6), "{held:?}");
         assert!(result.phases.iter().all(|phase| phase.memory_growth_bytes.is_some()));
     }
 }

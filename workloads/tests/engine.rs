@@ -202,8 +202,9 @@ fn a_hosted_map_of_words_is_driven_too() {
 #[test]
 fn queues_keep_every_item_in_order() {
     let result = run(&script("queue-ping", &[("duration", "400ms")], &[]));
-    assert_eq!(result.verdict, RunVerdict::Pass, "{result:#?}");
-    assert!(result.checks.len() == 2 && result.checks.iter().all(|check| check.compared > 100), "{:?}", result.checks);
+    // How quick it was, which its thresholds ask, is the machine's affair.
+    let kept = |check: &Check| check.pass && check.compared > 0;
+    assert!(result.checks.len() == 2 && result.checks.iter().all(kept), "{:?}", result.checks);
     let rtt = &phase(&result, "rtt").ops;
     assert_eq!(rtt.len(), 1, "echoes are not counted themselves: {rtt:?}");
     assert_eq!(rtt[0].service.as_ref().unwrap().count, rtt[0].count, "every round trip is timed");
@@ -465,6 +466,16 @@ fn checks_bite() {
         queue.is_some_and(|queue| queue.try_pop().is_ok())
     });
     assert_eq!(result.verdict, RunVerdict::Incorrect, "{:?}", result.checks);
+
+    let blocks = catalogue::script("alloc-pairs").unwrap().replace("duration = \"5s\"", "duration = \"300ms\"");
+    let result = tampered(&blocks, |registry| {
+        let pool = downcast::<rheostat_runtime::pool::Pool>(registry, Kind::Pool, "blocks");
+        // A block that no worker knows of: the pool's book is not theirs.
+        pool.is_some_and(|pool| pool.alloc(64).map(drop).is_ok())
+    });
+    let conservation = check(&result, "conservation");
+    assert!(!conservation.pass && conservation.detail.contains("; the pool counted "), "{conservation:?}");
+    assert_eq!(result.verdict, RunVerdict::Incorrect);
 }
 
 #[test]

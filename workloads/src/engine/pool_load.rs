@@ -251,3 +251,27 @@ fn take(passed: &Ring<Held>, gate: &Gate) -> Option<Held> {
         waiting = waiting.or_else(|| Some(gate.wait()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rheostat_runtime::pool::{Level, PoolLimits};
+
+    /// Two who have the same block, or overlapping ones, write to it.
+    #[test]
+    fn a_block_that_was_spoilt_at_either_end_is_noted() {
+        let pool = Pool::new("spoilt", Level::Mutex, PoolLimits::default()).unwrap();
+        let mut hands = Hands::new(7);
+        for len in [TAG, 2 * TAG, 100] {
+            for at in [None, Some(0), Some(TAG - 1), Some(len - TAG), Some(len - 1)] {
+                let before = hands.book;
+                let mut held = hands.allocate(&pool, len).unwrap();
+                at.into_iter().for_each(|at| held.block[at] ^= 1);
+                held.free(&mut hands.book);
+                let PoolBook { allocated, freed, damaged, .. } = hands.book;
+                let noted = (allocated - before.allocated, freed - before.freed, damaged - before.damaged);
+                assert_eq!(noted, (1, 1, u64::from(at.is_some())), "{len} bytes, spoilt at {at:?}");
+            }
+        }
+    }
+}
