@@ -1,4 +1,10 @@
 //! A pool in a process that gets no more memory.
+//!
+//! The limit is one on the process's data (`RLIMIT_DATA`), by which the system refuses. A cgroup's `memory.max` has no such
+//! form: a page is charged when it is first touched, long after `mmap` and `mprotect` have agreed to it, and where nothing
+//! can be reclaimed then the kernel kills a process of the group (cgroup-v2.rst, "memory.max"). No error comes back that a
+//! pool could pass on, at level `fixed` either, which touches everything when it is made. So there is no test of that form:
+//! in a cgroup, what keeps a process alive are the pools' own limits, their sum below the cgroup's.
 
 #![cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
 
