@@ -26,7 +26,7 @@ use std::time::Duration;
 /// Counters by byte string, added to in place.
 pub type CounterMap = HostedMap<i64>;
 /// Byte strings by byte string. Values are shared, so that reading one copies no bytes under a lock. They live on the heap,
-/// or in a pool ([`BytesMap::in_pool`]); keys live on the heap.
+/// or in a pool ([`BytesMap::in_pool`]). Keys live on the heap in either case, as those of counters do, and so do the tables.
 pub type BytesMap = HostedMap<Bytes>;
 /// Words by word, both plain data.
 pub type WordMap = HostedMap<u64>;
@@ -435,7 +435,8 @@ impl CounterMap {
 
 impl BytesMap {
     /// An empty map whose values live in blocks of a pool, which lives at least as long as the map. A hand-over to another
-    /// backend leaves them where they are.
+    /// backend leaves them where they are. Keys, and the tables that hold them, stay on the heap: what the pool's limit bounds
+    /// are the values, and [`MapLimits::bytes_max`] all of it.
     ///
     /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once; on `fixed`
     /// and `flat` when the pool would otherwise refuse, which for that waits for those who read, a millisecond at most. A

@@ -76,7 +76,7 @@ pub struct MapTarget {
     pub keys: Option<Keys>,
     /// Entries it takes.
     pub entries_max: Option<u64>,
-    /// The pool target that its byte strings live in; the heap without one.
+    /// The pool target that its byte strings live in; the heap without one, where its keys are in any case.
     pub pool: Option<String>,
 }
 
