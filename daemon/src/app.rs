@@ -136,6 +136,7 @@ impl App {
             cpu_pressure: process.cpu_pressure,
             self_seconds: self.sampler.self_nanos() as f64 * 1e-9,
             clients: self.traffic.streaming(),
+            history_left_out: self.history.lock().left_out().0,
         }
     }
 

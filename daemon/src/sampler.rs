@@ -262,6 +262,15 @@ fn take_look(app: &App, look: u64) {
         let spoken = readings.iter().map(|(resource, reading)| (resource.address(), reading));
         let mut history = app.history.lock();
         history.step(wire::now_ms(), spoken);
+        if let Some(left_out) = history.news() {
+            let (_, limit) = history.left_out();
+            tracing::warn!(
+                left_out,
+                limit,
+                "history is full: {left_out} series have no chart, and effects of changes are not measured on them; raise \
+                 limits.history_series, at 12 KiB each, or host fewer resources"
+            );
+        }
         app.measure_effects(&history);
         drop(history);
         sampler.windows.lock().keep(&readings);

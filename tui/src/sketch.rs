@@ -32,6 +32,7 @@ pub fn snapshot(step: u64) -> Snapshot {
             cpu_pressure: Some(0.12),
             self_seconds: 0.004 * s,
             clients: 1,
+            history_left_out: 0,
         },
         resources: vec![
             pipeline(s),

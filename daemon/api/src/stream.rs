@@ -48,4 +48,8 @@ pub struct Host {
     pub self_seconds: f64,
     /// Clients attached to the stream.
     pub clients: u32,
+    /// Series that history had no room for at the last second: their charts stay empty, and effects of changes are not
+    /// measured on them, until `limits.history_series` is raised.
+    #[serde(default)]
+    pub history_left_out: u64,
 }

@@ -219,7 +219,7 @@ impl Check<'_> {
             ),
             streams: self.number("limits.streams", raw.streams, 32, 1..=4096),
             runs_queued: self.number("limits.runs_queued", raw.runs_queued, 4, 0..=1024),
-            history_series: self.number("limits.history_series", raw.history_series, 1024, 0..=65_536),
+            history_series: self.number("limits.history_series", raw.history_series, 8192, 0..=65_536),
             operations: self.number("limits.operations", raw.operations, 10_000, 1..=1 << 20),
             key_bytes: self.number("limits.key_bytes", raw.key_bytes, 64 << 10, 1..=1 << 20),
             value_bytes: self.number("limits.value_bytes", raw.value_bytes, 1 << 20, 1..=256 << 20),

@@ -102,6 +102,10 @@ pub fn line(look: &Look, latest: &Snapshot) -> String {
         }
     }
     parts.push(format!("rss {}", units::memory(latest.host.rss_bytes as f64)));
+    if latest.host.history_left_out > 0 {
+        let series = units::grouped(latest.host.history_left_out as f64);
+        parts.push(format!("no history of {series} series: raise limits.history_series"));
+    }
     parts.join("  ")
 }
 
@@ -133,11 +137,15 @@ mod tests {
     fn a_line_says_what_flows_and_what_it_costs() {
         let mut look = Look::default();
         (0..9).for_each(|step| look.take(sketch::snapshot(step)));
-        let line = line(&look, look.latest().unwrap());
+        let line = super::line(&look, look.latest().unwrap());
         assert_eq!(
             line,
             "2s  pipeline.words 214 MB/s  1.9M records/s  workers 1+2  queue.orders 88k/s  map.words 41 203 entries  \
              rss 61 MiB"
         );
+        let mut full = look.latest().unwrap().clone();
+        full.host.history_left_out = 7382;
+        let told = super::line(&look, &full);
+        assert_eq!(told, format!("{line}  no history of 7 382 series: raise limits.history_series"));
     }
 }

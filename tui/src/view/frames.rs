@@ -79,6 +79,16 @@ fn overview() {
 }
 
 #[test]
+fn the_overview_says_that_history_is_full() {
+    let mut app = app();
+    assert!(!frame(&app, &plain(), 80, 24).contains("history"));
+    let mut snapshot = sketch::snapshot(40);
+    snapshot.host.history_left_out = 7382;
+    app.update(Msg::Snapshot(Box::new(snapshot)));
+    assert!(frame(&app, &plain(), 80, 24).contains("  history full "));
+}
+
+#[test]
 fn pipelines() {
     golden!("pipelines", after("2jj"));
 }

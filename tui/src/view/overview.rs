@@ -72,7 +72,12 @@ fn host(scene: &Scene) -> Line<'static> {
         units::memory(host.rss_bytes as f64),
         host.threads
     );
-    Line::from_iter([scene.span(Tone::Plain, text), scene.span(pressure_tone, pressure)])
+    let mut line = Line::from_iter([scene.span(Tone::Plain, text), scene.span(pressure_tone, pressure)]);
+    if host.history_left_out > 0 {
+        // How much, and what to do about it, is what `rheostat stream` has room to say.
+        line.push_span(scene.span(Tone::Warn, format!("  history full {}", scene.theme.signs.warn)));
+    }
+    line
 }
 
 /// What matters most about a resource besides its rate.
