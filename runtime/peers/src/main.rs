@@ -26,7 +26,8 @@ const USAGE: &str = "usage: rheostat-peers queues|maps|handover|pools [--quick] 
   --entries N  maps of that size only
   --threads N  maps under so many threads only, of the numbers that there are
   --repetitions N  undisturbed ones of each contender; otherwise 9
-  --only NAME,NAME..  contenders whose names begin with one of these; stars of ours left out
+  --only NAME,NAME..  contenders whose names begin with one of these; stars of ours left out; moves by flat-fixed, or flat-
+                      for all from there
 
 In brackets: with `--features cpp`, after runtime/peers/fetch-cpp; `--features jemalloc`; `--features zipora`.";
 

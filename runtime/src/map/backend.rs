@@ -294,6 +294,10 @@ where
         on!(self, table => table.set_leaving(leaving));
     }
 
+    fn entry_heap_bytes(&self) -> usize {
+        on!(self, table => table.entry_heap_bytes())
+    }
+
     fn stripes(&self) -> usize {
         on!(self, table => table.stripes())
     }

@@ -18,6 +18,7 @@
 //! it looks in `from`, then in `to`; a miss counts only if the plan is the same still, or else it begins again. The
 //! migrator walks `from` part by part without the stripes and moves key by key, each under its stripe, until a walk over
 //! the part meets nothing. It says how many parts are done, and with the keys of those nobody looks in `from` any more.
+//! It rests for as long as it works (`pace`), and is the first to write to the memory that entries will need (`prefault`).
 //!
 //! Writers: the plan pointer and the settled table by the one who hands over. Tables by any operation, and by the migrator under the stripe.
 //! I1  Under its stripe a key is in one table, or in both with equal values (a move that panicked between its steps, or
@@ -71,6 +72,7 @@
 //! cannot be moved: the hand-over goes back, and if that fails too stays between the two, correct, and tries on.
 
 use super::pace::Pace;
+use super::prefault::Prefault;
 use super::structure::{Structure, hash_at};
 use super::switch::{Grace, Plan, Stripes, Swept, Switch, carry};
 use crate::reclaim;
@@ -225,6 +227,8 @@ where
             course.failures.fetch_add(1, Relaxed);
             return course.enter(Phase::Undone);
         };
+        let stop = || course.is_cancelled() || course.abandoned.load(Relaxed);
+        let prefault = Prefault::take(entries * target.entry_heap_bytes(), &stop);
         source.set_leaving(true);
         self.install(Plan::Opening(source.clone(), stripes.clone()));
         course.enter(Phase::Moving);
@@ -236,7 +240,9 @@ where
         };
         let swept = Arc::default();
         self.install(moving(&source, &target, &swept));
-        if drain(&*source, &*target, stripes, &swept, course, true) {
+        let moved = drain(&*source, &*target, stripes, &swept, course, Some(&prefault));
+        drop(prefault);
+        if moved {
             self.install(Plan::Settled(target));
             course.enter(Phase::Done);
         } else if !course.abandoned.load(Relaxed) {
@@ -248,7 +254,7 @@ where
             self.install(Plan::Halting { from: source.clone(), to: target.clone(), stripes: stripes.clone() });
             let swept = Arc::default();
             self.install(moving(&target, &source, &swept));
-            if drain(&*target, &*source, stripes, &swept, course, false) {
+            if drain(&*target, &*source, stripes, &swept, course, None) {
                 self.install(Plan::Settled(source));
             }
             course.enter(Phase::Undone);
@@ -264,16 +270,19 @@ where
 }
 
 /// Moves every key of `from`. False when it was told to stop, or when it may stop and nothing moves any more.
-fn drain<K, V, S>(from: &S, to: &S, stripes: &Stripes, swept: &Swept, course: &Course, may_stop: bool) -> bool
+///
+/// It may stop on the way there, for which there is memory ahead; not on the way back, to where memory has been freed.
+fn drain<K, V, S>(from: &S, to: &S, stripes: &Stripes, swept: &Swept, course: &Course, ahead: Option<&Prefault>) -> bool
 where
     K: Hash + Ord + Clone,
     V: Clone,
     S: Structure<K, V>,
 {
+    let may_stop = ahead.is_some();
     let stop = || course.abandoned.load(Relaxed) || may_stop && course.cancelled.load(Relaxed);
     let mut rest = Duration::from_millis(1);
     loop {
-        let sweep = sweep(from, to, stripes, swept, course, &stop);
+        let sweep = sweep(from, to, stripes, swept, course, &stop, ahead);
         if stop() {
             return false;
         }
@@ -308,6 +317,7 @@ fn sweep<K, V, S>(
     swept: &Swept,
     course: &Course,
     stop: &impl Fn() -> bool,
+    ahead: Option<&Prefault>,
 ) -> Sweep
 where
     K: Hash + Ord + Clone,
@@ -337,6 +347,9 @@ where
                 moved.set(moved.get() + 1);
                 if course.count_move() {
                     swept.tell_most_moved();
+                }
+                if let Some(ahead) = ahead {
+                    ahead.release(course.keys());
                 }
             }
             Ok(false) => {} // A writer was here first.

@@ -122,6 +122,11 @@ where
         self.map.reserve(additional, &self.map.guard());
     }
 
+    /// A bin's entry, which has room to be part of a tree, and a box for the value.
+    fn entry_heap_bytes(&self) -> usize {
+        size_of::<(K, V)>() + 128
+    }
+
     fn walks_freely(&self) -> bool {
         true
     }

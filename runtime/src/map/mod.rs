@@ -36,6 +36,7 @@ mod fixed;
 mod flat;
 pub mod handover;
 mod pace;
+mod prefault;
 mod settled;
 pub mod structure;
 pub mod switch;

@@ -26,11 +26,18 @@ mod clocked {
     pub(in super::super) struct Pace {
         began: Cell<Moment>,
         steps: Cell<u32>,
+        rest_max: Duration,
     }
 
     impl Pace {
+        /// For steps that are short beside a spell. One that was long because others had the core is no reason for a longer rest.
         pub(in super::super) fn begin() -> Self {
-            Self { began: Cell::new(now()), steps: Cell::new(0) }
+            Self::with_rests_up_to(SPELL)
+        }
+
+        /// For steps that may take so long themselves.
+        pub(in super::super) fn with_rests_up_to(rest_max: Duration) -> Self {
+            Self { began: Cell::new(now()), steps: Cell::new(0), rest_max }
         }
 
         /// After each step, with nothing in hand that others could wait for, no lock and no guard of the process's own
@@ -42,8 +49,7 @@ mod clocked {
             }
             let worked = self.began.get().elapsed();
             if worked >= SPELL {
-                // A spell that was long because others had the core is no reason for a longer rest.
-                thread::sleep(SPELL);
+                thread::sleep(worked.min(self.rest_max));
                 self.began.set(now());
             }
         }
@@ -53,10 +59,16 @@ mod clocked {
 /// Models have no clock.
 #[cfg(any(rt_loom, rt_shuttle))]
 mod modelled {
+    use std::time::Duration;
+
     pub(in super::super) struct Pace;
 
     impl Pace {
         pub(in super::super) fn begin() -> Self {
+            Self
+        }
+
+        pub(in super::super) fn with_rests_up_to(_: Duration) -> Self {
             Self
         }
 

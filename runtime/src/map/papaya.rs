@@ -18,6 +18,7 @@
 
 use super::hashed::{Kept, Knowing, Sought};
 use super::keyed::Keyed;
+use super::prefault;
 use super::record::Record;
 use super::stalls::Stalls;
 use super::structure::{Revision, Structure, Under, position};
@@ -35,6 +36,7 @@ pub(super) struct Papaya<N, V> {
 impl<N: Kept, V> Papaya<N, V> {
     /// `hasher` is the map's.
     pub(super) fn with_capacity(hasher: Keyed, record: &Record, capacity: usize) -> Self {
+        prefault_table(capacity);
         let map = HashMap::with_capacity_and_hasher(capacity, Knowing(hasher.clone()));
         Self { map, hasher, stalls: record.watch_stalls() }
     }
@@ -42,6 +44,16 @@ impl<N: Kept, V> Papaya<N, V> {
     pub(super) fn stalls(&self) -> &Stalls {
         &self.stalls
     }
+}
+
+/// Has the system back with memory what the table of that many entries will be made of. papaya asks for zeroes, and an allocator
+/// that has just had pages back that were written to writes those itself; from the system they come unwritten, for the first
+/// of the map's users who meets each of them to wait for. A map that is handed over is in use already.
+fn prefault_table(capacity: usize) {
+    /// papaya fills three quarters of its slots, whose number is a power of two, and has a byte and a pointer for each.
+    const SLOT: usize = 1 + size_of::<usize>();
+    let slots = (capacity / 3 * 4).next_power_of_two();
+    prefault::write_to(slots * SLOT);
 }
 
 impl<N, V> Structure<N::Key, V> for Papaya<N, V>
@@ -139,6 +151,10 @@ where
 
     fn reserve(&self, additional: usize) {
         self.map.reserve(additional, &self.map.guard());
+    }
+
+    fn entry_heap_bytes(&self) -> usize {
+        size_of::<(N, V)>()
     }
 
     fn walks_freely(&self) -> bool {

@@ -168,6 +168,12 @@ pub trait Structure<K, V>: Send + Sync {
     /// smaller for fewer of them.
     fn set_leaving(&self, _leaving: bool) {}
 
+    /// About how many bytes it allocates for each entry that is put in, beside the table that it was made with and beside what
+    /// keys and values have on the heap themselves.
+    fn entry_heap_bytes(&self) -> usize {
+        0
+    }
+
     /// Parts that can be walked one at a time, in the order of their entries' positions.
     fn stripes(&self) -> usize {
         1

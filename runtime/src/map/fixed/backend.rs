@@ -215,6 +215,10 @@ where
     /// Buckets are as many as they were made: there is no room to make.
     fn reserve(&self, _additional: usize) {}
 
+    fn entry_heap_bytes(&self) -> usize {
+        Lists::<N, V>::ENTRY_BYTES
+    }
+
     fn stripes(&self) -> usize {
         self.lists.buckets() / STRIPE_BUCKETS
     }

@@ -113,6 +113,9 @@ unsafe impl<K: Send + Sync, V: Send + Sync> Send for Lists<K, V> {}
 unsafe impl<K: Send + Sync, V: Send + Sync> Sync for Lists<K, V> {}
 
 impl<K, V> Lists<K, V> {
+    /// What an entry allocates.
+    pub(super) const ENTRY_BYTES: usize = size_of::<Node<K, V>>();
+
     /// With so many buckets, a power of two.
     pub(super) fn new(buckets: usize) -> Self {
         assert!(buckets.is_power_of_two(), "{buckets} buckets are no power of two");

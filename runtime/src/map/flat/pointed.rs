@@ -457,6 +457,10 @@ where
         self.tables.set_leaving(leaving);
     }
 
+    fn entry_heap_bytes(&self) -> usize {
+        size_of::<Node<K, V>>()
+    }
+
     fn stripes(&self) -> usize {
         STRIPES
     }
