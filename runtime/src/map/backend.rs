@@ -313,4 +313,8 @@ where
     fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V)) {
         on!(self, table => table.walk(stripe, visit))
     }
+
+    fn walk_some(&self, stripe: usize, most: usize, visit: impl FnMut(u64, &K, &V)) {
+        on!(self, table => table.walk_some(stripe, most, visit))
+    }
 }

@@ -29,7 +29,8 @@
 //! I4  Halting writers put new keys into `from`, which is the `to` of the Moving that follows, so that I2 holds for it;
 //!     writers of the Moving before move keys the same way as Halting readers look, `from` to `to`.
 //! I5  A part of `from` that the migrator has told to be swept has no key and, until the plan after Moving, gets none: a
-//!     walk over it met nothing, a walk shows what is there throughout, and by I2 nothing comes.
+//!     walk over it met nothing, a walk shows what is there throughout, unless it leaves off, and then it has met something,
+//!     and by I2 nothing comes.
 //! I6  The settled table is that of the plan in force, or null: nulled before a plan takes the place of Settled, set after
 //!     Settled is in place. Who finds it under a guard is an operation of that plan, and who finds null asks the plan.
 //!
@@ -87,6 +88,10 @@ use std::time::Duration;
 
 /// Longest pause between two tries on the way back, when every move panics.
 const REST_MAX: Duration = Duration::from_secs(1);
+
+/// Keys that are gathered before they are moved, where a structure's walk can leave off: enough that the beginning, which
+/// is empty by then, is not walked often, and few enough to take little memory and no guard for long.
+const GATHERED_MAX: usize = 1 << 16;
 
 /// How far a hand-over is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,7 +381,8 @@ where
             } else {
                 // The walk holds a lock that a writer who holds the key's stripe may wait for, or a guard that must not be held
                 // through rests: gather first, move then.
-                attempt(&mut || from.walk(stripe, |position, key, _| keys.push((hash_at(position), key.clone()))));
+                let mut gather = |position, key: &K, _: &V| keys.push((hash_at(position), key.clone()));
+                attempt(&mut || from.walk_some(stripe, GATHERED_MAX, &mut gather));
                 attempt(&mut || keys.drain(..).for_each(|(hash, key)| move_one(hash, &key)));
             }
             if stop() {

@@ -438,11 +438,12 @@ impl BytesMap {
     /// backend leaves them where they are. Keys, and the tables that hold them, stay on the heap: what the pool's limit bounds
     /// are the values, and [`MapLimits::bytes_max`] all of it.
     ///
-    /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once; on `fixed`
-    /// and `flat` when the pool would otherwise refuse, which for that waits for those who read, a millisecond at most. A
-    /// reader who was interrupted for longer makes it refuse all the same, and so does a thread that was while it dropped
-    /// that very value: try again later. `lock_free` and `papaya` collect some dozens of values for each thread that removes,
-    /// and that many may be in the pool beside those of the map.
+    /// What is removed or replaced gives its block back when nobody can be looking any more: on `sharded` at once; on
+    /// `fixed`, `flat` and `papaya` when the pool would otherwise refuse, which for that waits for those who read, a
+    /// millisecond at most. A reader who was interrupted for longer makes it refuse all the same, and so does a thread
+    /// that was while it dropped that very value: try again later. `papaya` keeps what is removed while its table grows
+    /// until that is copied, and `lock_free` collects some dozens of values for each thread that removes; so many may
+    /// be in the pool beside those of the map.
     ///
     /// # Errors
     /// When `name` breaks the rule for names.

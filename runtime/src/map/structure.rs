@@ -193,4 +193,10 @@ pub trait Structure<K, V>: Send + Sync {
     /// Shows every entry of a stripe with its position, in any order. An entry that is there throughout is shown; one
     /// that is removed and put back meanwhile may be shown twice.
     fn walk(&self, stripe: usize, visit: impl FnMut(u64, &K, &V));
+
+    /// Like [`walk`](Self::walk), but where stripes are long it may leave off after `most` entries: for who removes what is
+    /// shown and then walks again, and so need not have it all at once.
+    fn walk_some(&self, stripe: usize, _most: usize, visit: impl FnMut(u64, &K, &V)) {
+        self.walk(stripe, visit);
+    }
 }
