@@ -221,7 +221,7 @@ where
     }
 
     fn can_be_glanced_at(&self) -> bool {
-        matches!(self, Table::FlatInPlace(_))
+        matches!(self, Table::FlatInPlace(_) | Table::FixedBare(_))
     }
 
     #[inline(always)]
@@ -232,6 +232,7 @@ where
     {
         match self {
             Table::FlatInPlace(table) => table.glance(under, hash, key, look),
+            Table::FixedBare(table) => table.stalls().unless_sampled(|| table.glance(under, hash, key, look)),
             _ => None,
         }
     }

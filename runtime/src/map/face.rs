@@ -11,10 +11,10 @@ use super::stalls::SampledStalls;
 use super::structure::Revision;
 use super::switch::Switch;
 use super::turn::{Process, Turning};
+use super::viewing::{self, Viewing};
 use crate::observe::Snapshot;
 use crate::sync::Arc;
 use std::borrow::Borrow;
-use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
 
 /// A concurrent map. Keys are hashed under a random seed of the map's own.
@@ -34,27 +34,6 @@ pub struct Map<K, V> {
     pub(super) turning: Turning,
     /// Buckets of its tables on `fixed`.
     pub(super) buckets: usize,
-}
-
-thread_local! {
-    /// Whether this thread is inside user code that may run under a map's lock.
-    static VIEWING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Holds `VIEWING` up, also while a panic passes.
-struct Viewing;
-
-impl Viewing {
-    fn begin() -> Self {
-        VIEWING.set(true);
-        Viewing
-    }
-}
-
-impl Drop for Viewing {
-    fn drop(&mut self) {
-        VIEWING.set(false);
-    }
 }
 
 impl<K, V> Map<K, V>
@@ -88,12 +67,10 @@ where
         question(other.unwrap_or(table))
     }
 
-    /// The way in, unless this thread already stands inside it: waiting then could be waiting for oneself.
+    /// The way in for operations on all of the map, unless this thread already stands inside it. Those on one key ask that
+    /// only if the thread holds a guard already ([`Process::pin_after_all`](super::switch::Grace::pin_after_all)).
     pub(super) fn enter(&self) -> &Switch<K, V, Table<K, V>, Process> {
-        assert!(
-            !VIEWING.get(),
-            "a map was used inside a closure of Map::get_with, or a value's Eq or Clone: take the value out first (Map::get)"
-        );
+        viewing::refuse();
         &self.switch
     }
 
@@ -107,7 +84,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.enter().get(self.hash(key), key)
+        self.switch.get(self.hash(key), key)
     }
 
     /// Shows the value to `look`, without a clone. On `sharded` the key's shard is locked for reading meanwhile.
@@ -120,7 +97,7 @@ where
         Q: Hash + Ord + ?Sized,
     {
         let mut look = Some(look);
-        let shown = self.enter().view(self.hash(key), key, |value| {
+        let shown = self.switch.view(self.hash(key), key, |value| {
             let _viewing = Viewing::begin();
             look.take().map(|look| look(value))
         });
@@ -133,12 +110,12 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.enter().view(self.hash(key), key, |_| ()).is_some()
+        self.switch.view(self.hash(key), key, |_| ()).is_some()
     }
 
     /// Puts a value in and returns the one it replaces.
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.enter().put(self.hash(&key), key, value, V::clone)
+        self.switch.put(self.hash(&key), key, value, V::clone)
     }
 
     /// Takes the entry out and returns its value.
@@ -147,7 +124,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.enter().take(self.hash(key), key, V::clone)
+        self.switch.take(self.hash(key), key, V::clone)
     }
 
     /// Puts a value in if the key is not there.
@@ -155,7 +132,7 @@ where
     /// # Errors
     /// When the key is there: the value comes back.
     pub fn insert_if_absent(&self, key: K, value: V) -> Result<(), V> {
-        self.enter().put_absent(self.hash(&key), key, value)
+        self.switch.put_absent(self.hash(&key), key, value)
     }
 
     /// Replaces the value by what `f` makes of it and returns the one replaced; `None`, and nothing done, when the
@@ -211,7 +188,7 @@ where
                 (Revision::Keep, Err(Some(found)))
             }
         };
-        self.enter().revise(self.hash(key), key, exchange).unwrap_or(Err(None))
+        self.switch.revise(self.hash(key), key, exchange).unwrap_or(Err(None))
     }
 
     /// Takes the entry out if `f` says so of its value, and returns that; `None` when the key is not there or `f`
@@ -254,7 +231,7 @@ where
         Q: Hash + Ord + ?Sized,
         V: Eq,
     {
-        self.enter().revise(self.hash(key), key, |value| {
+        self.switch.revise(self.hash(key), key, |value| {
             let _viewing = Viewing::begin();
             if value == seen { (to(), true) } else { (Revision::Keep, false) }
         })

@@ -81,6 +81,8 @@ mod turn;
 mod bytes;
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 mod values;
+#[cfg(not(any(rt_loom, rt_shuttle)))]
+mod viewing;
 
 pub use fixed::FixedMap;
 pub use flat::{FlatMap, FlatStatistics, Plain, Pointed};

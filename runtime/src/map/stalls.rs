@@ -6,7 +6,7 @@
 //! waited, not for what.
 
 use super::structure::{Operation, Structure};
-use crate::observe::{Cells, Snapshot, Spread, is_due, now, space};
+use crate::observe::{Cells, Snapshot, Spread, is_due, now, passes, space};
 use std::time::Duration;
 
 /// A sampled operation that took longer than this has stalled. A hundred cache misses in a row take less, and so does any
@@ -39,6 +39,12 @@ impl Stalls {
         O: Operation<K, V>,
     {
         if is_due() { self.time(operation, structure) } else { operation.on(structure) }
+    }
+
+    /// A glance, but at what is to be timed.
+    #[inline(always)]
+    pub(super) fn unless_sampled<R>(&self, glance: impl FnOnce() -> Option<R>) -> Option<R> {
+        if passes() { glance() } else { None }
     }
 
     #[cold]

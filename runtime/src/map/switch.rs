@@ -26,9 +26,14 @@ pub unsafe trait Grace: Send + Sync {
         Self: 'a;
     /// Begins to read.
     fn pin(&self) -> Self::Guard<'_>;
-    /// Begins to read, if that can be done at once; `None` says no more than that [`pin`](Self::pin) has to be called.
+    /// Begins to read, if that can be done at once, as never under a guard of the thread's; `None` says no more than that
+    /// [`pin_after_all`](Self::pin_after_all) has to be called.
     fn pin_at_once(&self) -> Option<Self::Guard<'_>> {
         Some(self.pin())
+    }
+    /// Begins to read where that could not be done at once, unless the thread is where it must not.
+    fn pin_after_all(&self) -> Self::Guard<'_> {
+        self.pin()
     }
     /// Drops the guard and passes `result` on.
     fn leave_with<R>(guard: Self::Guard<'_>, result: R) -> R {
@@ -328,7 +333,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Ord + ?Sized,
     {
-        self.view_under(self.grace.pin(), hash, key, look)
+        self.view_under(self.grace.pin_after_all(), hash, key, look)
     }
 
     #[cold]
@@ -418,7 +423,7 @@ where
     {
         match self.grace.pin_at_once() {
             Some(guard) => self.touch_under(guard, hash, key, touch),
-            None => aside(|| self.touch_under(self.grace.pin(), hash, key, touch)),
+            None => aside(|| self.touch_under(self.grace.pin_after_all(), hash, key, touch)),
         }
     }
 
@@ -443,7 +448,7 @@ where
     {
         match self.grace.pin_at_once() {
             Some(guard) => self.put_under(guard, hash, key, value, look),
-            None => aside(|| self.put_under(self.grace.pin(), hash, key, value, look)),
+            None => aside(|| self.put_under(self.grace.pin_after_all(), hash, key, value, look)),
         }
     }
 
@@ -470,7 +475,7 @@ where
     {
         match self.grace.pin_at_once() {
             Some(guard) => self.put_absent_under(guard, hash, key, value),
-            None => aside(|| self.put_absent_under(self.grace.pin(), hash, key, value)),
+            None => aside(|| self.put_absent_under(self.grace.pin_after_all(), hash, key, value)),
         }
     }
 
@@ -498,7 +503,7 @@ where
     {
         match self.grace.pin_at_once() {
             Some(guard) => self.revise_under(guard, hash, key, revise),
-            None => aside(|| self.revise_under(self.grace.pin(), hash, key, revise)),
+            None => aside(|| self.revise_under(self.grace.pin_after_all(), hash, key, revise)),
         }
     }
 
@@ -530,7 +535,7 @@ where
     {
         match self.grace.pin_at_once() {
             Some(guard) => self.take_under(guard, hash, key, look),
-            None => aside(|| self.take_under(self.grace.pin(), hash, key, look)),
+            None => aside(|| self.take_under(self.grace.pin_after_all(), hash, key, look)),
         }
     }
 

@@ -5,6 +5,7 @@ use super::face::Map;
 use super::handover::{Course, Phase};
 use super::structure::Under;
 use super::switch::{Grace, Stripes};
+use super::viewing;
 use crate::observe::Snapshot;
 use crate::reclaim;
 use crate::sync::{Arc, Backoff, Mutex, thread};
@@ -21,6 +22,11 @@ unsafe impl Grace for Process {
 
     #[inline(always)]
     fn pin(&self) -> reclaim::Guard<'static> {
+        reclaim::pin()
+    }
+
+    fn pin_after_all(&self) -> reclaim::Guard<'static> {
+        viewing::refuse();
         reclaim::pin()
     }
 

@@ -36,5 +36,5 @@ pub(crate) use knob::words;
 pub use knob::{Knob, OwnTurn, Range, TurnError, Turned, Value};
 pub use reading::{Measure, Reading, Sample};
 pub use registry::{Registry, RegistryError, Resource};
-pub(crate) use sampling::{SAMPLE_EVERY, is_due, is_sampled, space};
+pub(crate) use sampling::{SAMPLE_EVERY, is_due, is_sampled, passes, space};
 pub use spread::{Snapshot, Spread};

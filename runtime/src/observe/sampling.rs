@@ -32,6 +32,17 @@ pub(crate) fn is_due() -> bool {
     due
 }
 
+/// Counts an operation that is not of the sample; false, and nothing counted, when the next one is, for which [`is_due`] has
+/// to be asked. For those who know no way aside where they are.
+#[inline(always)]
+pub(crate) fn passes() -> bool {
+    let left = LEFT.get();
+    if left > 0 {
+        LEFT.set(left - 1);
+    }
+    left > 0
+}
+
 /// Says how far off the next sample is.
 #[cold]
 #[inline(never)]
@@ -48,6 +59,12 @@ pub(crate) fn space() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_passes_counts_as_who_asks() {
+        let sampled = (0..640_000).filter(|_| !passes() && is_sampled()).count();
+        assert!((9_000..11_000).contains(&sampled), "{sampled}");
+    }
 
     #[test]
     fn one_in_64_at_uneven_distances() {
