@@ -11,7 +11,7 @@
 //! Progress: wait-free.
 
 #[cfg(not(any(rt_loom, rt_shuttle)))]
-use crate::observe::{THREAD_ROWS, row};
+use crate::observe::{THREAD_ROWS, row, row_if_known};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -31,6 +31,10 @@ pub(super) struct Allowance {
 const THREAD_ROWS: usize = 0;
 #[cfg(any(rt_loom, rt_shuttle))]
 fn row() -> usize {
+    0
+}
+#[cfg(any(rt_loom, rt_shuttle))]
+fn row_if_known() -> usize {
     0
 }
 
@@ -53,10 +57,11 @@ impl Allowance {
         self.count(own.map(|own| &**own), wanted, room())
     }
 
-    /// Takes one from the caller's allowance, if there is any left.
+    /// Takes one from the caller's allowance, if there is any left. None in a thread that has not asked for its row yet, which
+    /// [`take`](Self::take) does: a call in the midst of a push would have it save registers.
     #[inline(always)]
     pub(super) fn take_one(&self) -> bool {
-        let Some(own) = self.rows.get(row()) else { return false };
+        let Some(own) = self.rows.get(row_if_known()) else { return false };
         let left = own.load(Relaxed);
         if left > 0 {
             own.store(left - 1, Relaxed);

@@ -2,10 +2,10 @@
 //! queue; that `reclaim` keeps what is asked here is for its own models.
 
 #[cfg(not(rt_loom))]
-pub(super) use crate::reclaim::{Guard, pin, synchronize};
+pub(super) use crate::reclaim::{Guard, pin, pin_at_once, synchronize};
 
 #[cfg(rt_loom)]
-pub(super) use asked::{Guard, pin, synchronize};
+pub(super) use asked::{Guard, pin, pin_at_once, synchronize};
 
 /// The least that would do: a word for each thread, set while it is pinned, and one who waits for all of them in turn. What
 /// is retired is never dropped: loom does not track the memory of boxes, but all that is in them.
@@ -34,6 +34,10 @@ mod asked {
         pins.store(pins.load(Relaxed) + 1, Relaxed);
         fence(SeqCst);
         Guard(pins, PhantomData)
+    }
+
+    pub fn pin_at_once() -> Option<Guard<'static>> {
+        Some(pin())
     }
 
     impl Drop for Guard<'_> {
