@@ -1,8 +1,8 @@
 //! What was: rings of a fixed size per series, so that a dashboard that connects late sees the past.
 //!
-//! One point a second for 15 minutes and one every ten seconds for 6 hours, 12 KiB a line. Counters are kept as
-//! rates, gauges as levels, histograms as two lines, the median and the 99th percentile of each step. Nothing is
-//! allocated once a series is known. When the limit is reached, series that fell silent make room; while all are
+//! One point a second for 15 minutes and one every ten seconds for 6 hours: 12 KiB of points a line, which with its name and
+//! what the allocator rounds up to was measured as 16. Counters are kept as rates, gauges as levels, histograms as two
+//! lines, the median and the 99th percentile of each step, beside 16 KiB of buckets. Nothing but those is allocated once a series is known. When the limit is reached, series that fell silent make room; while all are
 //! live, newcomers are left out, counted, and said to be: in the log, to who asks for the host, and to Prometheus.
 //!
 //! How many there are goes with what is hosted, as measured: 17 a queue, 41 a map, 24 a stage, 33 the allocator, and 17 a pool
@@ -53,7 +53,8 @@ struct Track {
     seen: u64,
     at: Moment,
     last: Measure,
-    last_coarse: Snapshot,
+    /// A histogram as it was at the last coarse point. Nothing for others: an empty one has all of its buckets.
+    last_coarse: Option<Snapshot>,
     lines: Vec<Line>,
 }
 
@@ -210,8 +211,8 @@ impl Track {
             What::Counter | What::Gauge | What::Strip => vec![Line::new(None)],
         };
         let last_coarse = match &sample.measure {
-            Measure::Spread(spread) => (**spread).clone(),
-            Measure::Total(_) | Measure::Level(_) | Measure::Strip(_) => Snapshot::default(),
+            Measure::Spread(spread) => Some((**spread).clone()),
+            Measure::Total(_) | Measure::Level(_) | Measure::Strip(_) => None,
         };
         let mut track =
             Self { family: sample.family, seen: step, at, last: sample.measure.clone(), last_coarse, lines };
@@ -253,12 +254,12 @@ impl Track {
     fn coarsen(&mut self, step: u64) {
         let slot = (step / COARSE.0 % COARSE.1 as u64) as usize;
         let scale = self.family.scale();
-        if let Measure::Spread(now) = &self.last {
-            let between = now.since(&self.last_coarse);
+        if let (Measure::Spread(now), Some(then)) = (&self.last, &self.last_coarse) {
+            let between = now.since(then);
             for line in &mut self.lines {
                 line.coarse[slot] = quantile(&between, line.quantile, scale);
             }
-            self.last_coarse = (**now).clone();
+            self.last_coarse = Some((**now).clone());
             return;
         }
         let line = &mut self.lines[0];

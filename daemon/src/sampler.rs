@@ -268,7 +268,7 @@ fn take_look(app: &App, look: u64) {
                 left_out,
                 limit,
                 "history is full: {left_out} series have no chart, and effects of changes are not measured on them; raise \
-                 limits.history_series, at 12 KiB each, or host fewer resources"
+                 limits.history_series, at 16 KiB each, or host fewer resources"
             );
         }
         app.measure_effects(&history);

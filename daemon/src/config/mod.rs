@@ -111,8 +111,8 @@ pub struct Limits {
     pub streams: usize,
     /// Runs that wait for the one under way.
     pub runs_queued: usize,
-    /// Series kept in history, 12 KiB each and 24 a histogram: up to 100 MiB by default, of which the demo takes 4.5. Memory is
-    /// taken as series come.
+    /// Series kept in history, 16 KiB each and 48 a histogram: some 130 MiB at most by default, of which the demo takes 6.
+    /// Memory is taken as series come.
     pub history_series: usize,
     /// Operations of a batch, and items of a push or a pop.
     pub operations: usize,
