@@ -53,6 +53,7 @@ struct Turned {
     applied: AtomicU64,
     settling: AtomicU64,
     failed: AtomicU64,
+    unknown: AtomicU64,
 }
 
 impl App {
@@ -67,6 +68,7 @@ impl App {
                 Outcome::Applied => &counts.applied,
                 Outcome::Settling => &counts.settling,
                 Outcome::Failed(_) => &counts.failed,
+                Outcome::Unknown(_) => &counts.unknown,
             };
             count.fetch_add(1, Relaxed);
             file.lock().write(&wire::change(change));
@@ -148,6 +150,7 @@ impl App {
         reading.total(&families::CHANGES, &["applied"], self.turned.applied.load(Relaxed));
         reading.total(&families::CHANGES, &["settling"], self.turned.settling.load(Relaxed));
         reading.total(&families::CHANGES, &["failed"], self.turned.failed.load(Relaxed));
+        reading.total(&families::CHANGES, &["unknown"], self.turned.unknown.load(Relaxed));
         reading.total(&families::JOURNAL_ERRORS, &[], self.journal.lock().errors());
         self.runs.read(reading);
         self.traffic.read(reading);

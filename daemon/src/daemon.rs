@@ -12,7 +12,7 @@ use crate::runs::Runs;
 use crate::sampler;
 use crate::server::{self, Door, Guard, Listener, Manners, Permits, Token, Traffic};
 use crate::wire;
-use rheostat_api::Change;
+use rheostat_api::{Change, Outcome};
 use rheostat_runtime::observe::now;
 use std::io;
 use std::net::SocketAddr;
@@ -97,7 +97,13 @@ pub fn start(config: Config) -> Result<Daemon, StartError> {
         tracing::warn!(variable, "this option of the allocator acts only at the start of a process; set the variable");
     }
     let claim = Claim::take(&config.control.socket)?;
-    let (journal, resumed) = open_state(&config)?;
+    let (mut journal, mut resumed) = open_state(&config)?;
+    // What was settling when the process before this one ended, nobody saw end.
+    for change in resumed.iter_mut().filter(|change| change.outcome == Outcome::Settling) {
+        change.outcome = Outcome::Unknown;
+        change.why = Some("the daemon ended before it had settled".to_owned());
+        journal.write(change);
+    }
     let mut effects = Effects::default();
     effects.resume(resumed.iter().filter_map(|change| Some((change.id, change.effect.clone()?))));
     let token = match config.control.listen {

@@ -1,6 +1,7 @@
 //! What a change did: the rate of its resource before and after it, from the seconds that history keeps.
 //!
-//! Ten seconds before, two discarded while the change takes hold, ten after. The ratio of the means gets Welch's
+//! Ten seconds before, two discarded while the change takes hold, ten after. Of a change whose turn returned before it had
+//! settled, the seconds after are counted from when it has: the hand-over belongs to neither side. The ratio of the means gets Welch's
 //! interval on the log scale; the verdict says no more than the interval allows, with a margin of 3 % within which
 //! nothing is called better or worse. A further change of the same subject ends a measurement early, and the seconds
 //! it disturbed are in nobody's window. Neighbouring seconds resemble each other more than Welch assumes, so the
@@ -12,7 +13,7 @@
 use crate::history::History;
 use rheostat_api::{Contention, Effect, Verdict};
 use rheostat_runtime::observe::{Address, Change, Family, Kind, Outcome, families};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Seconds before a change, and after it, that are compared.
 const WINDOW: u64 = 10;
@@ -29,6 +30,10 @@ const KEPT: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Effects {
     fresh: Vec<Change>,
+    /// Heard of while they were settling, and not again since.
+    settling: BTreeSet<u64>,
+    /// Heard of again.
+    ended: Vec<Change>,
     pending: Vec<Pending>,
     /// When each subject was last turned.
     turned_at: HashMap<Address, u64>,
@@ -42,8 +47,15 @@ struct Pending {
     before: Vec<f64>,
     /// Mean of how often threads met in the same seconds.
     met_before: Option<f64>,
-    /// The second in which it was made.
+    /// The second in which it was made, or had settled.
     step: u64,
+}
+
+impl Pending {
+    /// Still on its way: what comes after it has yet to begin.
+    fn is_settling(&self) -> bool {
+        self.changes.iter().any(|change| change.outcome == Outcome::Settling)
+    }
 }
 
 /// Whose rate shows what a change did.
@@ -93,10 +105,15 @@ impl Effects {
         self.measured.extend(measured);
     }
 
-    /// Hears of a change.
+    /// Hears of a change, and once more of one that was settling, when it has ended.
     pub(crate) fn heard(&mut self, change: &Change) {
-        if !matches!(change.outcome, Outcome::Failed(_)) {
+        if self.settling.remove(&change.id) {
+            self.ended.push(change.clone());
+        } else if matches!(change.outcome, Outcome::Applied | Outcome::Settling) {
             self.fresh.push(change.clone());
+            if change.outcome == Outcome::Settling {
+                self.settling.insert(change.id);
+            }
         }
     }
 
@@ -116,18 +133,30 @@ impl Effects {
                 pending.changes.push(change);
                 continue;
             }
-            let interrupted = self.pending.extract_if(.., |pending| pending.subject.address == subject.address);
-            done.extend(interrupted.map(|pending| (pending, now - 1)));
-            // The newest second holds the change itself; earlier ones may hold the one before it.
-            let undisturbed =
-                self.turned_at.get(&subject.address).map_or(now, |at| now.saturating_sub(at + DISCARDED + 1));
-            let before = subject.rates(history, now - 1, undisturbed.min(WINDOW));
-            let met_before = subject.met(history, now - 1, undisturbed.min(WINDOW));
+            let interrupted: Vec<_> =
+                self.pending.extract_if(.., |pending| pending.subject.address == subject.address).collect();
+            // The newest second holds the end of the change itself, and as many before it what it took.
+            let took = u64::try_from(change.took.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            let end = now.saturating_sub(1).saturating_sub(took);
+            // Earlier ones may hold the one before it, and a hand-over that goes on leaves none to compare with.
+            let undisturbed = match self.turned_at.get(&subject.address) {
+                Some(_) if interrupted.iter().any(Pending::is_settling) => 0,
+                Some(at) => end.saturating_sub(at + DISCARDED),
+                None => end,
+            };
+            done.extend(interrupted.into_iter().map(|pending| (pending, now - 1)));
+            let before = subject.rates(history, end, undisturbed.min(WINDOW));
+            let met_before = subject.met(history, end, undisturbed.min(WINDOW));
             self.turned_at.insert(subject.address.clone(), now);
             self.pending.push(Pending { changes: vec![change], subject, before, met_before, step: now });
         }
-        let ended = self.pending.extract_if(.., |pending| now >= pending.step + DISCARDED + WINDOW);
-        done.extend(ended.map(|pending| (pending, now)));
+        for change in std::mem::take(&mut self.ended) {
+            self.settled(change, now);
+        }
+        let is_due = |pending: &Pending| !pending.is_settling() && now >= pending.step + DISCARDED + WINDOW;
+        let due = self.pending.extract_if(.., |pending| is_due(pending));
+        done.extend(due.map(|pending| (pending, now)));
+        done.retain(|(pending, _)| !pending.is_settling());
         let mut measured = Vec::new();
         for (pending, end) in done {
             let seconds = end.saturating_sub(pending.step + DISCARDED);
@@ -146,6 +175,20 @@ impl Effects {
             self.measured.pop_first();
         }
         measured
+    }
+
+    /// A change that was settling has ended: what comes after it begins now, if it is in force.
+    fn settled(&mut self, ended: Change, now: u64) {
+        let Some(subject) = Subject::of(&ended.address) else { return };
+        self.turned_at.insert(subject.address, now);
+        for pending in &mut self.pending {
+            if let Some(change) = pending.changes.iter_mut().find(|change| change.id == ended.id) {
+                *change = ended.clone();
+                pending.step = now;
+            }
+            pending.changes.retain(|change| matches!(change.outcome, Outcome::Applied | Outcome::Settling));
+        }
+        self.pending.retain(|pending| !pending.changes.is_empty());
     }
 }
 
@@ -283,6 +326,56 @@ mod tests {
         let [effect] = &measured[..] else { panic!("{measured:?}") };
         assert_eq!((effect.verdict, effect.ratio), (Verdict::Same, 1.0));
         assert_eq!(effect.contention, Some(Contention { before: 320.0, after: 0.0 }));
+    }
+
+    /// A map read every second, whose rate is 1000 before a turn that is journalled in second 14, two seconds after it began,
+    /// 100 for as long as its hand-over takes, and 2000 once that has ended. Says what was measured, and when.
+    fn hand_over(end: Option<(u64, Outcome)>) -> Vec<(u64, Outcome, f64)> {
+        let address: Address = "map.sessions".parse().unwrap();
+        let (mut history, mut effects, mut ops, mut measured) = (History::new(10), Effects::default(), 0, Vec::new());
+        let ends = end.as_ref().map_or(u64::MAX, |(second, _)| *second);
+        let mut change = Change {
+            id: 1,
+            at: SystemTime::now(),
+            actor: Actor::Process,
+            address: address.clone(),
+            knob: "backend".into(),
+            from: Value::Choice("sharded".into()),
+            to: Value::Choice("lock_free".into()),
+            outcome: Outcome::Settling,
+            took: Duration::from_secs(2),
+            reason: None,
+        };
+        for second in 1..=60u64 {
+            ops += if second < 12 {
+                1000
+            } else if second <= ends {
+                100
+            } else {
+                2000
+            };
+            let mut reading = Reading { at: Moment(second * 1_000_000_000), samples: Vec::new() };
+            reading.total(&families::MAP_OPS, &["get", "hit"], ops);
+            history.step(second * 1000, std::iter::once((&address, &reading)));
+            if second == 14 {
+                effects.heard(&change);
+            }
+            if let Some((_, outcome)) = end.as_ref().filter(|(ended, _)| *ended == second) {
+                (change.outcome, change.took) = (outcome.clone(), Duration::from_secs(ends - 12));
+                effects.heard(&change);
+            }
+            let told = effects.step(&history).into_iter();
+            measured.extend(told.map(|(change, effect)| (second, change.outcome, effect.ratio)));
+        }
+        measured
+    }
+
+    #[test]
+    fn a_hand_over_is_measured_from_its_end_and_is_in_neither_window() {
+        assert_eq!(hand_over(Some((30, Outcome::Applied))), [(42, Outcome::Applied, 2.0)]);
+        assert_eq!(hand_over(Some((14, Outcome::Applied))), [(26, Outcome::Applied, 2.0)], "in the same second");
+        assert_eq!(hand_over(Some((30, Outcome::Failed("turned back".into())))), [], "not in force");
+        assert_eq!(hand_over(None), [], "not yet");
     }
 
     #[test]

@@ -238,6 +238,7 @@ fn take_look(app: &App, look: u64) {
     let sampler = &app.sampler;
     let watched = sampler.frames.receiver_count() > 0;
     let second = look.is_multiple_of(LOOKS_PER_SECOND);
+    settle(app);
     if !watched && !second {
         return;
     }
@@ -282,6 +283,17 @@ fn read(sampler: &Sampler, resource: Arc<dyn Resource>) -> Option<(Arc<dyn Resou
     let reading = sampler.read_one(&*resource);
     *sampler.reading.lock() = None;
     reading.map(|reading| (resource, reading))
+}
+
+/// Has changes end that had not settled when their turns returned.
+fn settle(app: &App) {
+    match catch_unwind(AssertUnwindSafe(|| app.host.registry.settle())) {
+        Ok(ended) => ended.iter().for_each(|change| {
+            let observe::Change { id, address, knob, to, outcome, took, .. } = change;
+            tracing::info!(id, %address, knob, %to, ?outcome, ?took, "a change has settled");
+        }),
+        Err(_) => app.sampler.panicked("a resource panicked when asked whether a change had settled"),
+    }
 }
 
 /// Lets a resource turn a knob of its own. Named as being read, as it may stand still as well.

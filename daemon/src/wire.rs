@@ -95,6 +95,7 @@ pub(crate) fn change(change: &observe::Change) -> api::Change {
         observe::Outcome::Applied => (api::Outcome::Applied, None),
         observe::Outcome::Settling => (api::Outcome::Settling, None),
         observe::Outcome::Failed(why) => (api::Outcome::Failed, Some(why.clone())),
+        observe::Outcome::Unknown(why) => (api::Outcome::Unknown, Some(why.clone())),
     };
     api::Change {
         id: change.id,
@@ -132,6 +133,7 @@ pub(crate) fn change_of(change: api::Change) -> Option<observe::Change> {
             api::Outcome::Applied => observe::Outcome::Applied,
             api::Outcome::Settling => observe::Outcome::Settling,
             api::Outcome::Failed => observe::Outcome::Failed(change.why.unwrap_or_default()),
+            api::Outcome::Unknown => observe::Outcome::Unknown(change.why.unwrap_or_default()),
         },
         took: Duration::from_micros(change.took_us),
         reason: change.reason,

@@ -7,7 +7,9 @@ use rheostat_runtime::map::{Backend, CounterMap, HandoverRefused, Map, MapLimits
 use rheostat_runtime::observe::families::{
     MAP_HANDOVER_KEYS, MAP_HANDOVER_MOVED, MAP_HANDOVER_MOVES, MAP_HANDOVER_PHASE, MAP_HANDOVER_STALL, MAP_HANDOVERS,
 };
-use rheostat_runtime::observe::{Family, Measure, Reading, Resource, TurnError, Turned, Value};
+use rheostat_runtime::observe::{
+    Actor, Family, Measure, Outcome, Reading, Registry, Resource, TurnError, Turned, Value,
+};
 use rheostat_runtime::reclaim;
 use rheostat_runtime::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::collections::{HashMap, HashSet};
@@ -312,15 +314,42 @@ fn turning_the_knob_back_cancels() {
     });
     // A turn that has waited long enough says that it is not settled rather than how it ends.
     assert!(matches!(there, Err(TurnError::Failed { .. }) | Ok(Turned { settled: false, .. })), "{there:?}");
-    assert_eq!(back.unwrap().to, backend(Backend::Papaya));
+    if let Err(TurnError::Failed { why, .. }) = &there {
+        assert_eq!(why, "it was turned back; the map is whole, on papaya");
+    }
+    let back = back.unwrap();
+    assert_eq!((back.from, back.to), (backend(Backend::Sharded), backend(Backend::Papaya)));
+    assert_eq!(back.reason.as_deref(), Some("turned back after 0 of 2000 keys"));
     assert!(map.handover().unwrap().wait(None));
     let reading = read(&*map);
     assert_eq!((phase(&reading), map.backend(), map.len()), (vec!["undone"], Backend::Papaya, 2000));
     assert_eq!(map.handovers().undone, 1);
+    assert_eq!(map.settled("backend", &backend(Backend::Papaya)), Some(Ok(())), "as the one who turned back wanted");
+    let undone = map.settled("backend", &backend(Backend::Sharded));
+    assert!(matches!(undone, Some(Err(TurnError::Failed { .. }))), "{undone:?}");
     assert!((0..2000_u32).all(|key| map.get(&key.to_be_bytes()) == Some(7)));
     // Once it is over it is turned like any other.
     assert!(map.turn("backend", &backend(Backend::Sharded)).unwrap().settled);
     assert_eq!(map.backend(), Backend::Sharded);
+}
+
+#[test]
+fn a_turn_longer_than_a_turn_may_take_ends_in_the_journal() {
+    let map = CounterMap::new("tested", Backend::Papaya, MapLimits::default()).unwrap();
+    let registry = Registry::new();
+    registry.add(map.clone()).unwrap();
+    let to = Value::Choice(Backend::Flat.to_string());
+    // The hand-over waits for this guard, and the turn for the hand-over, two seconds.
+    let guard = reclaim::pin();
+    let turn = || registry.turn(map.address(), "backend", to.clone(), Actor::Process).unwrap();
+    let settling = thread::scope(|scope| scope.spawn(turn).join().unwrap());
+    assert_eq!((settling.outcome, registry.settle()), (Outcome::Settling, vec![]));
+    drop(guard);
+    assert!(map.handover().unwrap().wait(None));
+    let [ended] = registry.settle().try_into().unwrap();
+    assert_eq!((ended.id, &ended.outcome), (settling.id, &Outcome::Applied));
+    assert!(ended.took >= settling.took, "{ended:?}");
+    assert_eq!(registry.journal().since(0), [ended]);
 }
 
 /// A value that is counted while it lives.

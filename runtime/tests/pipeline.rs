@@ -145,6 +145,35 @@ fn a_turn_that_meets_the_end_is_refused_or_settled() {
 }
 
 #[test]
+fn a_turn_that_waits_for_a_long_batch_ends_in_the_journal() {
+    let (holding, held) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(()));
+    let (closed, holding) = (gate.clone(), Arc::new(Mutex::new(holding)));
+    let pipeline = Pipeline::source("slow", 0..1_000_000u64)
+        .sink("keep", options(2, 1, 4), move |_| {
+            let _ = holding.lock().unwrap().send(());
+            drop(closed.lock().unwrap());
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let registry = host(&pipeline);
+    let batch = gate.lock().unwrap();
+    // Both workers are in a batch, of which one began before the gate was closed at most.
+    (0..4).for_each(|_| _ = held.recv_timeout(Duration::from_millis(100)));
+    turn(&registry, "pipeline.slow.keep.workers", 1).unwrap();
+    assert_eq!((registry.journal().since(0)[0].outcome.clone(), registry.settle()), (Outcome::Settling, vec![]));
+    drop(batch);
+    let began = Instant::now();
+    while registry.settle().is_empty() {
+        assert!(began.elapsed() < LONG);
+        thread::yield_now();
+    }
+    assert_eq!(registry.journal().since(0)[0].outcome, Outcome::Applied);
+    pipeline.abandon();
+}
+
+#[test]
 fn one_worker_keeps_the_order_while_dials_turn() {
     let got = Arc::new(Mutex::new(Vec::new()));
     let sink = got.clone();

@@ -145,7 +145,7 @@ impl Ledger {
         self.newest = changes.iter().map(|change| change.id).fold(self.newest, u64::max);
         for change in changes {
             self.open.retain(|(id, _)| *id != change.id);
-            if change.effect.is_none() && change.outcome != Outcome::Failed {
+            if change.effect.is_none() && matches!(change.outcome, Outcome::Applied | Outcome::Settling) {
                 self.open.push((change.id, change.at_ms));
             }
         }

@@ -28,6 +28,10 @@ fn turned(change: &Change) -> String {
             let why = change.why.as_deref().unwrap_or("the resource gave no reason");
             format!("{resource}.{knob}: stays {from}, {to} failed: {why}")
         }
+        Outcome::Unknown => {
+            let why = change.why.as_deref().unwrap_or("nobody saw it");
+            format!("{resource}.{knob}: {from} -> {to}, not known how it ended: {why}")
+        }
     }
 }
 

@@ -38,10 +38,10 @@ pub struct Change {
     pub to: KnobValue,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed.
+    /// Why it failed, or why nobody knows how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How long the hand-over took, in microseconds.
+    /// How long the hand-over took, in microseconds; so far, while it is settling.
     pub took_us: u64,
     /// Why it was turned, where whoever turned it said so: a resource that turns its own knob says what it saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,10 +58,12 @@ pub struct Change {
 pub enum Outcome {
     /// In force, hand-over done.
     Applied,
-    /// In force, hand-over still settling when the call returned.
+    /// In force, hand-over still settling; the change says how it ended once it has.
     Settling,
     /// Refused by the resource or undone.
     Failed,
+    /// It was settling when the daemon ended, or its resource went.
+    Unknown,
 }
 
 /// What a change did: a rate before and after it, with the transition left out.

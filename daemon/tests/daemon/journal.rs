@@ -1,7 +1,7 @@
 //! Changes outlive the daemon.
 
 use crate::rheostatd::{Place, SMALL, ask, block_on, tcp};
-use rheostat_api::KnobValue;
+use rheostat_api::{KnobValue, Outcome};
 use rustix::process::Signal;
 
 const STAGE: &str = "pipeline.words.count";
@@ -47,6 +47,28 @@ fn killed_at_any_instant_it_comes_back_with_whole_changes() {
     for line in text.lines() {
         serde_json::from_str::<rheostat_api::Change>(line).unwrap();
     }
+}
+
+#[test]
+fn a_change_that_was_settling_when_the_daemon_ended_is_shown_as_such() {
+    let place = Place::new(SMALL);
+    std::fs::create_dir(place.path("state")).unwrap();
+    let line = r#"{"id":1,"at_ms":1,"actor":"uid 0","resource":"map.words","knob":"backend","from":"sharded","to":"flat","outcome":"settling","took_us":2000000}"#;
+    std::fs::write(
+        place.path("state/journal.ndjson"),
+        format!(
+            "{line}
+"
+        ),
+    )
+    .unwrap();
+    let daemon = place.start(&[]);
+    let [change] = block_on(daemon.client().changes(0)).unwrap().try_into().unwrap();
+    assert_eq!(change.outcome, Outcome::Unknown);
+    assert_eq!(change.why.as_deref(), Some("the daemon ended before it had settled"));
+    let text = std::fs::read_to_string(place.path("state/journal.ndjson")).unwrap();
+    let last: rheostat_api::Change = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last, change, "and so it stands in the file");
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Resource for HostedAllocator {
         if let Value::Integer(bytes) = to {
             profile::set_interval(*bytes as usize);
         }
-        Ok(Turned { from: known.value, to: to.clone(), took: began.elapsed(), settled: true })
+        Ok(Turned { from: known.value, to: to.clone(), took: began.elapsed(), settled: true, reason: None })
     }
 }
 

@@ -389,14 +389,16 @@ impl<V: Hosted> HostedMap<V> {
         reading.spread(&MAP_HANDOVER_STALL, &[], stalls);
     }
 
-    /// Calls the hand-over under way back if it comes from `to`, and says whether the map is there again. `None` when
-    /// there is no such hand-over, or its last key had moved: then it takes another to be on `to`.
-    fn call_back(&self, to: Backend) -> Option<bool> {
+    /// Calls the hand-over under way back if it comes from `to`, and says where it was going, how far it was, and whether
+    /// the map is back. `None` when there is no such hand-over, or its last key had moved: then it takes another to be on `to`.
+    fn call_back(&self, to: Backend) -> Option<(Backend, String, bool)> {
         let comes_from = |handover: &Handover| !handover.is_over() && handover.from() == to && handover.to() != to;
         let handover = self.handover().filter(comes_from)?;
+        let (moved, keys) = handover.keys();
         handover.cancel();
         let is_over = handover.wait(Some(SETTLE_LIMIT));
-        (handover.phase() != Phase::Done).then_some(is_over)
+        let reason = format!("turned back after {moved} of {keys} keys");
+        (handover.phase() != Phase::Done).then_some((handover.to(), reason, is_over))
     }
 }
 
@@ -517,24 +519,51 @@ impl<V: Hosted> Resource for HostedMap<V> {
         BACKENDS.check(knob, to)?;
         let start = now();
         let backend = to.to_string().parse().expect("a word of the range names a backend");
-        let from = Value::Choice(self.backend().to_string());
-        let turned = |settled| Turned { from, to: to.clone(), took: start.elapsed(), settled };
-        if let Some(settled) = self.call_back(backend) {
-            return Ok(turned(settled));
+        let turned = |from: Backend, settled, reason| {
+            let (from, to) = (Value::Choice(from.to_string()), to.clone());
+            Turned { from, to, took: start.elapsed(), settled, reason }
+        };
+        let from = self.backend();
+        if let Some((heading_for, reason, settled)) = self.call_back(backend) {
+            return Ok(turned(heading_for, settled, Some(reason)));
         }
         let failed = |why: String| TurnError::Failed { knob: knob.to_owned(), why };
         let handover = match self.handover().filter(|handover| !handover.is_over()) {
             Some(goes_there) if goes_there.to() == backend => goes_there,
-            None if self.backend() == backend => return Ok(turned(true)),
+            None if self.backend() == backend => return Ok(turned(from, true, None)),
             _ => self.turn_backend(backend).map_err(|refused| failed(refused.to_string()))?,
         };
         let settled = handover.wait(Some(SETTLE_LIMIT));
         if matches!(handover.phase(), Phase::GoingBack | Phase::Undone) {
-            let why = format!("{} moves panicked, or it was cancelled; the map is whole", handover.failures());
-            return Err(failed(why));
+            return Err(failed(why_undone(&handover)));
         }
-        Ok(turned(settled))
+        Ok(turned(from, settled, None))
     }
+
+    fn settled(&self, knob: &str, to: &Value) -> Option<Result<(), TurnError>> {
+        let Some(handover) = self.handover() else { return Some(Ok(())) };
+        let failed = |why: String| Some(Err(TurnError::Failed { knob: knob.to_owned(), why }));
+        let goes = |backend: Backend| *to == Value::Choice(backend.to_string());
+        match handover.phase() {
+            Phase::Done if goes(handover.to()) => Some(Ok(())),
+            // The turn that called a hand-over back.
+            Phase::Undone if goes(handover.from()) => Some(Ok(())),
+            Phase::Undone => failed(why_undone(&handover)),
+            Phase::Done => failed(format!("it was too late to turn back: every key is on {}", handover.to())),
+            Phase::Opening | Phase::Moving | Phase::GoingBack => None,
+        }
+    }
+}
+
+/// Why a hand-over ended where it began.
+fn why_undone(handover: &Handover) -> String {
+    let (from, to, failures) = (handover.from(), handover.to(), handover.failures());
+    let why = match (handover.is_cancelled(), handover.keys()) {
+        (true, _) => "it was turned back".to_owned(),
+        (false, (_, 0)) => format!("no table could be made on {to}"),
+        (false, _) => format!("{failures} moves panicked in code of keys or values"),
+    };
+    format!("{why}; the map is whole, on {from}")
 }
 
 impl<V: Hosted> fmt::Debug for HostedMap<V> {

@@ -202,7 +202,7 @@ families! {
     HOST:
     BUILD_INFO = Gauge Count "rheostat_build_info" ["version", "profile"] "1, with what was built.";
     UPTIME = Gauge Seconds "rheostat_uptime_seconds" [] "Time since the host started.";
-    CHANGES = Counter Count "rheostat_control_changes_total" ["outcome"] "Turned knobs by outcome: applied, settling or failed.";
+    CHANGES = Counter Count "rheostat_control_changes_total" ["outcome"] "Turned knobs by outcome: applied, failed, settling when the turn returned, unknown where a resource went before its turn had settled. Those that were settling count once more by how they end.";
     JOURNAL_ERRORS = Counter Count "rheostat_journal_write_errors_total" [] "Changes that could not be written to the journal file; they are kept in memory.";
     RUNS = Gauge Count "rheostat_runs" ["state"] "Runs by state: queued, running, finished.";
     CONNECTIONS = Gauge Count "rheostat_control_connections" [] "Open control connections.";

@@ -41,10 +41,12 @@ impl fmt::Display for Actor {
 pub enum Outcome {
     /// In force, hand-over done.
     Applied,
-    /// In force, hand-over still settling when the turn returned.
+    /// In force, hand-over still settling when the turn returned; how it ends takes this one's place.
     Settling,
     /// Refused or undone, with the reason.
     Failed(String),
+    /// Nobody saw how it ended, and why that is so.
+    Unknown(String),
 }
 
 /// One turned knob.
@@ -66,9 +68,10 @@ pub struct Change {
     pub to: Value,
     /// How it ended.
     pub outcome: Outcome,
-    /// How long the hand-over took.
+    /// How long the hand-over took; so far, while it is settling.
     pub took: Duration,
-    /// Why it was turned, where whoever turned it said so: the resource itself does. At most 400 characters.
+    /// Why it was turned, where whoever turned it said so: the resource itself does, also of what it turned back. At most
+    /// 400 characters.
     pub reason: Option<String>,
 }
 
@@ -88,7 +91,8 @@ struct Kept {
 }
 
 impl Journal {
-    /// Makes `listener` hear of every change, in order of id, before the turn that made it returns.
+    /// Makes `listener` hear of every change, in order of id, before the turn that made it returns; and once more of one
+    /// that was settling then, when it has ended.
     pub fn on_change(&self, listener: impl Fn(&Change) + Send + Sync + 'static) {
         *self.listener.write() = Some(Box::new(listener));
     }
@@ -128,6 +132,17 @@ impl Journal {
             listener(&change);
         }
         change
+    }
+
+    /// Says how a change ended that was settling when it was recorded.
+    pub(super) fn end(&self, ended: &Change) {
+        let mut kept = self.kept.lock();
+        if let Ok(index) = kept.changes.binary_search_by_key(&ended.id, |change| change.id) {
+            kept.changes[index] = ended.clone();
+        }
+        if let Some(listener) = &*self.listener.read() {
+            listener(ended);
+        }
     }
 }
 

@@ -106,8 +106,11 @@ pub struct Turned {
     /// How long the hand-over took, until the resource ran at the new value.
     pub took: Duration,
     /// False when the resource had not yet settled inside the time a turn may take (a shrinking worker still
-    /// holds its batch); the value is in force all the same and settling goes on.
+    /// holds its batch); the value is in force all the same and settling goes on. How it ends,
+    /// [`Resource::settled`](super::Resource::settled) says.
     pub settled: bool,
+    /// What else is to be said of it: that it turned back what was under way.
+    pub reason: Option<String>,
 }
 
 /// A knob that a resource turned of its own accord, or tried to.

@@ -1,7 +1,7 @@
 //! Everything a host runs, by address.
 
-use super::{Actor, Address, Change, Journal, Knob, Moment, Outcome, OwnTurn, Reading, TurnError, Turned, Value};
-use crate::sync::{Arc, RwLock};
+use super::{Actor, Address, Change, Journal, Knob, Moment, Outcome, OwnTurn, Reading, TurnError, Turned, Value, now};
+use crate::sync::{Arc, Mutex, RwLock};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +36,12 @@ pub trait Resource: Any + Send + Sync {
     /// When the hand-over failed; the resource then runs on as it was.
     fn turn(&self, knob: &str, to: &Value) -> Result<Turned, TurnError>;
 
+    /// How a turn to that value ended which had not settled when it returned; `None` while it is still settling. Hosts ask
+    /// through [`Registry::settle`], which journals the answer.
+    fn settled(&self, _knob: &str, _to: &Value) -> Option<Result<(), TurnError>> {
+        Some(Ok(()))
+    }
+
     /// Lets it look at itself and turn a knob of its own, if it has one that it was told to choose the value of; hosts call
     /// it about once a second, through [`Registry::tend`], which journals what comes of it. May take as long as a turn.
     fn tend(&self, _at: Moment) -> Option<OwnTurn> {
@@ -66,6 +72,13 @@ pub enum RegistryError {
 pub struct Registry {
     resources: RwLock<BTreeMap<Address, Arc<dyn Resource>>>,
     journal: Journal,
+    settling: Mutex<Vec<Settling>>,
+}
+
+/// A change that had not settled when its turn returned.
+struct Settling {
+    change: Change,
+    began: Moment,
 }
 
 impl Registry {
@@ -129,17 +142,54 @@ impl Registry {
             return Err(TurnError::UnknownKnob { resource: address.to_string(), knob: knob.to_owned(), has }.into());
         };
         current.range.check(knob, &to)?;
+        // How an earlier turn ended is asked while it is the last.
+        self.settle();
+        let began = now();
         let turned = resource.turn(knob, &to);
-        let (from, outcome, took) = match &turned {
-            Ok(turned) if turned.settled => (turned.from.clone(), Outcome::Applied, turned.took),
-            Ok(turned) => (turned.from.clone(), Outcome::Settling, turned.took),
-            Err(error) => (current.value.clone(), Outcome::Failed(error.to_string()), Duration::ZERO),
+        let (from, outcome, took, reason) = match &turned {
+            Ok(Turned { from, took, settled, reason, .. }) => {
+                let outcome = if *settled { Outcome::Applied } else { Outcome::Settling };
+                (from.clone(), outcome, *took, reason.clone())
+            }
+            Err(error) => (current.value.clone(), Outcome::Failed(error.to_string()), Duration::ZERO, None),
         };
-        let (address, knob, reason) = (address.clone(), knob.to_owned(), None);
+        let (address, knob) = (address.clone(), knob.to_owned());
         let change =
             self.journal.record(|id, at| Change { id, at, actor, address, knob, from, to, outcome, took, reason });
+        if change.outcome == Outcome::Settling {
+            self.settling.lock().push(Settling { change: change.clone(), began });
+        }
         turned?;
         Ok(change)
+    }
+
+    /// Asks after the changes that had not settled when their turns returned, and journals how those ended that have; says
+    /// which. A host does so about as often as it looks at its resources; [`turn`](Self::turn) and
+    /// [`tend_all`](Self::tend_all) do it too.
+    pub fn settle(&self) -> Vec<Change> {
+        // Taken out, so that no two ask after the same, and resources are asked under no lock.
+        let asked_after = std::mem::take(&mut *self.settling.lock());
+        let (mut ended, mut settling) = (Vec::new(), Vec::new());
+        for Settling { mut change, began } in asked_after {
+            let end = match self.get(&change.address) {
+                Ok(resource) => resource.settled(&change.knob, &change.to).map(|end| match end {
+                    Ok(()) => Outcome::Applied,
+                    Err(error) => Outcome::Failed(error.to_string()),
+                }),
+                Err(_) => Some(Outcome::Unknown("the resource was gone before it had settled".to_owned())),
+            };
+            let Some(outcome) = end else {
+                settling.push(Settling { change, began });
+                continue;
+            };
+            (change.outcome, change.took) = (outcome, began.elapsed());
+            self.journal.end(&change);
+            ended.push(change);
+        }
+        if !settling.is_empty() {
+            self.settling.lock().extend(settling);
+        }
+        ended
     }
 
     /// Lets a resource turn a knob of its own, and journals it with its reason if it did, or tried to.
@@ -153,7 +203,7 @@ impl Registry {
         Some(self.journal.record(|id, at| Change { id, at, actor, address, knob, from, to, outcome, took, reason }))
     }
 
-    /// Tends all resources; says what they turned. A host does so about once a second, on a thread that may wait:
+    /// Tends all resources, and has changes settle that had not; says what resources turned. A host does so about once a second, on a thread that may wait:
     ///
     /// ```
     /// use rheostat_runtime::observe::{Registry, now};
@@ -166,6 +216,7 @@ impl Registry {
     /// }
     /// ```
     pub fn tend_all(&self, at: Moment) -> Vec<Change> {
+        self.settle();
         self.all().iter().filter_map(|resource| self.tend(&**resource, at)).collect()
     }
 }
@@ -199,6 +250,66 @@ mod tests {
             let turned = Err(TurnError::Failed { knob: "size".to_owned(), why });
             Some(OwnTurn { knob: "size", from, to, reason: "ü".repeat(1000), turned })
         }
+    }
+
+    /// A resource whose turns settle when a test says how.
+    struct Slow {
+        address: Address,
+        end: Mutex<Option<Result<(), TurnError>>>,
+    }
+
+    impl Resource for Slow {
+        fn address(&self) -> &Address {
+            &self.address
+        }
+
+        fn read(&self, _: &mut Reading) {}
+
+        fn knobs(&self) -> Vec<Knob> {
+            let (value, range) = (Value::Integer(1), crate::observe::Range::Integer { min: 1, max: 9 });
+            vec![Knob { name: "size", value, range, unit: "", help: "" }]
+        }
+
+        fn turn(&self, _: &str, to: &Value) -> Result<Turned, TurnError> {
+            let (from, took) = (Value::Integer(1), Duration::ZERO);
+            Ok(Turned { from, to: to.clone(), took, settled: false, reason: None })
+        }
+
+        fn settled(&self, _: &str, _: &Value) -> Option<Result<(), TurnError>> {
+            self.end.lock().clone()
+        }
+    }
+
+    #[test]
+    fn a_change_that_settles_late_is_journalled_again_with_its_end() {
+        let registry = Registry::new();
+        let slow = Arc::new(Slow { address: "map.slow".parse().unwrap(), end: Mutex::new(None) });
+        registry.add(slow.clone()).unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = heard.clone();
+        registry.journal().on_change(move |change| ears.lock().push((change.id, change.outcome.clone())));
+        let turn = || registry.turn(&slow.address, "size", Value::Integer(2), Actor::Process).unwrap();
+        let end_with = |end| *slow.end.lock() = Some(end);
+
+        assert_eq!(turn().outcome, Outcome::Settling);
+        assert_eq!((registry.settle(), registry.journal().since(0)[0].outcome.clone()), (vec![], Outcome::Settling));
+        end_with(Ok(()));
+        let [ended] = registry.settle().try_into().unwrap();
+        assert_eq!((ended.id, &ended.outcome, registry.settle()), (1, &Outcome::Applied, vec![]), "told once");
+        assert!(ended.took > Duration::ZERO, "as long as it took to its end");
+        assert_eq!(registry.journal().since(0), [ended], "in the place of the one that was settling");
+
+        // The next turn asks first: after it, another's end could not be told from this one's.
+        turn();
+        end_with(Err(TurnError::Failed { knob: "size".to_owned(), why: "no room".to_owned() }));
+        turn();
+        let failed = Outcome::Failed("size was not turned: no room".to_owned());
+        assert_eq!(registry.journal().since(1)[0].outcome, failed);
+        registry.remove(&slow.address);
+        assert!(matches!(registry.settle()[0].outcome, Outcome::Unknown(_)), "nobody is left to ask");
+
+        let ids: Vec<_> = heard.lock().iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, [1, 1, 2, 2, 3, 3]);
     }
 
     #[test]

@@ -217,6 +217,6 @@ impl Resource for Pipeline {
         }
         let Value::Integer(rate) = *to else { unreachable!("the registry checked the type of the rate") };
         let from = Value::Integer(self.intake.set_rate(rate as u64) as i64);
-        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true })
+        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled: true, reason: None })
     }
 }

@@ -431,7 +431,22 @@ impl<I: Batch, O: Batch> Resource for Stage<I, O> {
                 (self.input.set_capacity(number).map_err(failed)?, true)
             }
         };
-        Ok(Turned { from: Value::Integer(from as i64), to: to.clone(), took: began.elapsed(), settled })
+        Ok(Turned { from: Value::Integer(from as i64), to: to.clone(), took: began.elapsed(), settled, reason: None })
+    }
+
+    fn settled(&self, knob: &str, to: &Value) -> Option<Result<(), TurnError>> {
+        let failed = |why: String| Some(Err(TurnError::Failed { knob: knob.to_owned(), why }));
+        let target = self.workers.target();
+        if *to != Value::Integer(target as i64) {
+            return failed(format!("it was turned to {target} before surplus workers had finished their batches"));
+        }
+        if self.workers.running() == target {
+            return Some(Ok(()));
+        }
+        if self.ended.load(Ordering::Acquire) {
+            return failed(format!("{} has ended", self.address));
+        }
+        None
     }
 }
 

@@ -284,7 +284,7 @@ impl Resource for Pool {
             let began = now();
             let from = self.turn_guarded(*to == switched(true));
             let settled = self.core.is_settled();
-            return Ok(Turned { from: switched(from), to: to.clone(), took: began.elapsed(), settled });
+            return Ok(Turned { from: switched(from), to: to.clone(), took: began.elapsed(), settled, reason: None });
         }
         if knob != LEVEL {
             let (resource, knob) = (self.address.to_string(), knob.to_owned());
@@ -294,7 +294,15 @@ impl Resource for Pool {
         let asked: LevelAsked = to.to_string().parse().map_err(|unknown: LevelError| failed(&unknown))?;
         let (began, from) = (now(), self.level_asked());
         self.turn_level(asked).map_err(|refused| failed(&refused))?;
-        Ok(Turned { from: word(from), to: to.clone(), took: began.elapsed(), settled: true })
+        Ok(Turned { from: word(from), to: to.clone(), took: began.elapsed(), settled: true, reason: None })
+    }
+
+    fn settled(&self, knob: &str, to: &Value) -> Option<Result<(), TurnError>> {
+        if knob == GUARDED && self.is_guarded() != (*to == switched(true)) {
+            let why = "it was turned again before all that was guarded had come home".to_owned();
+            return Some(Err(TurnError::Failed { knob: GUARDED.to_owned(), why }));
+        }
+        (knob != GUARDED || self.core.is_settled()).then_some(Ok(()))
     }
 
     fn tend(&self, at: Moment) -> Option<OwnTurn> {

@@ -337,6 +337,10 @@ impl Resource for HostedQueue {
             }
         };
         let settled = self.settles();
-        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled })
+        Ok(Turned { from, to: to.clone(), took: began.elapsed(), settled, reason: None })
+    }
+
+    fn settled(&self, _knob: &str, _to: &Value) -> Option<Result<(), TurnError>> {
+        self.queue.settle().then_some(Ok(()))
     }
 }

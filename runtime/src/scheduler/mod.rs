@@ -192,7 +192,7 @@ impl Scheduler {
         let to = Value::Integer(threads as i64);
         let before = self.threads();
         if before == threads {
-            return Ok(Turned { from: to.clone(), to, took: start.elapsed(), settled: true });
+            return Ok(Turned { from: to.clone(), to, took: start.elapsed(), settled: true, reason: None });
         }
         let failed = |error: rayon::ThreadPoolBuildError| TurnError::Failed {
             knob: "threads".into(),
@@ -205,11 +205,16 @@ impl Scheduler {
         // Its threads end once the last region that holds it has.
         drop(old);
         let settled = farewell.wait(SETTLE_MAX);
-        Ok(Turned { from, to, took: start.elapsed(), settled })
+        Ok(Turned { from, to, took: start.elapsed(), settled, reason: None })
     }
 }
 
 impl Resource for Scheduler {
+    fn settled(&self, _knob: &str, _to: &Value) -> Option<Result<(), TurnError>> {
+        // Crews that were let go of end with the last region that holds them.
+        (self.tally.alive() <= self.threads() as u64).then_some(Ok(()))
+    }
+
     fn address(&self) -> &Address {
         &self.address
     }

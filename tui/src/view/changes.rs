@@ -109,6 +109,7 @@ fn result(scene: &Scene, change: &Change) -> Span<'static> {
     let signs = scene.theme.signs;
     let (tone, sign, word) = match (change.outcome, change.effect.as_ref().map(|effect| effect.verdict)) {
         (Outcome::Failed, _) => (Tone::Bad, signs.bad, "failed"),
+        (Outcome::Unknown, _) => (Tone::Warn, signs.warn, "not known"),
         (_, Some(Verdict::Better)) => (Tone::Good, signs.good, "better"),
         (_, Some(Verdict::Worse)) => (Tone::Warn, signs.warn, "worse"),
         (_, Some(Verdict::Same)) => (Tone::Good, signs.good, "same"),
@@ -123,6 +124,7 @@ fn outcome(change: &Change) -> String {
     match change.outcome {
         Outcome::Applied => format!("applied in {}", took(change)),
         Outcome::Settling => format!("in force after {}, still settling then", took(change)),
+        Outcome::Unknown => format!("not known how it ended: {}", change.why.as_deref().unwrap_or("nobody saw it")),
         Outcome::Failed => format!("failed: {}", change.why.as_deref().unwrap_or("the resource gave no reason")),
     }
 }
