@@ -110,16 +110,37 @@ impl App {
     pub(crate) fn changes(&self, since: u64) -> Vec<api::Change> {
         let changes = self.host.registry.journal().since(since);
         let effects = self.effects.lock();
-        let told =
-            changes.iter().map(|change| api::Change { effect: effects.of(change.id).cloned(), ..wire::change(change) });
-        told.collect()
+        let effect = |id| effects.of(id).cloned();
+        let told = changes.iter().map(|change| api::Change { effect: effect(change.id), ..wire::change(change) });
+        let mut told: Vec<_> = told.collect();
+        drop(effects);
+        self.mark_unwritten(&mut told);
+        told
     }
 
-    /// A second has passed: what is known now of earlier changes goes into the journal.
+    /// Says of changes which the journal's file does not have.
+    pub(crate) fn mark_unwritten(&self, changes: &mut [api::Change]) {
+        let journal = self.journal.lock();
+        changes.iter_mut().for_each(|change| change.journalled = journal.has(change.id));
+    }
+
+    /// A second has passed: what is known now of earlier changes goes into the journal, and what had no room there.
     pub(crate) fn measure_effects(&self, history: &History) {
         let measured = self.effects.lock().step(history);
+        self.journal.lock().catch_up();
         for (change, effect) in measured {
             self.journal.lock().write(&api::Change { effect: Some(effect), ..wire::change(&change) });
+        }
+    }
+
+    /// Writes what waits in memory for room in the journal's file, or says what is lost with it.
+    pub(crate) fn end_journal(&self) {
+        let mut journal = self.journal.lock();
+        if !journal.catch_up() {
+            tracing::error!(
+                lines = journal.waiting(),
+                "changes that could not be written to the journal file end with the daemon"
+            );
         }
     }
 

@@ -320,6 +320,7 @@ impl Daemon {
             // A panic of one of them is on the log already.
             self.threads.into_iter().for_each(|thread| drop(thread.join()));
         }
+        self.app.end_journal();
         drop(self.claim);
         Stopped { hung }
     }

@@ -11,7 +11,7 @@
 //! have kinds that do not count it, so nothing is told of theirs: none would look like less.
 
 use crate::history::History;
-use rheostat_api::{Contention, Effect, Verdict};
+use rheostat_api::{Contention, EFFECT_MARGIN as MARGIN, Effect, Verdict};
 use rheostat_runtime::observe::{Address, Change, Family, Kind, Outcome, families};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,8 +21,6 @@ const WINDOW: u64 = 10;
 const DISCARDED: u64 = 2;
 /// Fewer seconds than this on a side have no interval worth the name, and so no effect is told.
 const LEAST: usize = 3;
-/// Ratios this close to 1 make no difference.
-const MARGIN: f64 = 0.03;
 /// Effects kept, as many as changes are.
 const KEPT: usize = 4096;
 

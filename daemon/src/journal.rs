@@ -2,9 +2,10 @@
 //!
 //! Append only. A line is written by one write(2) and followed by fdatasync, so after a crash the file holds whole
 //! lines and at most one torn one at its end, which is cut off when the file is next opened. A line with an id seen
-//! before is the same change with its effect added, and takes the earlier line's place. When the disk is full the
-//! change stays in memory, the failure is counted and seen in metrics, and the file is cut back to its last whole
-//! line before anything else is written, so that the next one that fits is readable.
+//! before is the same change with its end or its effect added, and takes the earlier line's place. When the disk is full
+//! the change waits in memory, the failure is counted and seen in metrics, and the file is cut back to its last whole
+//! line before anything else is written. Those that wait are tried again before the next one and every second, in order,
+//! several with one write(2); of more than can be kept the oldest are never written, and that is logged.
 //!
 //! A file that would grow past its limit becomes the predecessor, in the place of the one before, and an empty one
 //! takes its name. That happens between two lines, so each file holds whole lines; the newest changes are read from
@@ -13,7 +14,7 @@
 use crate::folder;
 use rheostat_api::Change;
 use rustix::fs::{FlockOperation, flock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -21,6 +22,11 @@ use std::path::{Path, PathBuf};
 
 /// Changes taken over from the files at start; older ones stay there.
 const RESUMED: usize = 4096;
+
+/// Lines that wait for room; the journal in memory keeps no more changes.
+const WAITING: usize = 4096;
+/// Bytes of lines written at once that have waited; no more than the least limit of a file.
+const AT_ONCE: usize = 32 << 10;
 
 /// The open file.
 #[derive(Debug)]
@@ -39,6 +45,10 @@ pub struct JournalFile {
     /// tried, and complained of, at every line.
     replaced_at: u64,
     errors: u64,
+    /// Lines that could not be written yet, with the ids of their changes, oldest first.
+    waiting: VecDeque<(u64, Vec<u8>)>,
+    /// Lines that were given up for newer ones.
+    lost: u64,
     /// Whether the last write failed, so that a full disk is logged once and not once a change.
     failing: bool,
 }
@@ -118,7 +128,9 @@ impl JournalFile {
         }
         let Lines { changes, unreadable, whole, torn } = lines;
         let (replaced_at, errors, failing) = (bytes_max, 0, false);
-        let mut journal = Self { path, file, regular, whole, torn: torn > 0, bytes_max, replaced_at, errors, failing };
+        let (torn_end, waiting, lost) = (torn > 0, VecDeque::new(), 0);
+        let mut journal =
+            Self { path, file, regular, whole, torn: torn_end, bytes_max, replaced_at, errors, waiting, lost, failing };
         if journal.torn {
             journal.cut()?;
             journal.file.sync_data()?;
@@ -126,34 +138,74 @@ impl JournalFile {
         Ok((journal, Resumed { changes: changes.into_values().collect(), torn, unreadable }))
     }
 
-    /// Writes a change and waits until it is on the disk. A failure is counted and logged, not returned: the knob is
-    /// turned already, and the journal in memory has the change.
-    pub fn write(&mut self, change: &Change) {
-        let result = self.append(change);
-        match &result {
-            Ok(()) if self.failing => {
-                tracing::warn!(file = %self.path.display(), "the journal file takes changes again")
+    /// Writes a change and waits until it is on the disk; false if it is not, and waits for room in memory. That is counted
+    /// and logged, not returned as an error: the knob is turned already.
+    pub fn write(&mut self, change: &Change) -> bool {
+        let mut line = match serde_json::to_vec(change) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::error!(%error, change.id, "a change has no words, and is in memory only");
+                return false;
             }
-            Err(error) if !self.failing => {
-                tracing::error!(%error, file = %self.path.display(), "changes are kept in memory only: free space or fix the file");
-            }
-            _ => {}
+        };
+        line.push(b'\n');
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
+            self.lost += 1;
         }
-        self.failing = result.is_err();
-        self.errors += u64::from(self.failing);
+        self.waiting.push_back((change.id, line));
+        let written = self.catch_up();
+        self.errors += u64::from(!written);
+        written
     }
 
-    fn append(&mut self, change: &Change) -> io::Result<()> {
-        let mut line = serde_json::to_vec(change)?;
-        line.push(b'\n');
-        let bytes = line.len() as u64;
+    /// Writes what waits for room, if there is any now; says whether nothing is left.
+    pub fn catch_up(&mut self) -> bool {
+        while !self.waiting.is_empty() {
+            let (mut lines, mut count) = (Vec::new(), 0);
+            for (_, line) in &self.waiting {
+                if count > 0 && lines.len() + line.len() > AT_ONCE {
+                    break;
+                }
+                lines.extend_from_slice(line);
+                count += 1;
+            }
+            if let Err(error) = self.append(&lines) {
+                if !self.failing {
+                    tracing::error!(%error, file = %self.path.display(), "changes are kept in memory only, until they can be written: free space or fix the file");
+                }
+                self.failing = true;
+                return false;
+            }
+            self.waiting.drain(..count);
+        }
+        if self.failing {
+            let lost = std::mem::take(&mut self.lost);
+            tracing::warn!(lost, file = %self.path.display(), "the journal file takes changes again, and has those that waited");
+            self.failing = false;
+        }
+        true
+    }
+
+    /// Lines that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether the file has everything that was said of the change with this id.
+    pub fn has(&self, id: u64) -> bool {
+        self.waiting.iter().all(|(waiting, _)| *waiting != id)
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let bytes = lines.len() as u64;
         // What is left of a line would swallow the start of this one.
         self.cut()?;
         if self.regular && self.whole > 0 && self.whole + bytes > self.replaced_at {
             self.replace();
         }
         self.torn = true;
-        match self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+        match self.file.write_all(lines).and_then(|()| self.file.sync_data()) {
             Ok(()) => {
                 self.whole += bytes;
                 self.torn = false;
@@ -244,6 +296,7 @@ mod tests {
             took_us: 3,
             reason: None,
             effect: None,
+            journalled: true,
         }
     }
 
@@ -272,7 +325,7 @@ mod tests {
         let path = folder.path().join("journal");
         {
             let (mut journal, _) = JournalFile::open(&path, BYTES_MAX).unwrap();
-            (1..=2).for_each(|id| journal.write(&change(id)));
+            (1..=2).for_each(|id| assert!(journal.write(&change(id))));
         }
         let text = std::fs::read(&path).unwrap();
         let first = text.iter().position(|&byte| byte == b'\n').unwrap() + 1;
@@ -294,10 +347,42 @@ mod tests {
         let path = folder.path().join("journal");
         let (mut journal, _) = JournalFile::open(&path, BYTES_MAX).unwrap();
         let measured = Change { took_us: 9, ..change(1) };
-        [change(1), change(2), measured.clone()].iter().for_each(|change| journal.write(change));
+        [change(1), change(2), measured.clone()].iter().for_each(|change| assert!(journal.write(change)));
         drop(journal);
         let (_, resumed) = JournalFile::open(&path, BYTES_MAX).unwrap();
         assert_eq!(resumed.changes, [measured, change(2)]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_in_order_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = JournalFile::open(&path, BYTES_MAX).unwrap();
+        assert!(journal.write(&change(1)));
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let working = std::mem::replace(&mut journal.file, full);
+        journal.regular = false;
+        let more = 300;
+        for id in 2..=more {
+            assert!(!journal.write(&change(id)) && !journal.has(id), "{id}");
+        }
+        assert!(journal.has(1) && !journal.catch_up());
+        assert_eq!(journal.errors(), more - 1);
+        (journal.file, journal.regular) = (working, true);
+        assert!(journal.catch_up() && journal.has(2));
+        drop(journal);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let ids: Vec<_> = text.lines().map(|line| serde_json::from_str::<Change>(line).unwrap().id).collect();
+        assert!(ids.iter().copied().eq(1..=more), "{ids:?}");
+    }
+
+    #[test]
+    fn no_more_waits_than_memory_keeps() {
+        let (mut journal, _) = JournalFile::open(Path::new("/dev/full"), BYTES_MAX).unwrap();
+        let last = WAITING as u64 + 3;
+        (1..=last).for_each(|id| assert!(!journal.write(&change(id))));
+        assert_eq!((journal.waiting.len(), journal.lost), (WAITING, 3));
+        assert_eq!(journal.waiting.front().map(|(id, _)| *id), Some(4), "the oldest is given up");
     }
 
     #[test]
@@ -325,7 +410,7 @@ mod tests {
         assert_eq!(journal.errors(), 1);
         drop(journal);
         let (_, resumed) = JournalFile::open(&path, BYTES_MAX).unwrap();
-        assert_eq!((resumed.changes, resumed.unreadable), (vec![change(1), change(3)], 0));
+        assert_eq!((resumed.changes, resumed.unreadable), (vec![change(1), change(2), change(3)], 0));
     }
 
     #[test]
@@ -380,7 +465,7 @@ mod tests {
             let path = folder.path().join("journal.ndjson");
             let (mut journal, resumed) = JournalFile::open(&path, lines(1..=4).len() as u64 - 1).unwrap();
             assert_eq!(resumed.changes, [change(1), change(2), change(3)]);
-            (4..=5).for_each(|id| journal.write(&change(id)));
+            (4..=5).for_each(|id| assert!(journal.write(&change(id))));
             drop(journal);
             let (_, resumed) = JournalFile::open(&path, BYTES_MAX).unwrap();
             assert_eq!(resumed.changes.len(), 5);
@@ -394,7 +479,7 @@ mod tests {
         let (mut journal, _) = JournalFile::open(&path, 1000).unwrap();
         // A folder stands where the predecessor would.
         std::fs::create_dir_all(folder.path().join("journal.1.ndjson/x")).unwrap();
-        (1..=30).for_each(|id| journal.write(&change(id)));
+        (1..=30).for_each(|id| assert!(journal.write(&change(id))));
         assert_eq!(journal.errors(), 0);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 30);
     }

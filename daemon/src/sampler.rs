@@ -29,6 +29,8 @@ const PERIOD: Duration = Duration::from_millis(250);
 const LOOKS_PER_SECOND: u64 = 4;
 /// Seconds that quantiles cover.
 const WINDOW: usize = 5;
+/// A pool that goes on refusing is logged this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 /// Seconds without a look before the sampler is said to stand still.
 const STANDSTILL: u32 = 5;
 
@@ -56,6 +58,8 @@ pub(crate) struct Sampler {
     panics: AtomicU64,
     /// What keeps it from looking, once that has lasted.
     trouble: Mutex<Option<String>>,
+    /// Refusals of each pool that were logged, and when more are.
+    refusals: Mutex<HashMap<Address, (u64, Moment)>>,
 }
 
 /// Histograms as they stood at the last seconds, oldest first.
@@ -105,6 +109,7 @@ impl Default for Sampler {
             reading: Mutex::default(),
             panics: AtomicU64::new(0),
             trouble: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 }
@@ -167,6 +172,20 @@ impl Sampler {
         })
         .ok()?;
         Some(reading)
+    }
+
+    /// Logs that a pool refuses: when it begins to, and then once a minute for as long as it does.
+    fn log_refusals(&self, pool: &Address, reading: &Reading) {
+        let Some(refusals) = reading.total_of(&families::POOL_REFUSALS).filter(|refusals| *refusals > 0) else {
+            return;
+        };
+        let mut told = self.refusals.lock();
+        let (before, quiet_until) = told.get(pool).copied().unwrap_or((0, reading.at));
+        if refusals > before && reading.at >= quiet_until {
+            told.insert(pool.clone(), (refusals, Moment(reading.at.0 + REFUSALS_EVERY.as_nanos() as u64)));
+            let more = refusals - before;
+            tracing::warn!(%pool, refusals = more, "a pool refuses blocks: it is at its limit (bytes_max), or at `unlocked` and asked by a second thread, which another level serves; pipelines go on with the heap");
+        }
     }
 
     /// Says so at the first time and then ever more rarely: a resource that panics does so four times a second.
@@ -260,6 +279,7 @@ fn take_look(app: &App, look: u64) {
     }
     if second {
         readings.iter().for_each(|(resource, _)| tend(app, &**resource));
+        readings.iter().for_each(|(resource, reading)| sampler.log_refusals(resource.address(), reading));
         let spoken = readings.iter().map(|(resource, reading)| (resource.address(), reading));
         let mut history = app.history.lock();
         history.step(wire::now_ms(), spoken);

@@ -110,6 +110,7 @@ pub(crate) fn change(change: &observe::Change) -> api::Change {
         took_us: change.took.as_micros() as u64,
         reason: change.reason.clone(),
         effect: None,
+        journalled: true,
     }
 }
 

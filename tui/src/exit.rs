@@ -183,6 +183,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Prints on stderr what a command that did what it was asked has to warn of.
+pub fn warn(what: impl Display) {
+    // With stderr gone there is nobody left to tell.
+    let _ = io::stderr().write_all(format!("rheostat: warning: {what}\n").as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

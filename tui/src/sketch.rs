@@ -64,6 +64,7 @@ pub fn changes() -> Vec<Change> {
         took_us: 1240,
         reason: None,
         effect: None,
+        journalled: true,
     };
     let mut measured = change(1, 4, "pipeline.words.count", "workers", 1, 2, Outcome::Applied);
     measured.effect = Some(Effect {
@@ -96,6 +97,7 @@ pub fn own_turn() -> Change {
         took_us: 1240,
         reason: Some("4 threads, 1.3 M operations in 1.0 s, 12 % of them waited for a lock".into()),
         effect: None,
+        journalled: true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Knobs, changes and runs in words: the same in answers of the command line and on the dashboard.
 
 use crate::units;
-use rheostat_api::{Change, Contention, Outcome, Range, Run, RunState, RunVerdict, Verdict};
+use rheostat_api::{Change, Contention, EFFECT_MARGIN, Effect, Outcome, Range, Run, RunState, RunVerdict, Verdict};
 use std::time::Duration;
 
 /// The values a knob takes: `1..64 threads`, `sharded|lock_free`.
@@ -44,8 +44,23 @@ pub fn effect(change: &Change) -> Option<String> {
         Verdict::Same => "same",
         Verdict::Inconclusive => "inconclusive",
     };
+    let why = match effect.verdict {
+        Verdict::Inconclusive => format!(" ({})", inconclusive(effect)),
+        _ => String::new(),
+    };
     let met = contention(change).map_or_else(String::new, |met| format!("; {met}"));
-    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]{met}", effect.ratio, effect.lo, effect.hi))
+    Some(format!("{word}, {:.2}x [{:.2}, {:.2}]{why}{met}", effect.ratio, effect.lo, effect.hi))
+}
+
+/// What of its interval keeps a verdict from being said.
+fn inconclusive(effect: &Effect) -> String {
+    let margin = format!("{:.0} %", EFFECT_MARGIN * 100.0);
+    match () {
+        () if effect.lo < 1.0 - EFFECT_MARGIN && effect.hi > 1.0 + EFFECT_MARGIN => {
+            "better and worse are both in the interval".to_owned()
+        }
+        () => format!("the interval reaches into the {margin} around 1 that make no difference"),
+    }
 }
 
 /// How often threads met before and after, where that is known: `contended 310/s, then 2/s`.
@@ -111,6 +126,21 @@ mod tests {
         let mut pools = measured.clone();
         pools.effect.as_mut().unwrap().contention = Some(Contention { before: 310.0, after: 0.0 });
         assert_eq!(effect(&pools).as_deref(), Some("better, 1.31x [1.18, 1.46]; contended 310/s, then 0/s"));
+        let mut close = measured.clone();
+        close
+            .effect
+            .as_mut()
+            .map(|effect| (effect.lo, effect.hi, effect.verdict) = (0.37, 0.98, Verdict::Inconclusive));
+        assert_eq!(
+            effect(&close).as_deref(),
+            Some(
+                "inconclusive, 1.31x [0.37, 0.98] (the interval reaches into the 3 % around 1 that make no difference)"
+            )
+        );
+        close.effect.as_mut().unwrap().hi = 1.2;
+        assert!(effect(&close).unwrap().ends_with("(better and worse are both in the interval)"));
+        let lost = Change { outcome: Outcome::Unknown, why: Some("the daemon ended".into()), ..measured.clone() };
+        assert!(change(&lost).ends_with("1 -> 2, not known how it ended: the daemon ended"));
         assert_eq!(change(&refused), "scheduler.main.threads: stays 2, 4 failed: the pool could not start a thread");
         assert_eq!(effect(&refused), None);
         let own = sketch::own_turn();

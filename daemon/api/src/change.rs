@@ -49,6 +49,14 @@ pub struct Change {
     /// What the change did, once measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
+    /// Whether the journal's file has it. While that cannot be written, the change is in the daemon's memory alone.
+    #[serde(default = "journalled", skip_serializing_if = "Clone::clone")]
+    pub journalled: bool,
+}
+
+/// Unless it says otherwise.
+fn journalled() -> bool {
+    true
 }
 
 /// How a change ended.
@@ -65,6 +73,9 @@ pub enum Outcome {
     /// It was settling when the daemon ended, or its resource went.
     Unknown,
 }
+
+/// Ratios this close to 1 make no difference.
+pub const EFFECT_MARGIN: f64 = 0.03;
 
 /// What a change did: a rate before and after it, with the transition left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,6 +122,6 @@ pub enum Verdict {
     Worse,
     /// The whole interval lies within it.
     Same,
-    /// Anything else, a change of load included.
+    /// Anything else: the interval reaches from one of those into another.
     Inconclusive,
 }

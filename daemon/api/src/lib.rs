@@ -31,7 +31,7 @@ mod run;
 mod stream;
 
 pub use byte_string::ByteString;
-pub use change::{Change, Changes, Contention, Effect, Outcome, Turns, Verdict};
+pub use change::{Change, Changes, Contention, EFFECT_MARGIN, Effect, Outcome, Turns, Verdict};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, Endpoint, default_socket};
 pub use history::{History, Series};

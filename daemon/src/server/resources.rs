@@ -72,7 +72,9 @@ pub(super) async fn turn(
             .into_iter()
             .map(|(knob, to)| registry.turn(&address, &knob, wire::value_of(to), peer.actor()))
             .collect();
-        Ok(Json(Changes { changes: turned?.iter().map(wire::change).collect() }))
+        let mut changes: Vec<_> = turned?.iter().map(wire::change).collect();
+        app.mark_unwritten(&mut changes);
+        Ok(Json(Changes { changes }))
     })
     .await
 }

@@ -101,6 +101,12 @@ pub async fn set(client: &Client, turns: &[Turn], answer: &mut Answer) -> Result
             }
         }
         answer.flush()?;
+        if !answer.is_json() && changes.iter().any(|change| !change.journalled) {
+            crate::exit::warn(
+                "the change is in the daemon's memory only: its journal file cannot be written, so free space there; it is \
+                 written then, and lost if the daemon ends before",
+            );
+        }
         if changes.iter().any(|change| change.outcome == Outcome::Failed) {
             return if index == 0 { Ok(Exit::Error) } else { Err(halfway(turn, &turns[..index])) };
         }

@@ -12,7 +12,11 @@ pub async fn resources(client: &Client, answer: &mut Answer) -> Result<Exit, Fai
     let objects = client.resources().await?;
     list(objects, answer, |resource| {
         let knobs = resource.knobs.iter().map(|knob| format!("{}={}", knob.name, knob.value));
-        let said: Vec<_> = knobs.chain(resource.pool.as_ref().map(|pool| format!("in {pool}"))).collect();
+        let pool = resource.pool.as_ref().map(|pool| format!("in {pool}"));
+        let refused = resource.samples.iter().filter(|sample| sample.family == "rheostat_pool_refusals_total");
+        let refused: f64 = refused.filter_map(|sample| sample.value).sum();
+        let refused = (refused > 0.0).then(|| format!("refused={}", units::grouped(refused).replace(' ', "")));
+        let said: Vec<_> = knobs.chain(pool).chain(refused).collect();
         format!("{:<32} {:<10} {}", resource.address, resource.kind, said.join(" ")).trim_end().to_owned()
     })
 }
@@ -23,7 +27,8 @@ pub async fn changes(client: &Client, since: u64, answer: &mut Answer) -> Result
     list(objects, answer, |change| {
         let effect = wording::effect(change).map_or_else(String::new, |effect| format!(": {effect}"));
         let when = units::clock(change.at_ms);
-        format!("{:>5}  {when}  {:<12} {}{effect}", change.id, change.actor, wording::change(change))
+        let unwritten = if change.journalled { "" } else { " (in memory only: the journal file cannot be written)" };
+        format!("{:>5}  {when}  {:<12} {}{effect}{unwritten}", change.id, change.actor, wording::change(change))
     })
 }
 
