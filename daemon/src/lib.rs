@@ -24,6 +24,7 @@ mod history;
 mod host;
 mod journal;
 mod lock;
+mod plain;
 mod process;
 mod runs;
 mod sampler;

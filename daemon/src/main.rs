@@ -1,13 +1,14 @@
 //! `rheostatd`: a daemon from the command line.
 
+mod log;
+
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
-use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, allocator, start};
+use rheostat_daemon::{Asked, Config, Daemon, Origin, Overrides, Signals, allocator, config, start};
 use rheostat_runtime::alloc::Tracked;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: Tracked<MiMalloc> = Tracked::new(MiMalloc);
@@ -21,7 +22,9 @@ macro_rules! say {
 
 /// Hosts concurrent resources, shows where they contend, and lets you turn their knobs while they run.
 ///
-/// Without a configuration file it hosts a demo. Exit codes: 0 stopped as asked, 1 stopped with something left
+/// Without a configuration file it hosts a demo. SIGTERM and SIGINT drain what was taken in and stop, a second one ends it at
+/// once; SIGHUP reads the configuration again and says in the log what is wrong with it or takes effect at the next start,
+/// nothing else. Exit codes: 0 stopped as asked, 1 stopped with something left
 /// undrained, 2 wrong configuration or arguments, 3 could not start, 130 or 143 ended at once by a second signal.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true, args_override_self = true)]
@@ -77,35 +80,37 @@ impl Settings {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Command::Check { file, settings }) => Settings { config: file.or(settings.config), ..settings }
-            .load()
-            .map(|config| match write!(std::io::stdout(), "{config}\n# mimalloc {}\n", allocator::version()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            }),
+        Some(Command::Check { file, settings }) => {
+            Settings { config: file.or(settings.config), ..settings }.load().map(|config| {
+                let warnings = config.warnings().into_iter().chain(config::unknown_variables());
+                warnings.for_each(|warning| say!("warning: {warning}"));
+                match write!(std::io::stdout(), "{config}\n# mimalloc {}\n", allocator::version()) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(_) => ExitCode::FAILURE,
+                }
+            })
+        }
         None => cli.settings.load().map(serve),
     };
     outcome.unwrap_or_else(|code| code)
 }
 
 fn serve(config: Config) -> ExitCode {
+    log::begin();
     // Before anything is begun: this may be the end of this program and the beginning of the same.
     if let Err(error) = allocator::enforce(&config.allocator) {
-        say!("rheostatd: cannot be executed anew to give the allocator its options: {error}; set MIMALLOC_* instead");
+        tracing::error!(%error, "cannot be executed anew to give the allocator its options; set MIMALLOC_* instead");
         return ExitCode::from(3);
     }
-    let filter = EnvFilter::try_from_env("RHEOSTAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    // What cannot be logged is lost: complaining about it on a closed stderr would end the process.
-    log.log_internal_errors(false).init();
     match &config.origin {
         Origin::Demo => {
-            say!("rheostatd: no configuration file, so this hosts the demo; name a file with --config")
+            tracing::info!("no configuration file, so this hosts the demo; name a file with --config")
         }
-        Origin::File(path) => say!("rheostatd: hosts what {} says", path.display()),
+        Origin::File(path) => tracing::info!("hosts what {} says", path.display()),
     }
+    config::unknown_variables().iter().for_each(|warning| tracing::warn!("{warning}"));
     let failed = |error: &dyn std::fmt::Display| {
-        say!("rheostatd: {error}");
+        tracing::error!("{error}");
         ExitCode::from(3)
     };
     // For signals alone: the daemon brings its own threads.
@@ -128,24 +133,24 @@ fn serve(config: Config) -> ExitCode {
 
 async fn until_stopped(daemon: Daemon, signals: &mut Signals) -> ExitCode {
     for listener in daemon.listeners() {
-        say!("rheostatd: {listener}");
+        tracing::info!("{listener}");
     }
     while signals.next().await == Asked::Reload {
         daemon.reload();
     }
-    say!("rheostatd: stopping; a second signal ends it at once");
+    tracing::info!("stopping; a second signal ends it at once");
     let stopping = tokio::task::spawn_blocking(|| daemon.stop());
     let stopped = tokio::select! {
         stopped = stopping => stopped,
         code = signals.insisted() => {
-            say!("rheostatd: ended at once");
+            tracing::info!("ended at once");
             std::process::exit(code);
         }
     };
     match stopped {
         Ok(stopped) if stopped.hung.is_empty() => ExitCode::SUCCESS,
         Ok(stopped) => {
-            say!("rheostatd: stopped with something left: {}", stopped.hung.join(", "));
+            tracing::error!("stopped with something left: {}", stopped.hung.join(", "));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::FAILURE,

@@ -7,7 +7,7 @@ use crate::allocator;
 use rheostat_runtime::map::{FIXED_BUCKETS, FIXED_BUCKETS_MAX, FIXED_BUCKETS_MIN, MapLimits};
 use rheostat_runtime::observe::{Address, Kind};
 use rheostat_runtime::pipeline::{self, StageOptions};
-use rheostat_runtime::pool::{OnFault, PoolLimits, PoolSetup};
+use rheostat_runtime::pool::{Level, OnFault, PoolLimits, PoolSetup};
 use rheostat_runtime::queue::{self, HOSTED_CAPACITY_MAX};
 use rheostat_runtime::scheduler;
 use serde_spanned::Spanned;
@@ -39,26 +39,33 @@ pub(super) fn check(
         Some(dir) => base.join(dir.into_inner()),
         None => default_state_dir(),
     });
-    let socket = overrides.socket.clone().unwrap_or_else(|| match raw.control.socket {
-        Some(socket) => base.join(socket.into_inner()),
-        None => rheostat_api::default_socket(),
+    let written = raw.control.socket.map(|socket| {
+        let path = base.join(socket.get_ref());
+        check.socket(socket.span(), &path);
+        path
     });
-    check.socket(&socket);
+    if let Some(socket) = &overrides.socket {
+        let said = socket.to_str().unwrap_or_default();
+        check.outside(["--socket", "RHEOSTAT_SOCKET"], said, |check| check.socket(0..0, socket));
+    }
+    let socket = overrides.socket.clone().or(written).unwrap_or_else(rheostat_api::default_socket);
     let allocator = check.allocator(raw.allocator);
-    let listen = flagged(overrides.listen.as_ref(), raw.control.listen);
-    let metrics = flagged(overrides.metrics.as_ref(), raw.metrics.listen);
+    let listen = Listen { key: "control.listen", names: ["--listen", "RHEOSTAT_LISTEN"], default: None };
+    let listen = check.listen(&listen, overrides.listen.as_ref(), raw.control.listen);
+    let metrics = Listen { key: "metrics.listen", names: ["--metrics", "RHEOSTAT_METRICS"], default: Some(METRICS) };
+    let metrics = check.listen(&metrics, overrides.metrics.as_ref(), raw.metrics.listen);
     Config {
         origin,
         overrides: overrides.clone(),
         control: Control {
             socket,
-            listen: check.loopback("control.listen", listen, None),
+            listen,
             token_file: raw
                 .control
                 .token_file
                 .map_or_else(|| state_dir.join("token"), |file| base.join(file.into_inner())),
         },
-        metrics: check.loopback("metrics.listen", metrics, Some(METRICS)),
+        metrics,
         allocator,
         limits,
         stop_limit: check.millis("stop.limit_ms", raw.stop.limit_ms, 10_000, 100..=3_600_000),
@@ -67,9 +74,12 @@ pub(super) fn check(
     }
 }
 
-/// A flag's value stands nowhere in the file.
-fn flagged(flag: Option<&String>, written: Written<String>) -> Written<String> {
-    flag.map(|text| Spanned::new(0..0, text.clone())).or(written)
+/// An address to listen on.
+struct Listen {
+    key: &'static str,
+    /// The flag and the variable that go over the file.
+    names: [&'static str; 2],
+    default: Option<SocketAddr>,
 }
 
 /// What the file says, unless the environment has said it.
@@ -103,7 +113,14 @@ impl Check<'_> {
         }
     }
 
-    fn number(&mut self, key: &str, written: Written<i64>, default: i64, range: RangeInclusive<i64>) -> usize {
+    fn number<T: Into<i64>>(
+        &mut self,
+        key: &str,
+        written: Written<T>,
+        default: i64,
+        range: RangeInclusive<i64>,
+    ) -> usize {
+        let written = written.map(|written| Spanned::new(written.span(), written.into_inner().into()));
         let value = match written {
             Some(value) if !range.contains(value.get_ref()) => {
                 let (least, greatest) = (range.start(), range.end());
@@ -125,6 +142,25 @@ impl Check<'_> {
 
     fn millis(&mut self, key: &str, written: Written<i64>, default: i64, range: RangeInclusive<i64>) -> Duration {
         Duration::from_millis(self.number(key, written, default, range) as u64)
+    }
+
+    /// Checks what the flag or the variable of these names says: that is where its faults are.
+    fn outside<T>(&mut self, [flag, variable]: [&'static str; 2], said: &str, check: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.faults.len();
+        let checked = check(self);
+        // A flag goes over its variable.
+        let in_environment = std::env::var_os(variable).is_some_and(|value| value == said);
+        let outside = Some(if in_environment { variable } else { flag });
+        self.faults[before..].iter_mut().for_each(|fault| fault.outside = outside);
+        checked
+    }
+
+    /// What the file says is checked even where it is not what counts.
+    fn listen(&mut self, listen: &Listen, said: Option<&String>, written: Written<String>) -> Option<SocketAddr> {
+        let Listen { key, names, default } = *listen;
+        let written = self.loopback(key, written, default);
+        let Some(said) = said else { return written };
+        self.outside(names, said, |check| check.loopback(key, Some(Spanned::new(0..0, said.clone())), default))
     }
 
     fn loopback(&mut self, key: &str, written: Written<String>, default: Option<SocketAddr>) -> Option<SocketAddr> {
@@ -151,7 +187,7 @@ impl Check<'_> {
         }
     }
 
-    fn socket(&mut self, socket: &Path) {
+    fn socket(&mut self, at: Range<usize>, socket: &Path) {
         // What fits into sockaddr_un, its final zero not counted.
         const PATH_BYTES_MAX: usize = 107;
         let bytes = socket.as_os_str().len();
@@ -159,7 +195,7 @@ impl Check<'_> {
             let message = format!(
                 "control.socket: the path has {bytes} bytes, the system takes {PATH_BYTES_MAX}; choose a shorter one"
             );
-            self.fault(0..0, message);
+            self.fault(at, message);
         }
     }
 
@@ -180,15 +216,14 @@ impl Check<'_> {
         });
         let commit = raw.eager_commit.map(|commit| match commit.into_inner() {
             RawEagerCommit::Auto => EagerCommit::Auto,
-            RawEagerCommit::On => EagerCommit::On,
-            RawEagerCommit::Off => EagerCommit::Off,
+            RawEagerCommit::Switched(Switch(true)) => EagerCommit::On,
+            RawEagerCommit::Switched(Switch(false)) => EagerCommit::Off,
         });
         Allocator {
             eager_commit: unless(eager_commit, commit).unwrap_or(in_force.eager_commit),
-            large_os_pages: unless(large_os_pages, raw.large_os_pages.map(Spanned::into_inner))
-                .unwrap_or(in_force.large_os_pages),
+            large_os_pages: unless(large_os_pages, raw.large_os_pages.map(switched)).unwrap_or(in_force.large_os_pages),
             purge_delay: unless(purge_delay, delay).unwrap_or(in_force.purge_delay),
-            statistics_at_exit: unless(statistics_at_exit, raw.statistics_at_exit.map(Spanned::into_inner))
+            statistics_at_exit: unless(statistics_at_exit, raw.statistics_at_exit.map(switched))
                 .unwrap_or(in_force.statistics_at_exit),
         }
     }
@@ -314,9 +349,11 @@ impl Check<'_> {
             pools: known_pools,
         };
         let mut checked: Vec<Pipeline> = Vec::new();
+        let mut pool_places = Vec::new();
         for (name, raw) in pipelines {
             self.name(Kind::Pipeline, &name);
             let at = name.span();
+            pool_places.push(raw.pool.as_ref().map_or_else(|| at.clone(), Spanned::span));
             let pipeline = self.pipeline(base, &known, name, raw);
             let reads_stdin = |pipeline: &Pipeline| pipeline.source == Source::Stdin;
             if reads_stdin(&pipeline)
@@ -330,6 +367,7 @@ impl Check<'_> {
             }
             checked.push(pipeline);
         }
+        self.unlocked_pools(&pools, &checked, &pool_places);
         Resources { maps, queues, pools, schedulers, pipelines: checked }
     }
 
@@ -361,10 +399,32 @@ impl Check<'_> {
             alignment: alignment.map_or(preset.alignment, |alignment| alignment.into_inner() as usize),
             cache_bytes: self.number(&key("cache_bytes"), raw.cache_bytes, preset.cache_bytes as i64, 0..=1 << 20),
             idle_bytes: self.number(&key("idle_bytes"), raw.idle_bytes, preset.idle_bytes as i64, 0..=1 << 40),
-            huge_pages: raw.huge_pages.map_or(preset.huge_pages, Spanned::into_inner),
-            guarded: raw.guarded.map_or(preset.guarded, Spanned::into_inner),
+            huge_pages: raw.huge_pages.map_or(preset.huge_pages, switched),
+            guarded: raw.guarded.map_or(preset.guarded, switched),
             // Never a panic: what is found is logged and counted.
             on_fault: OnFault::Count,
+        }
+    }
+
+    /// A pool at `unlocked` refuses all threads but one. A pipeline's source takes blocks, and so does every worker that has
+    /// a stage behind it to hand records on to.
+    fn unlocked_pools(&mut self, pools: &[Pool], pipelines: &[Pipeline], places: &[Range<usize>]) {
+        for pool in pools.iter().filter(|pool| pool.setup.level == Level::Unlocked.into()) {
+            let mut threads = 0;
+            for (pipeline, place) in pipelines.iter().zip(places).filter(|(pipeline, _)| pipeline.pool == pool.name) {
+                let handing_on = pipeline.stages.split_last().map_or(&[][..], |(_, before)| before);
+                threads += 1 + handing_on.iter().map(|stage| stage.workers).sum::<usize>();
+                if threads > 1 {
+                    let Pipeline { name, .. } = pipeline;
+                    let message = format!(
+                        "pipeline.{name} takes blocks from pool.{pool} on more than one thread, and at level unlocked \
+                         it serves one: choose level = \"thread_cached\" or \"mutex\" for it",
+                        pool = pool.name
+                    );
+                    self.fault(place.clone(), message);
+                    break;
+                }
+            }
         }
     }
 
@@ -427,8 +487,12 @@ impl Check<'_> {
 
     fn known(&mut self, key: &str, kind: &str, known: &[String], name: &Spanned<String>) {
         if !known.contains(name.get_ref()) {
-            let has = if known.is_empty() { "there is none".into() } else { format!("there are {}", known.join(", ")) };
-            let message = format!("{key} = \"{name}\": no such {kind}, {has}; add [{kind}.{name}]");
+            let has = match known {
+                [] => format!("no {kind} is configured"),
+                [one] => format!("there is {kind}.{one} alone"),
+                _ => format!("there are {}", known.join(", ")),
+            };
+            let message = format!("{key} = \"{name}\": there is no {kind} `{name}`, {has}; add [{kind}.{name}]");
             self.fault(name.span(), message);
         }
     }
@@ -441,7 +505,7 @@ impl Check<'_> {
         };
         let at = raw.span();
         let raw = raw.into_inner();
-        let stdin = raw.stdin.is_some_and(Spanned::into_inner);
+        let stdin = raw.stdin.is_some_and(switched);
         match raw.files {
             Some(files) if stdin => {
                 self.fault(files.span(), format!("{key} reads both files and standard input; keep one of them"));
@@ -456,7 +520,7 @@ impl Check<'_> {
                 Source::Files {
                     patterns: files.into_inner(),
                     base: raw.base.map_or_else(|| base.to_path_buf(), |written| base.join(written.into_inner())),
-                    repeat: raw.repeat.is_some_and(Spanned::into_inner),
+                    repeat: raw.repeat.is_some_and(switched),
                     bytes_per_second: paced.then_some(pace as u64),
                 }
             }
@@ -553,6 +617,10 @@ impl Check<'_> {
             op,
         }
     }
+}
+
+fn switched(written: Spanned<Switch>) -> bool {
+    written.into_inner().0
 }
 
 /// What a pipeline can refer to.

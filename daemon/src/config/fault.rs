@@ -10,11 +10,13 @@ pub struct Fault {
     pub at: Range<usize>,
     /// What is wrong, what would be right.
     pub message: String,
+    /// The flag or variable that says it, where it is not the text.
+    pub outside: Option<&'static str>,
 }
 
 impl Fault {
     pub(super) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
-        Self { at, message: message.into() }
+        Self { at, message: message.into(), outside: None }
     }
 }
 
@@ -33,7 +35,11 @@ impl Faults {
             let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
             format!("{line}:{column}")
         };
-        Self { lines: faults.iter().map(|f| format!("{file}:{}: {}", place(f.at.start), f.message)).collect() }
+        let line = |fault: &Fault| match fault.outside {
+            Some(outside) => format!("{outside}: {}", fault.message),
+            None => format!("{file}:{}: {}", place(fault.at.start), fault.message),
+        };
+        Self { lines: faults.iter().map(line).collect() }
     }
 
     pub(super) fn whole(file: &str, message: impl fmt::Display) -> Self {

@@ -15,6 +15,7 @@ pub use fault::{Fault, Faults};
 use rheostat_runtime::map::Backend;
 use rheostat_runtime::pool::PoolSetup;
 use rheostat_runtime::{pipeline, queue};
+use rheostat_workloads::script::Known;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,6 +54,17 @@ pub struct Overrides {
     /// Folder of journal, token and results.
     pub state_dir: Option<PathBuf>,
 }
+
+/// What the daemon and its clients read from the environment.
+const VARIABLES: [&str; 7] = [
+    "RHEOSTAT_CONFIG",
+    "RHEOSTAT_SOCKET",
+    "RHEOSTAT_LISTEN",
+    "RHEOSTAT_METRICS",
+    "RHEOSTAT_STATE_DIR",
+    "RHEOSTAT_LOG",
+    "RHEOSTAT_TOKEN",
+];
 
 /// Everything the daemon does, decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -323,6 +335,14 @@ pub enum Op {
     },
 }
 
+/// Variables of the environment that are called as ours are, and are none, each in a sentence.
+pub fn unknown_variables() -> Vec<String> {
+    let known = Known::of("variable", VARIABLES);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let ours = names.filter(|name| name.starts_with("RHEOSTAT_") && !VARIABLES.contains(&name.as_str()));
+    ours.map(|name| format!("{} (it is ignored)", known.unknown(&name))).collect()
+}
+
 impl Config {
     /// Reads the file that `overrides` names, or the demo, and puts `overrides` on top.
     ///
@@ -343,6 +363,18 @@ impl Config {
                 Self::parse(Origin::File(path.clone()), &text, &base.unwrap_or_default(), overrides)
             }
         }
+    }
+
+    /// What is right and may not be what was meant: inputs that are not there yet, and that a start will miss.
+    pub fn warnings(&self) -> Vec<String> {
+        let missing = |pipeline: &Pipeline| match &pipeline.source {
+            Source::Files { patterns, base, .. } => {
+                let error = rheostat_runtime::pipeline::text::list(patterns, base).err()?;
+                Some(format!("{}: pipeline.{}.source: {error}", self.origin, pipeline.name))
+            }
+            Source::Stdin => None,
+        };
+        self.resources.pipelines.iter().filter_map(missing).collect()
     }
 
     /// Reads the same file again, with the same overrides.

@@ -16,6 +16,14 @@ fn number(value: usize) -> Written<i64> {
     said(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+fn size(value: usize) -> Written<Size> {
+    said(Size(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn switch(on: bool) -> Written<Switch> {
+    said(Switch(on))
+}
+
 fn millis(value: Duration) -> Written<i64> {
     said(i64::try_from(value.as_millis()).unwrap_or(i64::MAX))
 }
@@ -46,11 +54,11 @@ fn written(config: &Config) -> RawConfig {
         metrics: RawMetrics { listen: said(config.metrics.map_or_else(|| "off".into(), |a| a.to_string())) },
         allocator: allocator_written(&config.allocator),
         limits: RawLimits {
-            header_bytes: number(limits.header_bytes),
+            header_bytes: size(limits.header_bytes),
             headers: number(limits.headers),
             header_timeout_ms: millis(limits.header_timeout),
-            body_bytes: number(limits.body_bytes),
-            upload_bytes: number(limits.upload_bytes),
+            body_bytes: size(limits.body_bytes),
+            upload_bytes: size(limits.upload_bytes),
             request_timeout_ms: millis(limits.request_timeout),
             connections: number(limits.connections),
             connections_reserved: number(limits.connections_reserved),
@@ -58,9 +66,9 @@ fn written(config: &Config) -> RawConfig {
             runs_queued: number(limits.runs_queued),
             history_series: number(limits.history_series),
             operations: number(limits.operations),
-            key_bytes: number(limits.key_bytes),
-            value_bytes: number(limits.value_bytes),
-            journal_bytes: number(limits.journal_bytes),
+            key_bytes: size(limits.key_bytes),
+            value_bytes: size(limits.value_bytes),
+            journal_bytes: size(limits.journal_bytes),
             workers: number(limits.knobs.workers_max),
             batch: number(limits.knobs.batch_max),
             capacity: number(limits.knobs.capacity_max),
@@ -74,8 +82,8 @@ fn written(config: &Config) -> RawConfig {
                 Values::Words => RawValues::Words,
             };
             let (backend, entries_max) = (said(Spelled(map.backend)), number(map.entries_max));
-            let (buckets, bytes_max) = (number(map.buckets), number(map.bytes_max));
-            let (values, turn_bytes_max) = (said(values), number(map.turn_bytes_max));
+            let (buckets, bytes_max) = (number(map.buckets), size(map.bytes_max));
+            let (values, turn_bytes_max) = (said(values), size(map.turn_bytes_max));
             (
                 &map.name,
                 RawMap {
@@ -109,12 +117,12 @@ fn allocator_written(allocator: &Allocator) -> RawAllocator {
     RawAllocator {
         eager_commit: said(match allocator.eager_commit {
             EagerCommit::Auto => RawEagerCommit::Auto,
-            EagerCommit::On => RawEagerCommit::On,
-            EagerCommit::Off => RawEagerCommit::Off,
+            EagerCommit::On => RawEagerCommit::Switched(Switch(true)),
+            EagerCommit::Off => RawEagerCommit::Switched(Switch(false)),
         }),
-        large_os_pages: said(allocator.large_os_pages),
+        large_os_pages: switch(allocator.large_os_pages),
         purge_delay_ms: allocator.purge_delay.map_or_else(|| said(-1), millis),
-        statistics_at_exit: said(allocator.statistics_at_exit),
+        statistics_at_exit: switch(allocator.statistics_at_exit),
     }
 }
 
@@ -123,24 +131,24 @@ fn pool_written(setup: &PoolSetup) -> RawPool {
     RawPool {
         preset: None,
         level: said(Spelled(setup.level)),
-        bytes_max: number(setup.limits.bytes_max),
-        bytes_initial: number(setup.bytes_initial.min(setup.limits.bytes_max)),
+        bytes_max: size(setup.limits.bytes_max),
+        bytes_initial: size(setup.bytes_initial.min(setup.limits.bytes_max)),
         alignment: number(setup.alignment),
-        cache_bytes: number(setup.cache_bytes),
-        idle_bytes: number(setup.idle_bytes),
-        huge_pages: said(setup.huge_pages),
-        guarded: said(setup.guarded),
+        cache_bytes: size(setup.cache_bytes),
+        idle_bytes: size(setup.idle_bytes),
+        huge_pages: switch(setup.huge_pages),
+        guarded: switch(setup.guarded),
     }
 }
 
 fn source_written(source: &Source) -> Written<RawSource> {
     said(match source {
-        Source::Stdin => RawSource { stdin: said(true), ..RawSource::default() },
+        Source::Stdin => RawSource { stdin: switch(true), ..RawSource::default() },
         Source::Files { patterns, base, repeat, bytes_per_second } => RawSource {
             files: said(patterns.clone()),
             base: path(base),
-            repeat: said(*repeat),
-            bytes_per_second: bytes_per_second.and_then(|rate| said(i64::try_from(rate).unwrap_or(i64::MAX))),
+            repeat: switch(*repeat),
+            bytes_per_second: bytes_per_second.and_then(|rate| said(Pace(i64::try_from(rate).unwrap_or(i64::MAX)))),
             stdin: None,
         },
     })

@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use super::raw::RawConfig;
+use crate::plain::plainly;
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::ops::Range;
@@ -13,8 +14,16 @@ use toml::de::{DeTable, DeValue, Deserializer};
 /// What could be read of `text`, and what could not.
 pub(super) fn read(text: &str) -> (RawConfig, Vec<Fault>) {
     let (mut table, errors) = DeTable::parse_recoverable(text);
-    let mut faults: Vec<_> =
-        errors.iter().map(|e| Fault::new(e.span().unwrap_or_default(), e.message().replace('\n', ", "))).collect();
+    let fault = |error: &toml::de::Error| {
+        let at = error.span().unwrap_or_default();
+        let mut message = error.message().replace('\n', ", ");
+        if message == "duplicate key" {
+            let key = text.get(at.clone()).unwrap_or_default();
+            message = format!("duplicate key `{key}`: it stands here once already; keep one");
+        }
+        Fault::new(at, message)
+    };
+    let mut faults: Vec<_> = errors.iter().map(fault).collect();
     if !faults.is_empty() {
         // Text that is no TOML says too little about what was meant to judge it further.
         return (RawConfig::default(), faults);
@@ -24,7 +33,7 @@ pub(super) fn read(text: &str) -> (RawConfig, Vec<Fault>) {
             Ok(raw) => return (raw, faults),
             Err(error) => {
                 let at = error.span().unwrap_or_default();
-                let message = error.message().replace('\n', ", ");
+                let message = plainly(error.message());
                 match cut(table.get_mut(), &at) {
                     Some(path) => faults.push(Fault::new(at, format!("{path}: {message}"))),
                     None => {

@@ -2,6 +2,7 @@
 
 use super::guard::too_large;
 use super::refusal::Refusal;
+use crate::plain::plainly;
 use axum::body::Body;
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -20,7 +21,10 @@ pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
     };
     serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
         Category::Data => {
-            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", format!("the body does not fit: {error}"))
+            let (text, place) = (error.to_string(), format!("line {}, column {}", error.line(), error.column()));
+            let what = plainly(text.split(" at line ").next().unwrap_or_default());
+            let detail = format!("the body does not fit: {what} ({place})");
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-type", detail)
         }
         Category::Io | Category::Syntax | Category::Eof => {
             Refusal::new(StatusCode::BAD_REQUEST, "bad-json", format!("the body is no JSON: {error}"))

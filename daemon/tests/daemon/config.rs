@@ -31,8 +31,8 @@ backend = \"sharp\"
 bytes_max = -1
 ";
     let expected = [
-        "r.toml:2:1: control.sokcet: unknown field `sokcet`, expected one of `socket`, `listen`, `token_file`",
-        "r.toml:4:11: limits.headers: invalid type: string \"many\", expected i64",
+        "r.toml:2:1: control.sokcet: unknown key `sokcet`; did you mean `socket`?",
+        "r.toml:4:11: limits.headers: must be a whole number, not the text \"many\"",
         "r.toml:5:15: limits.connections = 1000000000: must be a whole number from 2 to 65536",
         "r.toml:6:6: map.Words: `Words` is not a name",
         "r.toml:7:11: map.Words.backend: `sharp` is not a map backend: write one of sharded, lock_free, papaya, fixed, flat",
@@ -65,7 +65,7 @@ pool = \"gone\"
          keep byte strings with values = \"bytes\"",
         "r.toml:6:8: map.b.pool = \"values\": words stand in the map itself and take nothing from a pool; remove it, or \
          keep byte strings with values = \"bytes\"",
-        "r.toml:9:8: map.c.pool = \"gone\": no such pool, there are values; add [pool.gone]",
+        "r.toml:9:8: map.c.pool = \"gone\": there is no pool `gone`, there is pool.values alone; add [pool.gone]",
     ];
     assert_eq!(faults, expected);
 }
@@ -144,12 +144,12 @@ fn a_pool_that_cannot_be_is_told_where() {
 fn what_a_pipeline_refers_to_must_exist() {
     let stage = "[pipeline.p]\nsource = { files = [\".\"] }\n[[pipeline.p.stage]]\nname = \"s\"\n";
     for (rest, expected) in [
-        ("op = \"count\"\nmap = \"words\"\n", "no such map, there is none; add [map.words]"),
+        ("op = \"count\"\nmap = \"words\"\n", "there is no map `words`, no map is configured; add [map.words]"),
         ("op = \"count\"\n", "add map = \"NAME\""),
         ("op = \"filter\"\n", "either contains = \"TEXT\" or regex"),
         ("op = \"filter\"\nregex = \"(\"\n", "unclosed group"),
         ("op = \"lines\"\nmap = \"words\"\n", "this op has no such setting; remove it"),
-        ("op = \"wrods\"\n", "unknown variant `wrods`"),
+        ("op = \"wrods\"\n", "unknown word `wrods`; did you mean `words`?"),
         ("", "it has no op"),
     ] {
         let fault = fault(&format!("{stage}{rest}"));
@@ -157,6 +157,70 @@ fn what_a_pipeline_refers_to_must_exist() {
     }
     let fault = fault(&format!("{stage}op = \"lines\"\n[[pipeline.p.stage]]\nname = \"s\"\nop = \"words\"\n"));
     assert!(fault.contains("two stages called `s`"), "{fault}");
+}
+
+#[test]
+fn a_pool_for_one_thread_is_refused_to_a_pipeline_of_several() {
+    let text = |pool: &str, stages: &str| {
+        format!("[pool.p]\nlevel = \"unlocked\"\n[pipeline.a]\nsource = {{ files = [\".\"] }}\n{pool}{stages}")
+    };
+    let stage = |name: &str| format!("[[pipeline.a.stage]]\nname = \"{name}\"\nop = \"lines\"\nworkers = 2\n");
+    let two = format!("{}{}", stage("s"), stage("t"));
+    let fault = fault(&text("pool = \"p\"\n", &two));
+    assert!(fault.starts_with("r.toml:5:8: pipeline.a takes blocks from pool.p on more than one thread"), "{fault}");
+    for right in [text("", &two), text("pool = \"p\"\n", &stage("s"))] {
+        Config::parse(Origin::Demo, &right, Path::new("/"), &Overrides::default()).unwrap();
+    }
+}
+
+#[test]
+fn sizes_have_units_and_switches_are_on_or_off() {
+    let parse = |text: &str| Config::parse(Origin::Demo, text, Path::new("/"), &Overrides::default()).unwrap();
+    let plain = "[limits]\nbody_bytes = 65536\n[pool.p]\nbytes_max = 268435456\nguarded = true\nhuge_pages = false\n";
+    let spelled =
+        "[limits]\nbody_bytes = \"64KiB\"\n[pool.p]\nbytes_max = \"256MiB\"\nguarded = \"on\"\nhuge_pages = \"off\"\n";
+    assert_eq!(parse(plain), parse(spelled));
+    assert_eq!(parse(&parse(spelled).to_string()), parse(plain), "printed and read back");
+    for (text, expected) in [
+        ("bytes_max = \"256\"", "must be a number of bytes, such as 65536 or \"64KiB\", not the text \"256\""),
+        ("bytes_max = \"1MiB/s\"", "not the text \"1MiB/s\""),
+        ("bytes_max = \"0.3B\"", "not the text \"0.3B\""),
+        ("guarded = \"yes\"", "must be \"on\" or \"off\", not the text \"yes\""),
+        ("bytes_maxx = 1", "unknown key `bytes_maxx`; did you mean `bytes_max`?"),
+    ] {
+        let fault = fault(&format!("[pool.p]\n{text}\n"));
+        assert!(fault.starts_with("r.toml:2:") && fault.contains(expected), "{fault}\nis not\n{expected}");
+    }
+    let twice = faults("[limits]\nheaders = 20\nheaders = 30\n");
+    assert!(twice[0].starts_with("r.toml:3:1: duplicate key `headers`"), "{twice:?}");
+}
+
+#[test]
+fn faults_of_flags_and_variables_are_theirs_and_the_file_is_checked_all_the_same() {
+    let place = Place::new("[metrics]\nlisten = \"here\"\n");
+    let check = |args: &[&str], variable: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rheostatd"));
+        command.arg("check").args(args).arg("--config").arg(place.path("rheostat.toml"));
+        let output = command.env("RHEOSTAT_METRICS", variable).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = check(&[], "0.0.0.0:1");
+    assert!(code == Some(2) && said.lines().any(|line| line.starts_with("RHEOSTAT_METRICS: metrics.listen")), "{said}");
+    assert!(said.contains("rheostat.toml:2:10: metrics.listen = \"here\""), "{said}");
+    let (_, said) = check(&["--metrics", "there"], "off");
+    assert!(said.lines().any(|line| line.starts_with("--metrics: metrics.listen = \"there\"")), "{said}");
+}
+
+#[test]
+fn inputs_that_are_not_there_and_variables_that_are_none_are_warned_of() {
+    let place = Place::new(&SMALL.replace("input.txt", "gone*.txt"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rheostatd"));
+    command.arg("check").arg(place.path("rheostat.toml")).env("RHEOSTAT_METRIC", "off");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("pipeline.words.source: ") && said.contains("gone*.txt"), "{said}");
+    assert!(said.contains("`RHEOSTAT_METRIC`; did you mean `RHEOSTAT_METRICS`?"), "{said}");
 }
 
 #[test]
@@ -234,7 +298,7 @@ fn a_wrong_file_ends_the_daemon_before_anything_is_touched() {
     let place = Place::new("[nonsense]\n");
     let (code, said) = place.fail(&[]);
     assert_eq!(code, 2);
-    assert!(said.contains("rheostat.toml:1:2: nonsense: unknown field"), "{said}");
+    assert!(said.contains("rheostat.toml:1:2: nonsense: unknown key `nonsense`; known: control"), "{said}");
     assert!(!place.path("state").exists() && !place.socket().exists());
     let (code, said) = place.fail(&["--config", "no/such/file"]);
     assert!(code == 2 && said.contains("no/such/file"), "{code} {said}");
@@ -266,7 +330,7 @@ fn options_of_the_allocator_that_act_early_are_enforced_and_the_environment_wins
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    for line in ["[allocator]", "eager_commit = \"off\"", "purge_delay_ms = 88", "large_os_pages = false"] {
+    for line in ["[allocator]", "eager_commit = \"off\"", "purge_delay_ms = 88", "large_os_pages = \"off\""] {
         assert!(printed.lines().any(|printed| printed == line), "no `{line}` in\n{printed}");
     }
     assert!(printed.contains("\n# mimalloc "), "{printed}");

@@ -76,7 +76,7 @@ fn a_wrong_configuration_on_reload_changes_nothing_and_is_told() {
     let mut daemon = place.start(&[]);
     std::fs::write(place.path("rheostat.toml"), "[nonsense]\n").unwrap();
     daemon.signal(Signal::HUP);
-    until("the fault to be told", || daemon.said().contains("unknown field `nonsense`"));
+    until("the fault to be told", || daemon.said().contains("unknown key `nonsense`"));
     std::fs::write(place.path("rheostat.toml"), "[limits]\nheaders = 32\n").unwrap();
     daemon.signal(Signal::HUP);
     until("the difference to be told", || daemon.said().contains("next start"));

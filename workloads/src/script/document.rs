@@ -68,12 +68,13 @@ impl<'t> Walk<'t> {
 }
 
 /// The names there are, for messages about one there is not.
-pub(super) struct Known<'a> {
+pub struct Known<'a> {
     noun: &'a str,
     names: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
+    /// Those of one kind, which `noun` says.
     pub fn of(noun: &'a str, names: impl IntoIterator<Item = &'a str>) -> Self {
         Self { noun, names: names.into_iter().collect() }
     }

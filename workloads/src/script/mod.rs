@@ -20,6 +20,7 @@ pub(crate) use group::{MAP_OPS, QUEUE_OPS, ROUND_TRIP};
 pub(crate) use pool::POOL_OPS;
 pub(crate) use report::{is_incremented, is_recorded, is_replayable, is_walked, map_ops};
 
+pub use document::Known;
 pub use event::{Event, KnobName};
 pub use expression::{Condition, Outcome};
 pub use group::{Arrival, Group, MapOp, Mix, QueueOp, Schedule, Work};
@@ -33,7 +34,7 @@ pub use target::{
 };
 
 use crate::fault::Faults;
-use document::{Known, Section, Walk, integer};
+use document::{Section, Walk, integer};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
