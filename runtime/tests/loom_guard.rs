@@ -138,7 +138,9 @@ impl Pool {
         } else {
             assert_ne!(self.book.lock()[place], Note::Out, "a guarded block came home unseen");
         }
-        assert_eq!(self.stock.put(row, 0, 1, 0, block), Home::Kept);
+        if self.stock.put(row, 0, 1, 0, block) == Home::Past {
+            self.stock.put_past(0, block);
+        }
         if was_out && self.watch.leave() {
             self.settle();
         }

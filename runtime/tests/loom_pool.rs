@@ -13,7 +13,7 @@ use loom::sync::Arc;
 use loom::thread;
 use rheostat_runtime::pool::Level;
 use rheostat_runtime::pool::parts::{
-    BlockId, Chain, Gate, Geometry, Home, Links, List, Run, Shelf, Station, Stock, TaggedList,
+    BlockId, Chain, Gate, Geometry, Home, Links, List, Run, Shelf, Station, Stock, TaggedList, Visit,
 };
 use rheostat_runtime::sync::{Mutex, UnsafeCell, barrier};
 use std::ptr::NonNull;
@@ -149,6 +149,32 @@ fn taking_all_beside_a_pop_and_a_push_leaves_nobody_with_a_block_twice() {
     });
 }
 
+/// A pop of two goes from link to link while the blocks are popped and come back.
+#[test]
+fn a_pop_of_several_takes_what_is_there_or_nothing() {
+    for tag in [0, u32::MAX] {
+        model(3, 10, move || {
+            let listed = Arc::new(Listed::two(tag));
+            let other = listed.clone();
+            let popper = thread::spawn(move || {
+                let (first, second) = (other.pop(), other.pop());
+                first.into_iter().chain(second).for_each(|id| other.push(id));
+            });
+            let mut list = List::default();
+            list.append_if(listed.list.pop_some(2, &listed.links, &mut 0), &listed.links);
+            let mut places = Vec::new();
+            while let Some(id) = list.pop(&listed.links) {
+                listed.bytes.write(id);
+                places.push(id.place());
+            }
+            popper.join().unwrap();
+            places.extend(listed.drain());
+            places.sort_unstable();
+            assert_eq!(places, [0, 1]);
+        });
+    }
+}
+
 struct Behind(Gate, UnsafeCell<usize>);
 
 // SAFETY: that the cell has one user at a time is what the model checks.
@@ -157,14 +183,28 @@ unsafe impl Sync for Behind {}
 const OPEN: Station = Station(Station::FIRST);
 
 impl Behind {
+    /// By the long way: at a gate that is not open, it is opened.
     fn pass(&self) {
-        let pass = self.0.enter();
+        let mut pass = self.0.enter(Visit::PUT);
         if pass.station() == Station::VACANT {
             pass.open(OPEN);
         }
         if pass.station() == OPEN {
             // SAFETY: inside, at our station.
             self.1.with_mut(|cell| unsafe { *cell += 1 });
+            let held = pass.held() + 1;
+            pass.hold(held);
+            pass.leave();
+        }
+    }
+
+    /// Through a gate that is open.
+    fn pass_quickly(&self) {
+        let pass = self.0.enter(Visit::PUT_HELD);
+        if pass.station() == OPEN {
+            // SAFETY: inside, at our station.
+            self.1.with_mut(|cell| unsafe { *cell += 1 });
+            pass.leave();
         }
     }
 }
@@ -177,7 +217,7 @@ fn a_claimed_gate_has_nobody_behind_it() {
         model(3, 10, move || {
             let behind = Arc::new(Behind(Gate::default(), UnsafeCell::new(0)));
             if is_open {
-                behind.0.enter().open(OPEN);
+                behind.0.enter(Visit::TAKE).open(OPEN);
             }
             let claimer = behind.clone();
             let claimer = thread::spawn(move || {
@@ -186,13 +226,20 @@ fn a_claimed_gate_has_nobody_behind_it() {
                 claimer.0.wait_outside();
                 // SAFETY: claimed, and nobody inside.
                 claimer.1.with_mut(|cell| unsafe { *cell += 10 });
+                claimer.0.hold(claimer.0.held() + 10);
                 claimer.0.vacate();
             });
-            behind.pass();
+            if is_open {
+                behind.pass_quickly()
+            } else {
+                behind.pass()
+            }
             claimer.join().unwrap();
             // SAFETY: the other thread is gone.
             let sum = behind.1.with(|cell| unsafe { *cell });
             assert!((10..=11).contains(&sum), "{sum}");
+            let (takes, puts) = behind.0.visits().onward((0, 0));
+            assert_eq!((behind.0.held() as usize, takes, puts as usize), (sum, 0, sum - 10));
         });
     }
 }
@@ -232,8 +279,9 @@ impl Pool {
 
     fn free(&self, row: usize, block: NonNull<u8>) {
         self.bytes.write(geometry().id(block));
-        if !self.stock.put_usual(row, 0, 1, 0, block) {
-            assert_eq!(self.stock.put(row, 0, 1, 0, block), Home::Kept);
+        if !self.stock.put_usual(row, 0, 1, 0, block) && self.stock.put(row, 0, 1, 0, block) == Home::Past {
+            self.stock.put_past(0, block);
+            self.stock.count_past_free(0, 1);
         }
     }
 
@@ -299,6 +347,11 @@ fn turned_under_load(from: Level, to: Level) {
 #[test]
 fn thread_cached_is_turned_to_lock_free_beside_an_allocation_and_a_remote_free() {
     turned_under_load(Level::ThreadCached, Level::LockFree);
+}
+
+#[test]
+fn fixed_is_turned_to_unlocked_beside_an_allocation_and_a_remote_free() {
+    turned_under_load(Level::Fixed, Level::Unlocked);
 }
 
 #[test]

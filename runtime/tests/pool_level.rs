@@ -56,8 +56,8 @@ fn from_every_level_to_every_other_with_blocks_out() {
             let turned = pool.turn_level(to).unwrap();
             assert_eq!((turned.from, pool.level()), (from, to));
             assert_eq!(levels_in_force(&pool), [to.as_str()]);
-            // What is free lies in magazines or behind locks there; elsewhere it is where every level finds it.
-            let moves = matches!(from, Level::Unlocked | Level::Mutex | Level::ThreadCached) && from != to;
+            // Some of what is free is in hand, in magazines or behind locks there, and not where every level finds it.
+            let moves = from != to;
             // Before it is fixed, what idles is given back.
             if to != Level::Fixed {
                 assert_eq!(turned.moved > 0, moves, "{from} to {to}: {} free blocks moved", turned.moved);

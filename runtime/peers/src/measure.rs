@@ -184,9 +184,19 @@ pub fn together<R: Send>(operations: u64, bodies: Vec<Box<dyn FnOnce() -> R + Se
 /// Runs a body on a thread of its own. Its time is that of the processor that ran it: what others ran there in between
 /// disturbs its caches at most.
 pub fn alone<R: Send>(operations: u64, body: impl FnOnce() -> R + Send) -> (Figure, R) {
+    alone_with(operations, || (), |()| body())
+}
+
+/// The same, with something that is made on that thread before, and dropped after, in nobody's time.
+pub fn alone_with<S, R: Send>(
+    operations: u64,
+    make: impl FnOnce() -> S + Send,
+    body: impl FnOnce(&S) -> R + Send,
+) -> (Figure, R) {
     let timed: Box<dyn FnOnce() -> (u64, R) + Send> = Box::new(|| {
+        let made = make();
         let began = processor_ns();
-        let result = body();
+        let result = body(&made);
         (processor_ns() - began, result)
     });
     let (figure, results) = together(operations, vec![timed]);

@@ -3,7 +3,7 @@
 //! A chain is the right to its blocks: whoever has it has them to himself. The link of its last block says nothing.
 
 use super::number::{BlockId, Links};
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::{Relaxed, Release};
 
 /// One or more free blocks.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ pub struct Chain {
 pub struct List(Option<Chain>);
 
 impl List {
-    /// Puts a block on top. Links are Relaxed: what publishes a list publishes them.
+    /// Puts a block on top. Links are Release for O3 of `tagged`; what publishes a list publishes them too.
     #[inline]
     pub fn push(&mut self, id: BlockId, links: &Links) {
         match &mut self.0 {
             Some(chain) => {
-                links.of(id).store(BlockId::to_word(Some(chain.first)), Relaxed);
+                links.of(id).store(BlockId::to_word(Some(chain.first)), Release);
                 chain.first = id;
                 chain.len += 1;
             }
@@ -50,7 +50,7 @@ impl List {
     pub fn append(&mut self, chain: Chain, links: &Links) {
         match &mut self.0 {
             Some(below) => {
-                links.of(chain.last).store(BlockId::to_word(Some(below.first)), Relaxed);
+                links.of(chain.last).store(BlockId::to_word(Some(below.first)), Release);
                 below.first = chain.first;
                 below.len += chain.len;
             }

@@ -4,7 +4,7 @@
 
 use super::chain::{Chain, List};
 use super::level::Level;
-use super::row::{Counting, Event, Row};
+use super::row::{Counting, Event, Row, Slot};
 use super::stock::{CLOSED, NOBODY, QUICK, Stock};
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, barrier};
@@ -25,18 +25,19 @@ impl<'a> Control<'a> {
 
 impl Control<'_> {
     /// Claims gates and waits until their holders are outside.
-    fn claim<'r>(rows: impl Iterator<Item = &'r Row> + Clone) {
-        rows.clone().for_each(|row| row.gate.claim());
+    fn claim<'r>(slots: impl Iterator<Item = &'r Slot> + Clone) {
+        slots.clone().for_each(|slot| slot.gate.claim());
         barrier::heavy();
-        rows.for_each(|row| row.gate.wait_outside());
+        slots.for_each(|slot| slot.gate.wait_outside());
     }
 
-    /// Moves what is in a claimed row's magazines of a class to the shared list; says how many blocks.
-    fn drain_row(&self, row: &Row, class: usize) -> usize {
-        let shelf = self.stock.shelf(class);
-        let mut list = List::default();
+    /// Moves what is in a claimed slot's rounds to the shared list; says how many blocks.
+    fn drain(&self, row: &Row, class: usize) -> usize {
+        let (shelf, slot) = (self.stock.shelf(class), row.slot(class));
+        let (mut list, mut held) = (List::default(), slot.gate.held());
         // SAFETY: the gate is claimed, and its holder outside (I1 of `row`).
-        unsafe { row.slot(class).rounds(|rounds| rounds.empty_into(&mut list, &shelf.geometry, &shelf.links)) };
+        unsafe { slot.rounds(|rounds| rounds.empty_into(&mut held, &mut list, &shelf.geometry, &shelf.links)) };
+        slot.gate.hold(held);
         let blocks = list.len();
         if blocks > 0 {
             row.count(Counting::Among, class, Event::Flush, 1);
@@ -74,14 +75,14 @@ impl Control<'_> {
         let stock = self.stock;
         stock.level.store(to, Ordering::Release); // O1
         if !cfg!(rt_mutant = "pool_turn_unclaimed") {
-            Self::claim(stock.all_rows());
+            Self::claim(stock.all_rows().flat_map(Row::slots));
         }
         if disowned {
             stock.owner.store(NOBODY, Ordering::Relaxed);
         }
         let mut moved = 0;
         for (class, shelf) in stock.shelves.iter().enumerate() {
-            moved += stock.all_rows().map(|row| self.drain_row(row, class)).sum::<usize>();
+            moved += stock.all_rows().map(|row| self.drain(row, class)).sum::<usize>();
             let mut list = List::default();
             shelf.depot.lock().empty_into(&mut list, &shelf.geometry, &shelf.links);
             if !cfg!(rt_mutant = "pool_turn_forgets_locked")
@@ -93,19 +94,26 @@ impl Control<'_> {
             shelf.share(list, &mut 0);
         }
         if to != CLOSED {
-            stock.all_rows().for_each(|row| row.gate.vacate());
+            stock.all_rows().flat_map(Row::slots).for_each(|slot| slot.gate.vacate());
         }
         moved
     }
 
-    /// Moves what idles of a class in threads' magazines, in the depot and behind the lock to the shared list, where a
+    /// Whether some thread holds blocks of a class, as far as is known: more may be in magazines that are not loaded.
+    pub fn finds(&self, class: usize) -> bool {
+        self.stock.all_rows().any(|row| row.slot(class).gate.held() > 0)
+    }
+
+    /// Moves what idles of a class in threads' rounds, in the depot and behind the lock to the shared list, where a
     /// thread that has no row finds it too.
     pub fn sweep(&self, class: usize) {
         let stock = self.stock;
         if stock.level().is_some_and(Level::caches) {
-            Self::claim(stock.all_rows());
-            stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
-            stock.all_rows().for_each(|row| row.gate.vacate());
+            Self::claim(stock.all_rows().map(|row| row.slot(class)));
+            for row in stock.all_rows() {
+                self.drain(row, class);
+                row.slot(class).gate.vacate();
+            }
         }
         let shelf = stock.shelf(class);
         let mut list = List::default();
@@ -114,15 +122,15 @@ impl Control<'_> {
         shelf.share(list, &mut 0);
     }
 
-    /// Moves what idles in threads' magazines of all classes to the shared lists.
+    /// Moves what idles in threads' rounds of all classes to the shared lists.
     pub fn sweep_all(&self) {
         let stock = self.stock;
         if stock.level().is_some_and(Level::caches) {
-            Self::claim(stock.all_rows());
+            Self::claim(stock.all_rows().flat_map(Row::slots));
             for class in 0..stock.shelves.len() {
-                stock.all_rows().for_each(|row| _ = self.drain_row(row, class));
+                stock.all_rows().for_each(|row| _ = self.drain(row, class));
             }
-            stock.all_rows().for_each(|row| row.gate.vacate());
+            stock.all_rows().flat_map(Row::slots).for_each(|slot| slot.gate.vacate());
         }
     }
 
@@ -131,17 +139,17 @@ impl Control<'_> {
         let Some(row) = self.stock.row(index) else { return };
         row.leave();
         if !cfg!(rt_mutant = "pool_vacate_unclaimed") {
-            Self::claim(std::iter::once(row));
+            Self::claim(row.slots());
         }
         if self.stock.is_closed() {
             return;
         }
         if !cfg!(rt_mutant = "pool_vacate_keeps_rounds") {
-            (0..self.stock.shelves.len()).for_each(|class| _ = self.drain_row(row, class));
+            (0..self.stock.shelves.len()).for_each(|class| _ = self.drain(row, class));
         }
         let index = index as u32;
         _ = self.stock.owner.compare_exchange(index, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
-        row.gate.vacate();
+        row.slots().for_each(|slot| slot.gate.vacate());
     }
 
     /// What may be idle of a class: everything on the shared list and behind the lock. The caller puts back what it does

@@ -4,12 +4,12 @@
 //! nobody is inside a gate, and then knows how many blocks are out. Each of them counts itself home, and the last takes
 //! the memory along.
 //!
-//! Writers: `out` who closes adds, once; each block freed after takes one off. `past_frees` threads that have no row, and
-//! who closes sets its top bit.
+//! Writers: `out` who closes adds, once; each block freed after takes one off. `past_frees` threads that have no row, or find
+//! their gate claimed, and who closes sets its top bit.
 //! I1  From close on nobody allocates: it is the pool that closes, when nobody has it any more.
 //! I2  A block that is freed inside a gate before close has been counted in its row when the gates have been waited for;
-//!     one freed after is told that the pool is closed and counted in `out`. A thread without a row learns by its own
-//!     add to `past_frees` on which side of the close it was.
+//!     one freed after finds the gate claimed, for good. A thread at a claimed gate or without a row learns by its own add
+//!     to `past_frees` on which side of the close it was, and counts in `out` if it was after.
 //! I3  So `out` comes to zero once: at close if no block is left, else with the last one. Whoever finds it zero ends the
 //!     core's own count of itself, taken before anything of close is done: a close that panics leaves the core to the
 //!     blocks that are out, and it is never freed.
@@ -219,7 +219,7 @@ impl Core {
     fn take_at_limit(&self, index: usize, class: SizeClass, len: usize) -> Result<NonNull<u8>, Refused<NoMemory>> {
         let control = self.stock.control();
         let searches = self.may_search();
-        if searches {
+        if searches || control.finds(class.index()) {
             control.sweep(class.index());
         }
         drop(control);
@@ -302,7 +302,7 @@ impl Core {
         };
         match taken {
             Ok((start, used)) => {
-                self.stock.count_alloc(index, LARGE, len);
+                self.stock.count_past_alloc(LARGE, len);
                 #[cfg(rt_asan)]
                 shadow::allow(start, LARGE, bytes);
                 Ok((start, used))
@@ -332,11 +332,10 @@ impl Core {
     /// As for `free`.
     #[inline(never)]
     unsafe fn free_unusual(this: NonNull<Self>, tag: usize, len: usize, from: usize, block: NonNull<u8>) {
-        let index = row();
         // SAFETY: the block is out, so the core is there (I3).
-        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_usual(index, tag, len, from, block) {
+        if tag >= LARGE || !unsafe { this.as_ref() }.stock.put_usual(row(), tag, len, from, block) {
             // SAFETY: by the caller, and the block is still out.
-            unsafe { Self::free_slow(this, index, tag, len, from, block) };
+            unsafe { Self::free_slow(this, row(), tag, len, from, block) };
         }
     }
 
@@ -358,7 +357,7 @@ impl Core {
     /// Puts a block where it belongs.
     pub(super) fn put_home(&self, index: usize, class: usize, len: usize, from: usize, block: NonNull<u8>) {
         if class == LARGE {
-            return self.free_large(index, len, block);
+            return self.free_large(len, block);
         }
         self.promise(index);
         match self.stock.put(index, class, len, from, block) {
@@ -366,19 +365,19 @@ impl Core {
             Home::Look => self.look(class),
             Home::Past => {
                 self.stock.put_past(class, block);
-                self.stock.count_free(index, class, len);
-                self.count_past();
+                if from != index {
+                    self.stock.count(index, class, Event::RemoteFree, 1);
+                }
+                self.count_past_free(class, len);
             }
-            Home::Closed => self.count_home(1),
         }
     }
 
-    fn free_large(&self, index: usize, len: usize, block: NonNull<u8>) {
+    fn free_large(&self, len: usize, block: NonNull<u8>) {
         let put = self.large.put(block, &self.ground, |start| self.guard.part_with(start));
         assert!(put, "a large block of {} came home twice", self.address());
         // Large blocks are counted as those of threads without a row are: no gate says when they are done.
-        self.stock.count_free(index, LARGE, len);
-        self.count_past();
+        self.count_past_free(LARGE, len);
         self.raise_found();
     }
 
@@ -390,7 +389,8 @@ impl Core {
     }
 
     /// A free outside of gates is done.
-    fn count_past(&self) {
+    pub(super) fn count_past_free(&self, class: usize, len: usize) {
+        self.stock.count_past_free(class, len);
         if self.past_frees.fetch_add(1, Ordering::AcqRel) & PAST_CLOSED != 0 {
             self.count_home(1);
         }

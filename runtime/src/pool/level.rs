@@ -9,9 +9,9 @@ use std::str::FromStr;
 /// |---|---|---|
 /// | `unlocked` | constant time; once in a magazine of blocks, time in proportion to it | wait-free while the magazine that is loaded has a block, or room; lock-free behind it |
 /// | `mutex` | constant time, and whatever the lock takes | blocking |
-/// | `lock_free` | constant time for each try | lock-free |
+/// | `lock_free` | constant time; once in a few blocks, constant time for each try | wait-free while the thread has a block in hand, or room; lock-free behind it |
 /// | `thread_cached` | constant time; once in a magazine of blocks a lock, for a whole magazine at once | wait-free while the magazine that is loaded has a block, or room; blocking at the depot |
-/// | `fixed` | as `lock_free` | lock-free |
+/// | `fixed` | as `lock_free` | as `lock_free` |
 ///
 /// At every level growth blocks: carving up to a magazine of blocks takes a lock, and now and then asks the system for memory,
 /// which `fixed` never does. At the limit an allocation searches for what idles before it refuses, which takes time in
@@ -27,13 +27,14 @@ pub enum Level {
     Unlocked = 6,
     /// A lock per size class. Nothing is cached; threads that allocate the same class wait for each other.
     Mutex = 2,
-    /// Lists changed by compare-exchange. Nothing is cached, and a thread that sleeps holds up nobody.
+    /// Lists changed by compare-exchange, from which a thread takes up to four blocks at once and has at most eight in hand, 8
+    /// KiB or one block at that. A thread that sleeps holds up nobody.
     LockFree = 3,
     /// Magazines per thread before a depot. Threads seldom meet, for some memory idle in each.
     #[default]
     ThreadCached = 5,
     /// All memory is there and touched from the start, and no more is asked for: no system call, and a limit that is one.
-    /// Lists changed by compare-exchange. Blocks of more than 64 KiB are refused.
+    /// Blocks in hand before lists, as at `lock_free`. Blocks of more than 64 KiB are refused.
     Fixed = 4,
 }
 
@@ -57,9 +58,9 @@ impl Level {
         Self::ALL.into_iter().find(|&level| level as u32 == word)
     }
 
-    /// Whether free blocks are kept in magazines of threads.
+    /// Whether free blocks are kept by threads.
     pub(super) const fn caches(self) -> bool {
-        matches!(self, Level::ThreadCached | Level::Unlocked)
+        !matches!(self, Level::Mutex)
     }
 }
 

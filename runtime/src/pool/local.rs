@@ -3,8 +3,8 @@
 //! The same chunks, numbers and magazines as a [`Pool`](super::Pool) has, without gates: the type is not `Sync`, and its
 //! blocks borrow it, so what is allocated on a thread is freed there, before the pool is gone.
 //!
-//! I1  A shelf's `free` is reached by one call at a time: calls come from one thread, and none runs user code while it has
-//!     it (a handler of faults is user code).
+//! I1  A shelf's `loaded` and `list` are reached by one call at a time: calls come from one thread, and none runs user code
+//!     while it has them (a handler of faults is user code).
 
 use super::chain::List;
 use super::core::magazine_blocks;
@@ -54,19 +54,22 @@ pub struct LocalPool {
 /// What the quick way touches, all that comes before the geometry, is one cache line, and a shelf is found by a shift.
 #[repr(C, align(64))]
 pub(super) struct LocalShelf {
-    free: UnsafeCell<Free>,
+    loaded: UnsafeCell<Loaded>,
     pub(super) live: Cell<usize>,
     pub(super) geometry: Geometry,
     links: Links,
     guard: Option<Arc<LocalGuard>>,
+    /// Free blocks that are in no magazine.
+    list: UnsafeCell<List>,
 }
 
-const _: () = assert!(offset_of!(LocalShelf, geometry) == 64 && size_of::<LocalShelf>() == 128);
+const _: () = assert!(offset_of!(LocalShelf, geometry) <= 64 && size_of::<LocalShelf>() == 128);
 
-/// Its free blocks.
-struct Free {
+/// Its magazines, and how many blocks are in the one that is loaded.
+#[derive(Default)]
+struct Loaded {
     rounds: Rounds,
-    list: List,
+    held: u32,
 }
 
 /// A block of a [`LocalPool`], given back when dropped. Initialised, though perhaps with what an earlier holder wrote.
@@ -91,8 +94,8 @@ impl LocalPool {
         let ground = Ground::new(bytes, false).ok_or_else(refused)?;
         let shelves = std::array::from_fn(|index| {
             let (geometry, links) = ground.lay_out(SizeClass::at(index));
-            let free = Free { rounds: Rounds::default(), list: List::default() };
-            LocalShelf { free: UnsafeCell::new(free), live: Cell::new(0), geometry, links, guard: guard.clone() }
+            let (loaded, live, list) = (UnsafeCell::default(), Cell::new(0), UnsafeCell::default());
+            LocalShelf { loaded, live, geometry, links, guard: guard.clone(), list }
         });
         Ok(Self { shelves, guard, ground })
     }
@@ -132,9 +135,9 @@ impl LocalPool {
         }
         let shelf = &self.shelves[class.index()];
         // SAFETY: one call at a time (I1), and the borrow ends here.
-        let rounds = unsafe { &mut (*shelf.free.get()).rounds };
-        if rounds.furnish(magazine_blocks(class, CACHE_BYTES)) {
-            rounds.swap_for_blocks();
+        let loaded = unsafe { &mut *shelf.loaded.get() };
+        if loaded.rounds.furnish(magazine_blocks(class, CACHE_BYTES)) {
+            loaded.rounds.swap_for_blocks(&mut loaded.held);
         }
         Ok(shelf.hand_out(self.take_slow(class)?, len))
     }
@@ -142,17 +145,17 @@ impl LocalPool {
     /// A free block, or one of fresh memory.
     pub(super) fn take_slow(&self, class: SizeClass) -> Result<NonNull<u8>, PoolError> {
         let shelf = &self.shelves[class.index()];
-        // SAFETY: one call at a time (I1), and the borrow ends with this one.
-        let free = unsafe { &mut *shelf.free.get() };
-        if let Some(start) = free.rounds.pop() {
+        // SAFETY: one call at a time (I1), and the borrows end with this one.
+        let (loaded, list) = unsafe { (&mut *shelf.loaded.get(), &mut *shelf.list.get()) };
+        if let Some(start) = loaded.pop() {
             return Ok(start);
         }
-        if let Some(id) = free.list.pop(&shelf.links) {
+        if let Some(id) = list.pop(&shelf.links) {
             return Ok(shelf.geometry.start(id));
         }
         let carved = self.ground.carve(class, magazine_blocks(class, CACHE_BYTES));
         let run = carved.map_err(|why| self.refusal(why, class))?;
-        run.rest().for_each(|id| free.list.push(id, &shelf.links));
+        run.rest().for_each(|id| list.push(id, &shelf.links));
         Ok(shelf.geometry.start(run.first))
     }
 
@@ -174,12 +177,24 @@ fn too_long(bytes: usize) -> PoolError {
     PoolError::TooLong { pool: LOCAL.to_owned(), bytes, max: GREATEST }
 }
 
+impl Loaded {
+    #[inline(always)]
+    fn pop(&mut self) -> Option<NonNull<u8>> {
+        self.rounds.pop(&mut self.held)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, start: NonNull<u8>) -> bool {
+        self.rounds.push(&mut self.held, start)
+    }
+}
+
 impl LocalShelf {
     /// From the loaded magazine.
     #[inline(always)]
     fn take(&self, len: usize) -> Option<LocalBlock<'_>> {
         // SAFETY: one call at a time (I1), and the borrow ends here.
-        let start = unsafe { &mut *self.free.get() }.rounds.pop()?;
+        let start = unsafe { &mut *self.loaded.get() }.pop()?;
         Some(self.hand_out(start, len))
     }
 
@@ -207,7 +222,7 @@ impl LocalShelf {
             shadow::forbid(start, self.class(), 0);
         }
         // SAFETY: one call at a time (I1), and the borrow ends here.
-        if !unsafe { &mut *self.free.get() }.rounds.push(start) {
+        if !unsafe { &mut *self.loaded.get() }.push(start) {
             self.put_slow(start);
         }
     }
@@ -219,22 +234,22 @@ impl LocalShelf {
         if let Some(guard) = &self.guard {
             return self.come_home(guard, start);
         }
-        // SAFETY: one call at a time (I1), and the borrow ends with this one.
-        let free = unsafe { &mut *self.free.get() };
-        if !free.rounds.swap_for_room() {
-            while let Some(block) = free.rounds.pop() {
-                free.list.push(self.geometry.id(block), &self.links);
+        // SAFETY: one call at a time (I1), and the borrows end with this one.
+        let (loaded, list) = unsafe { (&mut *self.loaded.get(), &mut *self.list.get()) };
+        if !loaded.rounds.swap_for_room(&mut loaded.held) {
+            while let Some(block) = loaded.pop() {
+                list.push(self.geometry.id(block), &self.links);
             }
         }
-        if !free.rounds.push(start) {
-            free.list.push(self.geometry.id(start), &self.links);
+        if !loaded.push(start) {
+            list.push(self.geometry.id(start), &self.links);
         }
     }
 
     /// Puts a block on the list.
     pub(super) fn keep(&self, start: NonNull<u8>) {
         // SAFETY: one call at a time (I1), and the borrow ends with this one.
-        unsafe { &mut *self.free.get() }.list.push(self.geometry.id(start), &self.links);
+        unsafe { &mut *self.list.get() }.push(self.geometry.id(start), &self.links);
     }
 }
 

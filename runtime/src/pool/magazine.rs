@@ -2,7 +2,8 @@
 //!
 //! Source: Bonwick and Adams, "Magazines and Vmem" (2001). A thread has two magazines of a class: it works with one and
 //! keeps the other full or empty, so that a thread that allocates and frees around a boundary does not go to the depot
-//! each time. Only whole magazines move.
+//! each time. Only whole magazines move. Where no lock may be taken a thread has a hand instead, a few blocks with room of
+//! their own (`row`).
 //!
 //! I1  A magazine belongs to one [`Rounds`] or to the depot; a block in a magazine belongs to it.
 //! I2  In the depot a magazine is full, or empty, and on the list that says which.
@@ -12,6 +13,7 @@
 use super::chain::List;
 use super::number::{Geometry, Links};
 use std::alloc::{Layout, alloc, dealloc};
+use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
 /// Empty magazines that a depot keeps at most.
@@ -59,12 +61,29 @@ impl Magazine {
     }
 }
 
-/// A thread's two magazines of a class. The count of the loaded one is kept here.
+/// Blocks in a hand at most.
+const HAND_BLOCKS: usize = 8;
+
+/// Room for a few blocks beside the rounds, for those who work without magazines.
+#[derive(Debug)]
+pub struct Hand([MaybeUninit<Item>; HAND_BLOCKS]);
+
+// SAFETY: a hand is room; the blocks in it are those of its rounds.
+unsafe impl Send for Hand {}
+
+impl Default for Hand {
+    fn default() -> Self {
+        Self([const { MaybeUninit::uninit() }; HAND_BLOCKS])
+    }
+}
+
+/// A thread's two magazines of a class, or a hand. How many blocks are in the loaded one is kept by who has the rounds, and
+/// handed in as `held`; it is 0 at first.
 #[derive(Debug)]
 pub struct Rounds {
-    count: u32,
-    capacity: u32,
+    /// Where the loaded blocks are: in `loaded`, or in a hand.
     items: *mut Item,
+    capacity: u32,
     loaded: *mut Magazine,
     previous: *mut Magazine,
 }
@@ -74,43 +93,65 @@ unsafe impl Send for Rounds {}
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { count: 0, capacity: 0, items: NonNull::dangling().as_ptr(), loaded: null_mut(), previous: null_mut() }
+        Self { items: NonNull::dangling().as_ptr(), capacity: 0, loaded: null_mut(), previous: null_mut() }
     }
 }
 
 impl Rounds {
     /// Takes the block put in last.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<NonNull<u8>> {
-        self.count = self.count.checked_sub(1)?;
-        // SAFETY: items below `count` are written (`push`), and the count was above 0.
-        Some(unsafe { *self.items.add(self.count as usize) })
+    pub fn pop(&mut self, held: &mut u32) -> Option<NonNull<u8>> {
+        *held = held.checked_sub(1)?;
+        // SAFETY: items below `held` are written (`push`), and it was above 0.
+        Some(unsafe { *self.items.add(*held as usize) })
     }
 
-    /// Puts a block in; false, and nothing done, when the loaded magazine is full.
+    /// Puts a block in; false, and nothing done, when there is no room where the loaded blocks are.
     #[inline(always)]
-    pub fn push(&mut self, block: NonNull<u8>) -> bool {
-        if self.count == self.capacity {
+    pub fn push(&mut self, held: &mut u32, block: NonNull<u8>) -> bool {
+        if *held == self.capacity {
             return false;
         }
-        // SAFETY: `count` is below the loaded magazine's capacity.
-        unsafe { self.items.add(self.count as usize).write(block) };
-        self.count += 1;
+        // SAFETY: `held` is below the capacity.
+        unsafe { self.items.add(*held as usize).write(block) };
+        *held += 1;
         true
     }
 
-    /// Room in the loaded magazine.
-    pub fn room(&self) -> u32 {
-        self.capacity - self.count
+    /// Room where the loaded blocks are.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
     }
 
-    fn load(&mut self, magazine: *mut Magazine) {
+    /// From now on blocks are in a hand, of which `capacity` places are used. Nothing is held.
+    ///
+    /// # Safety
+    /// The hand stays where it is for as long as these rounds are used, and nobody else uses it.
+    pub unsafe fn use_hand(&mut self, hand: *mut Hand, capacity: u32) {
+        // SAFETY: by the caller it is there.
+        self.items = unsafe { (&raw mut (*hand).0).cast() };
+        self.capacity = capacity.min(HAND_BLOCKS as u32);
+    }
+
+    /// From now on blocks are in magazines, if there are any yet. Nothing is held.
+    pub fn use_magazines(&mut self) {
+        if self.loaded.is_null() {
+            self.capacity = 0;
+        } else {
+            // SAFETY: it is ours (I1).
+            unsafe { (*self.loaded).count = 0 };
+            self.load(self.loaded);
+        }
+    }
+
+    /// Loads a magazine; says how many blocks it holds.
+    fn load(&mut self, magazine: *mut Magazine) -> u32 {
         self.loaded = magazine;
         // SAFETY: the magazine is ours (I1).
         unsafe {
-            self.count = (*magazine).count;
             self.capacity = (*magazine).capacity;
             self.items = Magazine::items(magazine);
+            (*magazine).count
         }
     }
 
@@ -132,38 +173,38 @@ impl Rounds {
         true
     }
 
-    fn swap(&mut self) {
+    fn swap(&mut self, held: &mut u32) {
         // SAFETY: both are ours (I1).
-        unsafe { (*self.loaded).count = self.count };
+        unsafe { (*self.loaded).count = *held };
         let loaded = std::mem::replace(&mut self.previous, self.loaded);
-        self.load(loaded);
+        *held = self.load(loaded);
     }
 
     /// With the loaded magazine empty: loads the previous one if it holds something.
-    pub fn swap_for_blocks(&mut self) -> bool {
+    pub fn swap_for_blocks(&mut self, held: &mut u32) -> bool {
         // SAFETY: it is ours (I1).
         let holds = !self.previous.is_null() && unsafe { (*self.previous).count } > 0;
         if holds {
-            self.swap();
+            self.swap(held);
         }
         holds
     }
 
     /// With the loaded magazine full: loads the previous one if it is empty.
-    pub fn swap_for_room(&mut self) -> bool {
+    pub fn swap_for_room(&mut self, held: &mut u32) -> bool {
         // SAFETY: it is ours (I1).
         let empty = !self.previous.is_null() && unsafe { (*self.previous).count } == 0;
         if empty {
-            self.swap();
+            self.swap(held);
         }
         empty
     }
 
     /// Gives the loaded magazine, empty, for a full one; false when the depot has none.
-    pub fn fill(&mut self, depot: &mut Depot) -> bool {
+    pub fn fill(&mut self, held: &mut u32, depot: &mut Depot) -> bool {
         let Some(full) = Depot::pop(&mut depot.full) else { return false };
         let empty = std::mem::replace(&mut self.loaded, full);
-        self.load(full);
+        *held = self.load(full);
         if !empty.is_null() {
             depot.put_empty(empty);
         }
@@ -172,7 +213,7 @@ impl Rounds {
 
     /// Gives the loaded magazine, full, for an empty one; false when there is none, nor memory for one, and when no
     /// magazine is loaded.
-    pub fn flush(&mut self, depot: &mut Depot, spare: &mut Spare) -> bool {
+    pub fn flush(&mut self, held: &mut u32, depot: &mut Depot, spare: &mut Spare) -> bool {
         if self.loaded.is_null() {
             return false;
         }
@@ -186,20 +227,20 @@ impl Rounds {
         };
         if !cfg!(rt_mutant = "pool_magazine_uncounted") {
             // SAFETY: it is ours (I1).
-            unsafe { (*self.loaded).count = self.count };
+            unsafe { (*self.loaded).count = *held };
         }
         Depot::push(&mut depot.full, self.loaded);
-        self.load(empty);
+        *held = self.load(empty);
         true
     }
 
     /// Moves every block to a list. The magazines stay.
-    pub fn empty_into(&mut self, list: &mut List, geometry: &Geometry, links: &Links) {
-        while !self.loaded.is_null() {
-            while let Some(block) = self.pop() {
+    pub fn empty_into(&mut self, held: &mut u32, list: &mut List, geometry: &Geometry, links: &Links) {
+        loop {
+            while let Some(block) = self.pop(held) {
                 list.push(geometry.id(block), links);
             }
-            if !self.swap_for_blocks() {
+            if !self.swap_for_blocks(held) {
                 return;
             }
         }
@@ -318,8 +359,8 @@ mod tests {
     fn rounds_without_magazines_have_none_to_give() {
         let (mut rounds, mut depot) = (Rounds::default(), Depot::default());
         depot.put_empty(Magazine::new(2));
-        assert!(!rounds.flush(&mut depot, &mut Spare::new(2)));
-        assert_eq!((rounds.room(), depot.empties), (0, 1));
+        assert!(!rounds.flush(&mut 0, &mut depot, &mut Spare::new(2)));
+        assert_eq!((rounds.capacity(), depot.empties), (0, 1));
         assert!(depot.full.is_null());
     }
 }

@@ -21,7 +21,7 @@
 //! wasted (but for requests under 16 bytes). Longer blocks are regions of their own, of which a few are kept for the next.
 //! Blocks are aligned to the greatest power of two in their size; [`Pool::alloc_aligned`] promises a cache line for any
 //! length and [`Pool::alloc_aligned_to`] up to a page. A pool holds at most [`PoolLimits::bytes_max`] and then refuses,
-//! with numbers: it never aborts. Beside that it takes 4 bytes a block for links, and 10 KiB for each thread.
+//! with numbers: it never aborts. Beside that it takes 4 bytes a block for links, and 20 KiB for each thread.
 //!
 //! A thread caches at most 32 KiB of a size class unless its [`PoolSetup`] says otherwise, 2 blocks where that is more; what a
 //! thread has cached when it ends goes back, and so does all of it when the pool reaches its limit (but not within a
@@ -101,7 +101,7 @@ pub use {
 #[cfg(any(rt_loom, rt_shuttle))]
 pub mod parts {
     pub use super::chain::{Chain, List};
-    pub use super::gate::{Gate, Station};
+    pub use super::gate::{Gate, Station, Visit};
     pub use super::guard::watch::{Era, NotGuarded, Watch};
     pub use super::number::{BlockId, Geometry, Links};
     pub use super::shares::Shares;

@@ -1,15 +1,21 @@
-//! One thread's part of a pool: its gate, its magazines and its counts.
+//! One thread's part of a pool: by class its gate, its magazines and its counts.
 //!
 //! A pool has a row for each row of the table that counters use (`observe::Cells`), made when a thread first needs it, so a
-//! row has one holder at a time and outlives the threads that use it.
+//! row has one holder at a time and outlives the threads that use it. What an operation touches of a class is one line, the
+//! slot's first, beside the blocks: stores to one line retire two at a time.
 //!
 //! I1  `rounds` are touched by the holder, inside, at a station that caches; or by who has claimed the gate and waited.
-//! I2  Counts are the holder's, added to by load and store, and read by anybody: Relaxed, as they publish nothing.
+//!     How many blocks are loaded is the gate's `held`.
+//! I2  Counts are the holder's, added to by load and store, and read by anybody: Relaxed, as they publish nothing. What is
+//!     counted of threads that have no row is added to by read-modify-write, in a row that has no holder.
 //! I3  A row whose rounds hold blocks is `tenanted`: its thread has promised to have it vacated at its end. The promise is
 //!     renewed when a successor on the row finds it vacated.
+//! I4  Takes and puts are counted by the gate, as far as its word reaches, and the tally follows: whoever comes the long way
+//!     brings it up to date, which is at least once in [`LOOK_EVERY`] puts, and in as many takes as there are blocks in two magazines
+//!     beside that. So the tally is never 2^24 behind, and together they are exact.
 
-use super::gate::Gate;
-use super::magazine::Rounds;
+use super::gate::{Gate, Pass};
+use super::magazine::{Hand, Rounds};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{MODELLED, UnsafeCell};
@@ -44,14 +50,14 @@ pub const LOOK_EVERY: u64 = 1024;
 pub const EVENTS: usize = 7;
 
 /// A class in a row.
-#[repr(align(64))]
+#[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct Slot {
-    rounds: UnsafeCell<Rounds>,
-    allocs: AtomicU64,
-    frees: AtomicU64,
+    pub(super) gate: Gate,
     /// Bytes asked for by what was allocated here, less by what was freed here. Wraps.
     requested: AtomicU64,
+    rounds: UnsafeCell<Rounds>,
+    hand: UnsafeCell<Hand>,
 }
 
 // SAFETY: the rounds are reached by one thread at a time (I1); the rest is atomic.
@@ -85,27 +91,36 @@ impl Slot {
         self.rounds.with_mut(|rounds| work(unsafe { &mut *rounds }))
     }
 
-    #[inline(always)]
-    pub(super) fn count_alloc(&self, counting: Counting, len: usize) {
-        counting.add(&self.allocs, 1);
-        counting.add(&self.requested, len as u64);
-    }
-
-    /// Whether the next free is one that looks at what idles.
-    #[inline(always)]
-    pub(super) fn looks_due(&self) -> bool {
-        self.frees.load(Relaxed) % LOOK_EVERY == LOOK_EVERY - 1
-    }
-
-    /// Blocks freed by the row's holders.
-    pub fn frees(&self) -> u64 {
-        self.frees.load(Relaxed)
+    /// The rounds' own hand. It is to be used through them (I1).
+    pub(super) fn hand(&self) -> *mut Hand {
+        self.hand.with_mut(|hand| hand)
     }
 
     #[inline(always)]
-    pub(super) fn count_free(&self, counting: Counting, len: usize) {
-        counting.add(&self.frees, 1);
-        counting.add(&self.requested, (len as u64).wrapping_neg());
+    pub(super) fn count_requested(&self, counting: Counting, len: u64) {
+        counting.add(&self.requested, len);
+    }
+}
+
+/// What is counted of a class beside the gate (I4).
+#[derive(Debug, Default)]
+struct Tally {
+    takes: AtomicU64,
+    puts: AtomicU64,
+    events: [AtomicU64; EVENTS],
+}
+
+impl Tally {
+    /// The exact numbers of takes and puts, with what the gate says (I4).
+    fn visits(&self, gate: &Gate) -> (u64, u64) {
+        loop {
+            let known = (self.takes.load(Acquire), self.puts.load(Acquire));
+            let visits = gate.visits();
+            // A reader that was kept from running in between might have missed a round of the gate's.
+            if known == (self.takes.load(Relaxed), self.puts.load(Relaxed)) {
+                return visits.onward(known);
+            }
+        }
     }
 }
 
@@ -149,11 +164,10 @@ impl Counts {
 #[repr(align(128))]
 #[derive(Debug)]
 pub struct Row {
-    pub(super) gate: Gate,
     tenanted: AtomicBool,
     /// In the row itself, so that a slot is found without another load.
     slots: [Slot; SLOTS],
-    events: [[AtomicU64; EVENTS]; SLOTS],
+    tallies: [Tally; SLOTS],
 }
 
 impl Row {
@@ -162,10 +176,9 @@ impl Row {
         let mut row = Vec::new();
         row.try_reserve_exact(1).ok()?;
         row.push(Self {
-            gate: Gate::default(),
             tenanted: AtomicBool::new(false),
             slots: std::array::from_fn(|_| Slot::default()),
-            events: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            tallies: std::array::from_fn(|_| Tally::default()),
         });
         let row: *mut [Self] = Box::into_raw(row.into_boxed_slice());
         // SAFETY: a slice of one is laid out as the one.
@@ -192,22 +205,69 @@ impl Row {
         &self.slots[class]
     }
 
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> + Clone {
+        self.slots.iter()
+    }
+
     pub(super) fn count(&self, counting: Counting, class: usize, event: Event, n: u64) {
-        counting.add(&self.events[class][event as usize], n);
+        counting.add(&self.tallies[class].events[event as usize], n);
+    }
+
+    /// Counts a take that no gate counts, by one of many threads.
+    pub(super) fn count_past_take(&self, class: usize) {
+        Counting::Among.add(&self.tallies[class].takes, 1);
+    }
+
+    /// Counts a put that no gate counts, by one of many threads.
+    pub(super) fn count_past_put(&self, class: usize) {
+        Counting::Among.add(&self.tallies[class].puts, 1);
+    }
+
+    /// Brings the tally of a class up to the visits before this one, if it is far behind (I4).
+    pub(super) fn follow(&self, class: usize, pass: &Pass<'_>) {
+        let tally = &self.tallies[class];
+        let known = (tally.takes.load(Relaxed), tally.puts.load(Relaxed));
+        let (takes, puts) = pass.visits().onward(known);
+        if takes - known.0 >= LOOK_EVERY || puts - known.1 >= LOOK_EVERY {
+            tally.takes.store(takes, Release);
+            tally.puts.store(puts, Release);
+        }
     }
 
     /// Blocks handed out and given back.
     pub(super) fn operations(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.allocs.load(Relaxed) + slot.frees.load(Relaxed)).sum()
+        (0..SLOTS).map(|class| self.visits(class)).map(|(takes, puts)| takes + puts).sum()
     }
 
-    /// Adds the row's counts of a class. Frees are read first, so that those in flight seldom show as too many.
+    /// The same of a row without a holder.
+    pub(super) fn past_operations(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.takes.load(Relaxed) + tally.puts.load(Relaxed)).sum()
+    }
+
+    /// Takes and puts of a class, exactly.
+    pub(super) fn visits(&self, class: usize) -> (u64, u64) {
+        self.tallies[class].visits(&self.slots[class].gate)
+    }
+
+    /// Adds the row's counts of a class, if it has a holder.
     pub(super) fn add_to(&self, class: usize, sum: &mut Counts) {
-        let slot = self.slot(class);
-        sum.frees += slot.frees.load(Relaxed);
-        sum.allocs += slot.allocs.load(Relaxed);
-        sum.requested = sum.requested.wrapping_add(slot.requested.load(Relaxed));
-        for (sum, event) in sum.events.iter_mut().zip(&self.events[class]) {
+        let (takes, puts) = self.visits(class);
+        sum.frees += puts;
+        sum.allocs += takes;
+        self.add_rest_to(class, sum);
+    }
+
+    /// Adds what many threads have counted in a row without a holder.
+    pub(super) fn add_past_to(&self, class: usize, sum: &mut Counts) {
+        let tally = &self.tallies[class];
+        sum.frees += tally.puts.load(Relaxed);
+        sum.allocs += tally.takes.load(Relaxed);
+        self.add_rest_to(class, sum);
+    }
+
+    fn add_rest_to(&self, class: usize, sum: &mut Counts) {
+        sum.requested = sum.requested.wrapping_add(self.slots[class].requested.load(Relaxed));
+        for (sum, event) in sum.events.iter_mut().zip(&self.tallies[class].events) {
             *sum += event.load(Relaxed);
         }
     }

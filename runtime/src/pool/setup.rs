@@ -91,8 +91,8 @@ pub enum Preset {
     /// Time matters more than memory: `thread_cached`, 64 KiB of a class in each thread, blocks aligned to 16, 8 MiB there
     /// from the start, 4 MiB of a class may idle, huge pages.
     Performance,
-    /// Memory matters more than time: `lock_free`, so nothing is cached, and 16 KiB where it is turned to a level that
-    /// does; blocks aligned to 8, 512 KiB there from the start, 1 MiB of a class may idle.
+    /// Memory matters more than time: `lock_free`, so next to nothing is kept by threads, and 16 KiB of a class where it is
+    /// turned to a level that caches; blocks aligned to 8, 512 KiB there from the start, 1 MiB of a class may idle.
     Memory,
     /// The longest wait matters: `fixed` at 16 MiB, blocks aligned to 8, and 8 KiB of a class in each thread where it is
     /// turned to a level that caches.

@@ -6,6 +6,9 @@ use super::number::{BlockId, Geometry, Links};
 use super::tagged::TaggedList;
 use crate::sync::{CachePadded, Mutex};
 
+/// Bytes that a hand holds, but for classes whose single block is more.
+const HAND_BYTES: usize = 8 << 10;
+
 /// One size class.
 #[derive(Debug)]
 pub struct Shelf {
@@ -31,6 +34,11 @@ impl Shelf {
             depot: CachePadded::default(),
             growth: Mutex::new(()),
         }
+    }
+
+    /// Blocks in a hand: no more than in a magazine, and no more bytes than anybody minds in a thread that sleeps.
+    pub(super) fn hand_blocks(&self) -> u32 {
+        ((HAND_BYTES / self.geometry.bytes()) as u32).min(self.magazine_blocks).max(1)
     }
 
     /// Puts a list's blocks on `shared`.

@@ -15,7 +15,10 @@
 //! O1  A push's exchange is Release and pairs with the Acquire load (or failed exchange) of the head in a pop: the
 //!     popper sees the block's link, and what its last holder did with its bytes. Exchanges between the two continue the
 //!     release sequence, so a block pushed below others is covered too.
-//! O2  Links are Relaxed. A pop may read one that a later holder is writing; it then fails by I2.
+//! O2  A pop may read a link that a later holder is writing; it then fails by I2. So one link may be loaded Relaxed.
+//! O3  A pop of several goes on from a link only if the head is still what it was: then nothing had been popped when the
+//!     link was loaded, and it names a block of the list. Links are stored Release and here loaded Acquire, so that who
+//!     has read what a later holder wrote also sees that the head is another.
 //! Progress: lock-free. A pop or push that fails does so because another succeeded.
 
 use super::chain::Chain;
@@ -61,7 +64,7 @@ impl TaggedList {
         let mut head = self.head.load(Ordering::Relaxed); // Only compared.
         let published = if cfg!(rt_mutant = "pool_push_unpublished") { Ordering::Relaxed } else { Ordering::Release };
         loop {
-            links.of(chain.last).store((head & FIRST) as u32, Ordering::Relaxed); // O2
+            links.of(chain.last).store((head & FIRST) as u32, Ordering::Release); // O3
             let to = head & !FIRST | u64::from(BlockId::to_word(Some(chain.first)));
             match self.head.compare_exchange_weak(head, to, published, Ordering::Relaxed) {
                 Ok(_) => return, // O1
@@ -88,6 +91,44 @@ impl TaggedList {
             *lost += 1;
             backoff.spin();
         }
+    }
+
+    /// Pops up to `most` blocks, by one exchange. Takes time in proportion to them; `most` is at least one.
+    pub fn pop_some(&self, most: u32, links: &Links, lost: &mut u64) -> Option<Chain> {
+        let mut backoff = Backoff::new();
+        let mut head = self.head.load(Ordering::Acquire); // O1
+        loop {
+            let found = self.walk(head, most, links)?;
+            let exchanged = found.and_then(|(chain, next)| {
+                let to = retagged(head, next);
+                let exchange = self.head.compare_exchange_weak(head, to, Ordering::Acquire, Ordering::Acquire);
+                exchange.map(|_| chain)
+            });
+            match exchanged {
+                Ok(chain) => return Some(chain),
+                Err(now) => head = now,
+            }
+            *lost += 1;
+            backoff.spin();
+        }
+    }
+
+    /// The first blocks under `head`, up to `most`, and the link of the last of them; or what has become of the head
+    /// meanwhile. `None` when there are no blocks.
+    fn walk(&self, head: u64, most: u32, links: &Links) -> Option<Result<(Chain, u32), u64>> {
+        let first = first(head)?;
+        let (mut chain, mut next) = (Chain { first, last: first, len: 1 }, links.of(first).load(Ordering::Acquire));
+        while chain.len < most as usize
+            && let Some(id) = BlockId::from_word(next)
+        {
+            let now = self.head.load(Ordering::Acquire); // O3
+            if now != head {
+                return Some(Err(now));
+            }
+            (chain.last, chain.len) = (id, chain.len + 1);
+            next = links.of(id).load(Ordering::Acquire);
+        }
+        Some(Ok((chain, next)))
     }
 
     /// Takes all blocks there are.

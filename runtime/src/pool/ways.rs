@@ -4,38 +4,42 @@
 //! open to all.
 
 use super::chain::{Chain, List};
-use super::gate::Station;
+use super::gate::{Pass, Station};
 use super::magazine::{Rounds, Spare};
 use super::number::BlockId;
 use super::row::{Counting, Event, Row};
 use super::shelf::{Run, Shelf};
-use super::stock::{FIXED, Home, LOCK_FREE, MUTEX, Stock};
+use super::stock::{FIXED, LOCK_FREE, Stock, THREAD_CACHED};
 use crate::sync::{Mutex, MutexGuard, Step};
 use std::ptr::NonNull;
 
 impl Stock {
-    // Not inlined, so that those who cache do not pay for its registers.
-    #[inline(never)]
-    pub(super) fn take_listed(&self, row: &Row, station: Station, class: usize) -> Option<NonNull<u8>> {
+    /// From behind the lock, where all that is shared is put first if there is nothing.
+    #[inline]
+    pub(super) fn pop_locked(&self, row: &Row, class: usize) -> Option<NonNull<u8>> {
         let shelf = self.shelf(class);
-        let mut lost = 0;
-        let id = match station {
-            LOCK_FREE | FIXED => shelf.shared.pop(&shelf.links, &mut lost),
-            MUTEX => {
-                let mut locked = self.lock(row, class, &shelf.locked);
-                if locked.is_empty()
-                    && let Some(chain) = shelf.shared.take_all(&shelf.links)
-                {
-                    locked.append(chain, &shelf.links);
-                }
-                locked.pop(&shelf.links)
-            }
-            _ => None,
-        };
-        if lost > 0 {
-            row.count(Counting::Alone, class, Event::CasFailure, lost);
+        let mut locked = self.lock(row, class, &shelf.locked);
+        if locked.is_empty() {
+            locked.append_if(shelf.shared.take_all(&shelf.links), &shelf.links);
         }
-        Some(shelf.geometry.start(id?))
+        Some(shelf.geometry.start(locked.pop(&shelf.links)?))
+    }
+
+    /// From behind the lock, or fresh.
+    pub(super) fn take_locked<E>(
+        &self,
+        row: &Row,
+        class: usize,
+        grow: impl FnOnce(u32) -> Result<Run, E>,
+    ) -> Result<NonNull<u8>, E> {
+        self.pop_locked(row, class).map_or_else(|| self.take_shared(class, Some(row), grow), Ok)
+    }
+
+    #[inline]
+    pub(super) fn put_locked(&self, row: &Row, class: usize, block: NonNull<u8>) {
+        let shelf = self.shelf(class);
+        let id = shelf.geometry.id(block);
+        self.lock(row, class, &shelf.locked).push(id, &shelf.links);
     }
 
     #[inline(always)]
@@ -87,48 +91,52 @@ impl Stock {
         }
     }
 
-    /// From the holder's magazines, filled from behind if they are empty. Inside, at a station that caches.
-    #[cold]
+    /// From the holder's rounds, filled from behind if nothing is loaded. Inside, at a station that caches.
     pub(super) fn take_cached<E>(
         &self,
         row: &Row,
         class: usize,
-        exchanges: bool,
+        station: Station,
+        pass: &mut Pass<'_>,
         grow: impl FnOnce(u32) -> Result<Run, E>,
     ) -> Result<NonNull<u8>, E> {
         let shelf = self.shelf(class);
-        let slot = row.slot(class);
+        let (has_hand, mut held) = (matches!(station, LOCK_FREE | FIXED), pass.held());
         let work = |rounds: &mut Rounds| {
-            if let Some(block) = rounds.pop() {
+            if let Some(block) = rounds.pop(&mut held) {
                 return Ok(block);
             }
-            if !rounds.furnish(shelf.magazine_blocks) {
+            if !has_hand && !rounds.furnish(shelf.magazine_blocks) {
                 return self.take_shared(class, Some(row), grow);
             }
-            if rounds.swap_for_blocks() {
-                return Ok(rounds.pop().expect("a magazine that holds something was loaded"));
+            if rounds.swap_for_blocks(&mut held) {
+                return Ok(rounds.pop(&mut held).expect("a magazine that holds something was loaded"));
             }
             row.count(Counting::Alone, class, Event::Fill, 1);
-            if exchanges && rounds.fill(&mut self.lock(row, class, &shelf.depot)) {
+            if station == THREAD_CACHED && rounds.fill(&mut held, &mut self.lock(row, class, &shelf.depot)) {
                 row.count(Counting::Alone, class, Event::Exchange, 1);
-                return Ok(rounds.pop().expect("the depot has full magazines"));
+                return Ok(rounds.pop(&mut held).expect("the depot has full magazines"));
             }
-            // What is shared came one by one, and goes so.
-            let mut lost = 0;
-            while rounds.room() > 0
-                && let Some(id) = shelf.shared.pop(&shelf.links, &mut lost)
-            {
-                rounds.push(shelf.geometry.start(id));
+            let wanted = if has_hand { rounds.capacity().div_ceil(2) } else { rounds.capacity() };
+            let (mut lost, mut some) = (0, List::default());
+            some.append_if(shelf.shared.pop_some(wanted, &shelf.links, &mut lost), &shelf.links);
+            while let Some(id) = some.pop(&shelf.links) {
+                rounds.push(&mut held, shelf.geometry.start(id));
             }
-            let block = match rounds.pop() {
+            let block = match rounds.pop(&mut held) {
                 Some(block) => Ok(block),
                 None => self.fresh(shelf, &mut lost, grow).map(|fresh| match fresh {
                     Fresh::Found(id) => shelf.geometry.start(id),
                     Fresh::Run(run) => {
-                        for id in run.rest() {
-                            let kept = rounds.push(shelf.geometry.start(id));
-                            assert!(kept, "growth gave {} blocks, more than a magazine holds", run.len);
+                        // A hand has no room for all of them.
+                        let mut rest = List::default();
+                        run.rest().for_each(|id| rest.push(id, &shelf.links));
+                        while held < wanted
+                            && let Some(id) = rest.pop(&shelf.links)
+                        {
+                            rounds.push(&mut held, shelf.geometry.start(id));
                         }
+                        shelf.share(rest, &mut lost);
                         shelf.geometry.start(run.first)
                     }
                 }),
@@ -139,19 +147,89 @@ impl Stock {
             block
         };
         // SAFETY: inside, at a station that caches (I1 of `row`).
-        unsafe { slot.rounds(work) }
+        let block = unsafe { row.slot(class).rounds(work) };
+        pass.hold(held);
+        block
     }
 
-    #[inline(never)]
-    pub(super) fn put_listed(&self, row: &Row, station: Station, class: usize, block: NonNull<u8>) -> bool {
-        let shelf = self.shelf(class);
-        // Of a watched pool this may be anything: it has a number only where it is believed.
-        match station {
-            LOCK_FREE | FIXED => self.put_shared(Some(row), class, shelf.geometry.id(block)),
-            MUTEX => self.lock(row, class, &shelf.locked).push(shelf.geometry.id(block), &shelf.links),
-            _ => return false,
+    /// To the holder's rounds, part of which goes to behind if they are full. Inside, at a station that caches.
+    pub(super) fn put_cached(
+        &self,
+        row: &Row,
+        class: usize,
+        station: Station,
+        pass: &mut Pass<'_>,
+        block: NonNull<u8>,
+    ) {
+        let mut held = pass.held();
+        let work = |rounds: &mut Rounds| match station {
+            LOCK_FREE | FIXED => self.put_in_hand(row, class, rounds, &mut held, block),
+            _ => self.put_in_magazine(row, class, station == THREAD_CACHED, rounds, &mut held, block),
+        };
+        // SAFETY: inside, at a station that caches (I1 of `row`).
+        unsafe { row.slot(class).rounds(work) };
+        pass.hold(held);
+    }
+
+    /// Half of a full hand goes to `shared` by one exchange.
+    fn put_in_hand(&self, row: &Row, class: usize, rounds: &mut Rounds, held: &mut u32, block: NonNull<u8>) {
+        if rounds.push(held, block) {
+            return;
         }
-        true
+        let (shelf, stays) = (self.shelf(class), rounds.capacity() / 2);
+        let (mut list, mut lost) = (List::default(), 0);
+        while *held > stays
+            && let Some(block) = rounds.pop(held)
+        {
+            list.push(shelf.geometry.id(block), &shelf.links);
+        }
+        shelf.share(list, &mut lost);
+        rounds.push(held, block);
+        row.count(Counting::Alone, class, Event::Flush, 1);
+        if lost > 0 {
+            row.count(Counting::Alone, class, Event::CasFailure, lost);
+        }
+    }
+
+    fn put_in_magazine(
+        &self,
+        row: &Row,
+        class: usize,
+        exchanges: bool,
+        rounds: &mut Rounds,
+        held: &mut u32,
+        block: NonNull<u8>,
+    ) {
+        let shelf = self.shelf(class);
+        if rounds.push(held, block) {
+            return;
+        }
+        if !rounds.furnish(shelf.magazine_blocks) {
+            return self.put_shared(Some(row), class, shelf.geometry.id(block));
+        }
+        if rounds.push(held, block) || rounds.swap_for_room(held) && rounds.push(held, block) {
+            return;
+        }
+        if !exchanges {
+            // Nobody to exchange with: one magazine's worth goes out on the shared list, and the other stays.
+            let mut list = List::default();
+            while let Some(block) = rounds.pop(held) {
+                list.push(shelf.geometry.id(block), &shelf.links);
+            }
+            shelf.share(list, &mut 0);
+            rounds.push(held, block);
+            return row.count(Counting::Alone, class, Event::Flush, 1);
+        }
+        let flushed = rounds.flush(held, &mut self.lock(row, class, &shelf.depot), &mut Spare::none()) || {
+            let mut spare = Spare::new(shelf.magazine_blocks);
+            rounds.flush(held, &mut self.lock(row, class, &shelf.depot), &mut spare)
+        };
+        if flushed && rounds.push(held, block) {
+            row.count(Counting::Alone, class, Event::Flush, 1);
+            row.count(Counting::Alone, class, Event::Exchange, 1);
+        } else {
+            self.put_shared(Some(row), class, shelf.geometry.id(block));
+        }
     }
 
     #[inline(always)]
@@ -165,53 +243,6 @@ impl Stock {
                 None => self.past.count(Counting::Among, class, Event::CasFailure, lost),
             }
         }
-    }
-
-    /// Puts a block on `shared`, for a thread that has no row. The free is not counted.
-    pub fn put_past(&self, class: usize, block: NonNull<u8>) {
-        self.put_shared(None, class, self.shelf(class).geometry.id(block));
-    }
-
-    #[cold]
-    pub(super) fn put_cached(&self, row: &Row, class: usize, exchanges: bool, block: NonNull<u8>) -> Home {
-        let shelf = self.shelf(class);
-        let work = |rounds: &mut Rounds| {
-            if rounds.push(block) {
-                return Home::Kept;
-            }
-            if !rounds.furnish(shelf.magazine_blocks) {
-                self.put_shared(Some(row), class, shelf.geometry.id(block));
-                return Home::Kept;
-            }
-            if rounds.push(block) || rounds.swap_for_room() && rounds.push(block) {
-                return Home::Kept;
-            }
-            if exchanges {
-                let flushed = rounds.flush(&mut self.lock(row, class, &shelf.depot), &mut Spare::none()) || {
-                    let mut spare = Spare::new(shelf.magazine_blocks);
-                    rounds.flush(&mut self.lock(row, class, &shelf.depot), &mut spare)
-                };
-                if flushed && rounds.push(block) {
-                    row.count(Counting::Alone, class, Event::Flush, 1);
-                    row.count(Counting::Alone, class, Event::Exchange, 1);
-                    return Home::Kept;
-                }
-            } else {
-                // Nobody to exchange with: one magazine's worth goes out on the shared list, and the other stays.
-                let mut list = List::default();
-                while let Some(block) = rounds.pop() {
-                    list.push(shelf.geometry.id(block), &shelf.links);
-                }
-                shelf.share(list, &mut 0);
-                rounds.push(block);
-                row.count(Counting::Alone, class, Event::Flush, 1);
-                return Home::Kept;
-            }
-            self.put_shared(Some(row), class, shelf.geometry.id(block));
-            Home::Kept
-        };
-        // SAFETY: inside, at a station that caches (I1 of `row`).
-        unsafe { row.slot(class).rounds(work) }
     }
 }
 

@@ -15,12 +15,12 @@
 //! Where the kernel has no such call, both halves are SeqCst fences. Which it is, is settled by [`prepare`], before the
 //! first light half, and for the whole process.
 
-pub use halves::{heavy, light, light_load, light_load_is_zero, prefer_fences, prepare, settled};
+pub use halves::{heavy, light, light_load, light_load_is_zero, light_load_or_fenced, prefer_fences, prepare, settled};
 #[cfg(not(any(rt_loom, rt_shuttle)))]
 pub use halves::{is_free, light_when_free};
 
 /// In a byte for [`light_load`]: the halves are fences.
-const FENCED: u8 = 1 << 7;
+pub const FENCED: u8 = 1 << 7;
 
 #[cfg(all(target_os = "linux", not(any(rt_loom, rt_shuttle))))]
 mod halves {
@@ -80,6 +80,13 @@ mod halves {
     pub fn light_load_is_zero(byte: &AtomicU8) -> bool {
         compiler_fence(Ordering::SeqCst);
         byte.load(Ordering::Relaxed) == 0
+    }
+
+    /// [`light_load`] for who does it again by that when the byte has [`FENCED`] in it, and has learned nothing then.
+    #[inline(always)]
+    pub fn light_load_or_fenced(byte: &AtomicU8) -> u8 {
+        compiler_fence(Ordering::SeqCst);
+        byte.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -176,6 +183,12 @@ mod halves {
     #[inline(always)]
     pub fn light_load_is_zero(_byte: &AtomicU8) -> bool {
         false
+    }
+
+    /// [`light_load`] for who does it again by that, as is always so here.
+    #[inline(always)]
+    pub fn light_load_or_fenced(_byte: &AtomicU8) -> u8 {
+        FENCED
     }
 
     /// The half of the few.

@@ -32,7 +32,7 @@ impl Ours {
 impl Heap for Ours {
     type Held<'a> = Block;
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, len: usize) -> Block {
         self.0.alloc(len).expect("the pool is large enough")
     }
@@ -54,7 +54,7 @@ impl Local {
 impl Heap for Local {
     type Held<'a> = LocalBlock<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, len: usize) -> LocalBlock<'_> {
         self.0.alloc(len).expect("the pool is large enough")
     }
@@ -74,7 +74,7 @@ pub struct Raw<'a, A: GlobalAlloc>(&'a A, *mut u8, Layout);
 unsafe impl<A: GlobalAlloc + Sync> Send for Raw<'_, A> {}
 
 impl<A: GlobalAlloc> Drop for Raw<'_, A> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: allocated there with that layout, and dropped once.
         unsafe { self.0.dealloc(self.1, self.2) }
@@ -87,7 +87,7 @@ impl<A: GlobalAlloc> Heap for Direct<A> {
     where
         A: 'a;
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, len: usize) -> Raw<'_, A> {
         let layout = Layout::from_size_align(len, 16).expect("a small block");
         // SAFETY: no case asks for no bytes.
@@ -105,7 +105,7 @@ pub struct Nothing;
 impl Heap for Nothing {
     type Held<'a> = ();
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, _: usize) {}
 
     fn start(_: &()) -> *const u8 {

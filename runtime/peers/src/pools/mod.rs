@@ -78,8 +78,8 @@ const COLUMNS: [&str; 9] = [
 /// What one thread alone can be asked: the figures of an allocator that is not shared.
 fn alone<H: Heap>(heap: impl Fn() -> H + Sync, seed: u64) -> Vec<Option<Figure>> {
     let heap = &heap;
-    let pair = |len| Some(measure::alone(PAIRS, move || pairs(&heap(), len, PAIRS)).0);
-    let random = Some(measure::alone(PAIRS, move || exchanges(&heap(), seed, PAIRS)).0);
+    let pair = |len| Some(measure::alone_with(PAIRS, heap, move |heap| pairs(heap, len, PAIRS)).0);
+    let random = Some(measure::alone_with(PAIRS, heap, move |heap| exchanges(heap, seed, PAIRS)).0);
     vec![pair(64), None, None, pair(256), pair(1024), random, None, None, pair(65_536)]
 }
 

@@ -258,14 +258,14 @@ impl Core {
                     self.put_home(index, index_of, len, index, start);
                     return Err(PoolError::System { pool: self.address(), bytes: size_of::<Record>() });
                 }
-                Err(Kept::IsOut(record)) => self.was_freed_twice(index, index_of, len, start, record),
+                Err(Kept::IsOut(record)) => self.was_freed_twice(index_of, len, start, record),
             }
         }
     }
 
     /// The stock had a block that somebody else has: it goes nowhere until they bring it home.
-    fn was_freed_twice(&self, index: usize, class: usize, len: usize, start: NonNull<u8>, record: Record) {
-        self.stock.count_free(index, class, len);
+    fn was_freed_twice(&self, class: usize, len: usize, start: NonNull<u8>, record: Record) {
+        self.count_past_free(class, len);
         self.guard.faults.raise(self.fault(FaultKind::DoubleFree, start.as_ptr() as usize, Some(&record)));
     }
 
@@ -285,7 +285,7 @@ impl Core {
                 true
             }
             Err(Kept::IsOut(record)) => {
-                self.was_freed_twice(index, class, len, start, record);
+                self.was_freed_twice(class, len, start, record);
                 false
             }
             Err(Kept::NoRoom) => unreachable!("nothing is noted"),

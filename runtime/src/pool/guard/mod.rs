@@ -39,7 +39,7 @@
 //! of a block's bytes and looks into a book, behind one of 16 locks. One thread's pair of an allocation and a free, on
 //! one machine, best of 60 short runs:
 //!
-//! | bytes | guarded, any level | `thread_cached`, `unlocked` | `mutex`, `lock_free`, `fixed` | after the guard was turned off |
+//! | bytes | guarded, any level | all but `mutex` | `mutex` | after the guard was turned off |
 //! |---|---|---|---|---|
 //! | 64 | 120 ns | 5.4 ns, so 22 times | 14 to 15 ns, so 8 times | as before it |
 //! | 1000 | 155 ns | 5.4 ns, 28 times | 14 to 15 ns, 11 times | as before it |
