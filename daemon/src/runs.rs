@@ -6,7 +6,7 @@
 
 use crate::{folder, wire};
 use rheostat_api as api;
-use rheostat_runtime::observe::{Reading, Registry, families};
+use rheostat_runtime::observe::{Address, Reading, Registry, families};
 use rheostat_runtime::sync::{Condvar, Mutex};
 use rheostat_workloads::engine::{self, Cancel, Context, Progress};
 use rheostat_workloads::{Faults, Overrides, Workload};
@@ -64,6 +64,10 @@ struct Record {
 pub(crate) enum RunError {
     #[error(transparent)]
     Faults(#[from] Faults),
+    #[error(
+        "{file}: target.{target} uses {address}, which this daemon does not host; list what it hosts with `rheostat resources`"
+    )]
+    Unhosted { file: String, target: String, address: Address },
     #[error("{0} runs wait already, as many as may; wait for one to end, or cancel one")]
     Full(usize),
     #[error("the daemon is stopping")]
@@ -111,15 +115,24 @@ impl Runs {
         Ok(Self { registry, folder, queued_max, state: Mutex::new(state), moved: Condvar::new() })
     }
 
-    /// Reads and checks a workload without running it.
-    pub(crate) fn check(submission: &api::Submission) -> Result<Workload, RunError> {
+    /// Reads and checks a workload without running it. What it uses of the host's own has to be there.
+    pub(crate) fn check(&self, submission: &api::Submission) -> Result<Workload, RunError> {
         let overrides = Overrides { inputs: submission.inputs.clone(), vars: submission.vars.clone() };
-        Ok(Workload::parse(&submission.file, &submission.text, &overrides)?)
+        let workload = Workload::parse(&submission.file, &submission.text, &overrides)?;
+        let hosted = |address: &Address| self.registry.get(address).is_ok();
+        match workload.targets.iter().find(|target| target.hosted && !hosted(&target.address)) {
+            Some(missing) => Err(RunError::Unhosted {
+                file: submission.file.clone(),
+                target: missing.name.clone(),
+                address: missing.address.clone(),
+            }),
+            None => Ok(workload),
+        }
     }
 
     /// Queues a workload.
     pub(crate) fn submit(&self, submission: &api::Submission) -> Result<api::Run, RunError> {
-        let workload = Self::check(submission)?;
+        let workload = self.check(submission)?;
         let mut state = self.state.lock();
         if state.stopping {
             return Err(RunError::Stopping);

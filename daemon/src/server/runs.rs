@@ -3,7 +3,7 @@
 use super::body;
 use super::refusal::Refusal;
 use crate::app::App;
-use crate::runs::{RunError, Runs};
+use crate::runs::RunError;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,7 +17,9 @@ impl From<RunError> for Refusal {
     fn from(error: RunError) -> Self {
         let text = error.to_string();
         match error {
-            RunError::Faults(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-workload", text),
+            RunError::Faults(_) | RunError::Unhosted { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-workload", text)
+            }
             RunError::Full(_) => Self::busy("too-many-runs", text),
             RunError::Stopping => Self::busy("stopping", text),
             RunError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "no-such-run", text),
@@ -60,8 +62,8 @@ pub(super) async fn submit(State(app): State<Arc<App>>, body: Body) -> Result<Re
 )]
 pub(super) async fn check(State(app): State<Arc<App>>, body: Body) -> Result<StatusCode, Refusal> {
     let submission: Submission = body::json(body, app.config.limits.upload_bytes).await?;
-    app.aside(move |_| {
-        Runs::check(&submission)?;
+    app.aside(move |app| {
+        app.runs.check(&submission)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -119,3 +119,21 @@ fn asked_to_stop_in_mid_run_it_ends_the_run_and_keeps_its_part() {
     let run = block_on(again.client().run(&run.id)).unwrap();
     assert_eq!(run.verdict, Some(RunVerdict::Cancelled));
 }
+
+#[test]
+fn a_workload_that_uses_what_is_not_hosted_is_refused_at_once() {
+    let daemon = Place::new(SMALL).start(&[]);
+    let script = |address: &str| {
+        let text = format!(
+            "format = 1\nname = \"n\"\n[target.kv]\nuse = \"{address}\"\nkeys = {{ dist = \"uniform\", items = 10 }}\n\
+             [[phase]]\nname = \"p\"\nduration = \"1s\"\ngroup = [{{ target = \"kv\", workers = 1, mix = {{ get = 1 }} }}]\n"
+        );
+        serde_json::json!({ "file": "n.toml", "text": text }).to_string()
+    };
+    assert_eq!(daemon.send("POST", "/v1/runs/check", &script("map.words")).status, 204);
+    for path in ["/v1/runs/check", "/v1/runs"] {
+        let refused = daemon.send("POST", path, &script("map.gone"));
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        assert!(refused.problem().detail.starts_with("n.toml: target.kv uses map.gone, which"), "{}", refused.body);
+    }
+}
