@@ -27,7 +27,7 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  rheostat                                         the dashboard; starts a demo if no daemon answers
+  rheostat                                         the dashboard; of a demo if none is named or answers
   rheostat --for 10s | cat                         a status line a second, then a summary
   rheostat resources                               what the daemon hosts
   rheostat get pipeline.words.count.workers        one knob
@@ -46,7 +46,8 @@ Addresses: kind.name, as in map.words or pipeline.words; a stage is pipeline.wor
 
 The daemon is looked for at --socket, then at RHEOSTAT_SOCKET, then at the default under the runtime \
 directory. A socket may also be the address of a daemon that listens on TCP, as in \
-http://127.0.0.1:9747, with its token in RHEOSTAT_TOKEN.
+http://127.0.0.1:9747, with its token in RHEOSTAT_TOKEN. Where neither names one and none answers, the \
+dashboard hosts a demo, and run a daemon, for as long as they last; a daemon that was named has to answer.
 
 Exit codes:
   0  done; a run passed          4  a run failed a threshold
