@@ -13,7 +13,7 @@ use crate::sampler;
 use crate::server::{self, Door, Guard, Listener, Manners, Permits, Token, Traffic};
 use crate::wire;
 use rheostat_api::{Change, Outcome};
-use rheostat_runtime::observe::now;
+use rheostat_runtime::observe::{Registry, now};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -262,6 +262,11 @@ impl Daemon {
     #[cfg(test)]
     pub(crate) fn app(&self) -> &App {
         &self.app
+    }
+
+    /// What it hosts: a program that it is part of adds its own resources here, and takes them away.
+    pub fn registry(&self) -> &Registry {
+        &self.app.host.registry
     }
 
     /// The control socket.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Config`] | everything decided, read from TOML: [`Config::load`] |
 //! | [`allocator`] | mimalloc's options, enforced before anything begins |
-//! | [`start`], [`Daemon`] | a daemon at work in this process; `rheostatd` is little more than this |
+//! | [`start`], [`Daemon`] | a daemon at work in this process; `rheostatd` is little more than this, and a service that hosts its own resources adds them to [`Daemon::registry`] |
 //! | [`Tracked`] | what a process wraps its global allocator in to know which of its stages and runs allocates |
 //! | [`Signals`] | what a process that is nothing but a daemon listens to |
 //!

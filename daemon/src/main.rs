@@ -106,7 +106,7 @@ fn serve(config: Config) -> ExitCode {
         Origin::Demo => {
             tracing::info!("no configuration file, so this hosts the demo; name a file with --config")
         }
-        Origin::File(path) => tracing::info!("hosts what {} says", path.display()),
+        origin => tracing::info!("hosts what {origin} says"),
     }
     config::unknown_variables().iter().for_each(|warning| tracing::warn!("{warning}"));
     let failed = |error: &dyn std::fmt::Display| {

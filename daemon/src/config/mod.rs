@@ -27,6 +27,8 @@ pub enum Origin {
     Demo,
     /// A file.
     File(PathBuf),
+    /// The program that the daemon is part of.
+    Program,
 }
 
 impl std::fmt::Display for Origin {
@@ -34,6 +36,7 @@ impl std::fmt::Display for Origin {
         match self {
             Origin::Demo => f.write_str("demo"),
             Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Program => f.write_str("program"),
         }
     }
 }
