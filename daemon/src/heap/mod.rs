@@ -16,8 +16,14 @@ use std::io::{self, Write};
 
 /// The function of sites that found no room of their own.
 const UNTOLD: &str = "(sites past the limit)";
-/// Functions at the inner end of a stack that are the profile's own, by how they begin.
-const OWN: [&str; 5] = ["backtrace::", "rheostat_runtime::alloc::", "__rustc", "__rust_", "alloc::alloc::"];
+/// What a program calls for a block: the allocator's entries, however their names are spelled out.
+const ENTRIES: [&str; 3] = ["__rust_alloc", "__rust_alloc_zeroed", "__rust_realloc"];
+/// Where the sources of the standard library and of what it is built from were, as the debug information has it.
+const STANDARD_FILES: [&str; 4] = ["/library/alloc/src/", "/library/core/src/", "/library/std/src/", "/rust/deps/"];
+/// Its crates, for functions of which no file is known.
+const STANDARD_CRATES: [&str; 4] = ["alloc::", "core::", "std::", "hashbrown::"];
+/// The entries and what stands right before them, for those who merge the profile with others of the same program.
+const DROP_FRAMES: &str = r"(__rustc::)?__rust_(alloc|alloc_zeroed|realloc)|<?alloc::(alloc|raw_vec)::.*";
 
 /// The profile as gzipped protobuf.
 ///
@@ -45,6 +51,7 @@ fn message(profile: &HeapProfile, time_ms: u64) -> pprof::Profile {
         let comment = builder.string(&comment);
         builder.profile.comment.push(comment);
     }
+    builder.profile.drop_frames = builder.string(DROP_FRAMES);
     let key = builder.string("scope");
     for site in &profile.sites {
         let value = [site.allocations, site.allocated_bytes, site.live_blocks, site.live_bytes];
@@ -59,11 +66,39 @@ fn message(profile: &HeapProfile, time_ms: u64) -> pprof::Profile {
     symbols.builder.profile
 }
 
+/// A function at an address: the one whose code it is, or one that was inlined there.
+#[derive(Debug, Clone)]
+struct Function {
+    /// With the path of its module.
+    name: String,
+    /// As the compiler wrote it.
+    mangled: String,
+    /// Empty where it is not known.
+    file: String,
+    line: i64,
+}
+
+impl Function {
+    fn is_entry(&self) -> bool {
+        ENTRIES.contains(&self.name.rsplit("::").next().unwrap_or_default())
+    }
+
+    /// Whether it is the standard library's: `Vec::push`, `String::from`, `collect`.
+    fn is_standard(&self) -> bool {
+        if self.file.is_empty() {
+            return STANDARD_CRATES.iter().any(|name| self.name.trim_start_matches('<').starts_with(name));
+        }
+        STANDARD_FILES.iter().any(|folder| self.file.contains(folder))
+    }
+}
+
 /// Addresses and what stands for them in the profile.
 struct Symbols {
     builder: Builder,
-    /// The location of an address; `None` for one of the profile's own.
-    locations: HashMap<usize, Option<u64>>,
+    /// The functions at an address, innermost first.
+    functions: HashMap<usize, Vec<Function>>,
+    /// The location of an address without so many of its innermost functions.
+    locations: HashMap<(usize, usize), u64>,
 }
 
 impl Symbols {
@@ -87,48 +122,88 @@ impl Symbols {
                 builder.profile.mapping.push(mapping);
             }
         }
-        Self { builder, locations: HashMap::new() }
+        Self { builder, functions: HashMap::new(), locations: HashMap::new() }
     }
 
-    /// The locations of a stack from the first function that is not the profile's own.
+    /// The locations of a stack from the first function on that is the program's own. The allocator's entry would be the
+    /// innermost function of every stack and what the standard library does to get there that of nearly every one, so
+    /// that tables by function would have one line.
     fn stack(&mut self, site: &Site) -> Vec<u64> {
         if site.frames.is_empty() {
             return vec![self.untold()];
         }
-        let locations: Vec<_> = site.frames.iter().map(|address| self.location(*address)).collect();
-        let own = locations.iter().take_while(|location| location.is_none()).count();
-        // A name like our own further out is somebody else's.
-        let outer = site.frames[own..].iter().zip(&locations[own..]);
-        outer.map(|(address, location)| location.unwrap_or_else(|| self.add(*address, Vec::new()))).collect()
+        let asked = site.frames.iter().enumerate().find_map(|(index, address)| {
+            let entry = self.functions(*address).iter().rposition(Function::is_entry)?;
+            Some((index, entry + 1))
+        });
+        let asked = asked.unwrap_or((0, 0));
+        let own = self.find(&site.frames, asked, |function| !function.is_standard());
+        // A stack that is nothing but the standard library's, as a thread's beginning: who called the allocator, then.
+        let Some((first, skipped)) = own.or_else(|| self.find(&site.frames, asked, |_| true)) else {
+            return vec![self.untold()];
+        };
+        let innermost = self.location(site.frames[first], skipped);
+        let outer = site.frames[first + 1..].iter().map(|outer| self.location(*outer, 0));
+        std::iter::once(innermost).chain(outer).collect()
+    }
+
+    /// The first function like that, from one on: its frame, and its place among the functions there.
+    fn find(
+        &mut self,
+        frames: &[usize],
+        (begin, skipped): (usize, usize),
+        wanted: impl Fn(&Function) -> bool,
+    ) -> Option<(usize, usize)> {
+        frames.iter().enumerate().skip(begin).find_map(|(index, address)| {
+            let from = if index == begin { skipped } else { 0 };
+            let found = self.functions(*address).iter().skip(from).position(&wanted)?;
+            Some((index, from + found))
+        })
     }
 
     fn untold(&mut self) -> u64 {
-        if let Some(Some(location)) = self.locations.get(&0) {
+        if let Some(location) = self.locations.get(&(0, 0)) {
             return *location;
         }
-        let line = Line { function_id: self.builder.function(UNTOLD, ""), line: 0 };
+        let line = Line { function_id: self.builder.function(UNTOLD, UNTOLD, ""), line: 0 };
         let location = self.add(0, vec![line]);
-        self.locations.insert(0, Some(location));
+        self.locations.insert((0, 0), location);
         location
     }
 
-    fn location(&mut self, address: usize) -> Option<u64> {
-        if let Some(known) = self.locations.get(&address) {
+    /// The functions at an address, innermost first; never none.
+    fn functions(&mut self, address: usize) -> &[Function] {
+        self.functions.entry(address).or_insert_with(|| {
+            let mut functions = Vec::new();
+            backtrace::resolve(address as *mut c_void, |symbol| {
+                let name = symbol.name();
+                functions.push(Function {
+                    name: name.as_ref().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}")),
+                    mangled: name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(),
+                    file: symbol.filename().map_or_else(String::new, |file| file.display().to_string()),
+                    line: symbol.lineno().unwrap_or_default().into(),
+                });
+            });
+            if functions.is_empty() {
+                let name = format!("{address:#x}");
+                functions.push(Function { mangled: name.clone(), name, file: String::new(), line: 0 });
+            }
+            functions
+        })
+    }
+
+    fn location(&mut self, address: usize, skipped: usize) -> u64 {
+        if let Some(known) = self.locations.get(&(address, skipped)) {
             return *known;
         }
-        let (mut lines, mut outermost) = (Vec::new(), String::new());
-        backtrace::resolve(address as *mut c_void, |symbol| {
-            let name = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
-            let file = symbol.filename().map_or_else(String::new, |file| file.display().to_string());
-            let line = symbol.lineno().unwrap_or_default().into();
-            lines.push(Line { function_id: self.builder.function(&name, &file), line });
-            outermost = name;
-        });
-        // `<rheostat_runtime::alloc::.. as ..>::alloc` too.
-        let is_own =
-            OWN.iter().any(|own| outermost.trim_start_matches(['<', '_']).starts_with(own.trim_start_matches('_')));
-        let location = (!is_own).then(|| self.add(address, lines));
-        self.locations.insert(address, location);
+        let functions = self.functions(address)[skipped..].to_vec();
+        let line = |function: &Function| Line {
+            function_id: self.builder.function(&function.name, &function.mangled, &function.file),
+            line: function.line,
+        };
+        let lines = functions.iter().map(line).collect();
+        let location = self.add(address, lines);
+        self.locations.insert((address, skipped), location);
         location
     }
 
@@ -199,9 +274,13 @@ mod tests {
         let live: i64 = known.iter().map(|sample| sample.value[3]).sum();
         assert_eq!(live, 20 * 100_000, "blocks a hundred times the interval are always sampled");
         for sample in &known {
-            let innermost = calls(sample)[0];
-            assert!(!innermost.contains("rheostat_runtime::alloc") && !innermost.contains("backtrace"), "{innermost}");
+            assert!(
+                calls(sample)[0].ends_with("a_site_that_is_known"),
+                "the innermost is not the site: {:?}",
+                calls(sample)
+            );
         }
+        assert!(text(decoded.drop_frames).contains("__rust_"));
         assert!(decoded.location.iter().any(|location| location.mapping_id > 0));
         drop(kept);
     }

@@ -22,6 +22,9 @@ pub(crate) struct Profile {
     /// What the other messages refer to by index; the first is empty.
     #[prost(string, repeated, tag = "6")]
     pub string_table: Vec<String>,
+    /// Regular expression: functions that match all of it are left out with everything that they call.
+    #[prost(int64, tag = "7")]
+    pub drop_frames: i64,
     #[prost(int64, tag = "9")]
     pub time_nanos: i64,
     #[prost(message, optional, tag = "11")]
@@ -112,6 +115,7 @@ pub(crate) struct Function {
     pub id: u64,
     #[prost(int64, tag = "2")]
     pub name: i64,
+    /// The mangled name. Where it is the same as the name, pprof takes parts in angle brackets out of both.
     #[prost(int64, tag = "3")]
     pub system_name: i64,
     #[prost(int64, tag = "4")]
@@ -123,7 +127,7 @@ pub(crate) struct Function {
 pub(crate) struct Builder {
     pub profile: Profile,
     strings: HashMap<String, i64>,
-    functions: HashMap<(i64, i64), u64>,
+    functions: HashMap<(i64, i64, i64), u64>,
 }
 
 impl Default for Builder {
@@ -152,12 +156,12 @@ impl Builder {
     }
 
     /// The number of a function.
-    pub(crate) fn function(&mut self, name: &str, filename: &str) -> u64 {
-        let (name, filename) = (self.string(name), self.string(filename));
+    pub(crate) fn function(&mut self, name: &str, mangled: &str, filename: &str) -> u64 {
+        let (name, system_name, filename) = (self.string(name), self.string(mangled), self.string(filename));
         let next = self.profile.function.len() as u64 + 1;
-        let id = *self.functions.entry((name, filename)).or_insert(next);
+        let id = *self.functions.entry((name, system_name, filename)).or_insert(next);
         if id == next {
-            self.profile.function.push(Function { id, name, system_name: name, filename });
+            self.profile.function.push(Function { id, name, system_name, filename });
         }
         id
     }

@@ -1,6 +1,7 @@
 //! The wrapper around a process's global allocator.
 
-use super::{profile, scope};
+use super::profile::{self, Due};
+use super::scope;
 use std::alloc::{GlobalAlloc, Layout};
 
 /// An allocator that counts what goes through it for the [`Scope`](super::Scope) that the calling thread is in.
@@ -29,22 +30,24 @@ impl<A> Tracked<A> {
 }
 
 impl<A: GlobalAlloc> Tracked<A> {
-    /// A block at which the countdown to the next sample ended.
+    /// A block at which the countdown to the next sample ended. Never inlined: a sample's stack begins outside of it.
     #[cold]
+    #[inline(never)]
     unsafe fn alloc_due(&self, layout: Layout, zeroed: bool) -> *mut u8 {
+        let here = 0;
         // SAFETY: the caller's promise.
-        unsafe { self.alloc_as(layout, zeroed, profile::decide(layout.size())) }
+        unsafe { self.alloc_as(layout, zeroed, profile::decide(layout.size(), &here)) }
     }
 
-    /// A block that is a sample if a probability is given, and there is room for one.
-    unsafe fn alloc_as(&self, layout: Layout, zeroed: bool, sample: Option<f64>) -> *mut u8 {
-        if let Some(probability) = sample
+    /// A block that is a sample if it is due for it, and there is room for one.
+    unsafe fn alloc_as(&self, layout: Layout, zeroed: bool, sample: Option<Due>) -> *mut u8 {
+        if let Some(due) = sample
             && let Some(wide) = profile::layout_of_sample(layout)
         {
             // SAFETY: the caller's promise; the layout is as large, and not of size zero.
             let block = unsafe { self.beneath(wide, zeroed) };
             if !block.is_null() {
-                if profile::keep(block, layout.size(), probability) {
+                if profile::keep(block, layout.size(), due) {
                     return block;
                 }
                 // SAFETY: allocated above, with this layout.
@@ -69,10 +72,12 @@ impl<A: GlobalAlloc> Tracked<A> {
     }
 
     /// A block that may be a sample, or is to be one. Then it is moved by hand, as the allocator beneath does not know
-    /// of that; else it is the allocator's, which may not need to move it.
+    /// of that; else it is the allocator's, which may not need to move it. Never inlined, as `alloc_due`.
     #[cold]
+    #[inline(never)]
     unsafe fn realloc_closely(&self, block: *mut u8, layout: Layout, size: usize, due: bool) -> *mut u8 {
-        let sample = if due { profile::decide(size) } else { None };
+        let here = 0;
+        let sample = if due { profile::decide(size, &here) } else { None };
         if sample.is_none() && !(profile::may_be_sample(block) && profile::is_sample(block)) {
             // SAFETY: the caller's promise.
             return unsafe { self.0.realloc(block, layout, size) };

@@ -81,7 +81,7 @@ struct Store {
 /// One place in the program that allocates, as reached by one way, in one scope. Numbers are estimates.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Return addresses, innermost first; the first ones are the profile's and the allocator's own.
+    /// Return addresses, innermost first, from the one into the allocator's entry on; what it calls is left out.
     pub frames: Vec<usize>,
     /// The scope's name, `outside` or `other`.
     pub scope: &'static str,
@@ -184,8 +184,8 @@ pub(super) fn layout_of_sample(layout: std::alloc::Layout) -> Option<std::alloc:
     layout.align_to(PAGE).ok()
 }
 
-/// Whether the block of `bytes` at which a countdown ended is to be sampled, and with what probability it was to be.
-pub(super) fn decide(bytes: usize) -> Option<f64> {
+/// Whether the block of `bytes` at which a countdown ended is to be sampled. `within` is on the caller's stack.
+pub(super) fn decide(bytes: usize, within: &u8) -> Option<Due> {
     let interval = INTERVAL.load(Relaxed);
     if interval == 0 || BUSY.get() {
         DRAWN_FOR.set(0);
@@ -201,7 +201,8 @@ pub(super) fn decide(bytes: usize) -> Option<f64> {
         }
     }
     LEFT.set(distance(interval));
-    Some(-(-(bytes as f64) / interval as f64).exp_m1())
+    let probability = -(-(bytes as f64) / interval as f64).exp_m1();
+    Some(Due { probability, within: std::ptr::from_ref(within).addr() })
 }
 
 /// Bytes to the next sample, exponentially distributed (xorshift; Marsaglia 2003).
@@ -220,12 +221,21 @@ fn distance(interval: usize) -> i64 {
     (-evenly.ln() * interval as f64) as i64
 }
 
-/// Remembers a block with the stack of its caller. False when there is no room for it.
-pub(super) fn keep(block: *mut u8, bytes: usize, probability: f64) -> bool {
+/// A block that is to be sampled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    /// With what probability it was to be.
+    pub probability: f64,
+    /// An address in the frame of the allocator's function that found it due: the stack that is kept begins outside.
+    pub within: usize,
+}
+
+/// Remembers a block with the stack that asked for it. False when there is no room for it.
+pub(super) fn keep(block: *mut u8, bytes: usize, due: Due) -> bool {
     let _own = Own::begin();
-    let stack = Stack::here();
+    let stack = Stack::outside(due.within);
     let name = scope::current_name();
-    let weight = Weight::of(bytes, probability);
+    let weight = Weight::of(bytes, due.probability);
     STORE.with(|store| {
         let Some(Store { samples, sites, scopes }) = store.as_deref_mut() else { return false };
         if samples.is_full() {

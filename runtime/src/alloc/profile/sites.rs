@@ -21,12 +21,18 @@ pub(super) struct Stack {
 impl Stack {
     const EMPTY: Self = Self { frames: [0; DEPTH_MAX], depth: 0 };
 
-    /// The stack of the caller. Allocates nothing.
-    pub(super) fn here() -> Self {
+    /// The stack outside of the function in whose frame that address is. Allocates nothing.
+    ///
+    /// The stack grows downwards, so that function and what it called are the frames whose stack pointer is not above it,
+    /// whatever was inlined and whatever their names are.
+    pub(super) fn outside(within: usize) -> Self {
         let mut stack = Self::EMPTY;
         let walk = |frame: &backtrace::Frame| {
-            stack.frames[stack.depth] = frame.ip().addr();
-            stack.depth += 1;
+            // At the end of a thread's stack some platforms have a frame of no function.
+            if frame.sp().addr() > within && !frame.ip().is_null() {
+                stack.frames[stack.depth] = frame.ip().addr();
+                stack.depth += 1;
+            }
             stack.depth < DEPTH_MAX
         };
         // SAFETY: the walk itself keeps no state between calls but on Windows; the lock it leaves out is for symbols,
@@ -141,9 +147,24 @@ mod tests {
         assert_eq!(sites.entries.capacity(), room);
     }
 
+    #[inline(never)]
+    fn called() -> Stack {
+        let within = std::hint::black_box(0u8);
+        inner(std::ptr::from_ref(&within).addr())
+    }
+
+    #[inline(never)]
+    fn inner(within: usize) -> Stack {
+        std::hint::black_box(Stack::outside(within))
+    }
+
     #[test]
-    fn a_stack_begins_here() {
-        let (first, second) = (Stack::here(), Stack::here());
-        assert!(first.depth > 2 && first != second, "{first:?}");
+    fn a_stack_begins_at_the_caller_of_the_one_that_asks() {
+        let (first, second) = (called(), called());
+        assert!(first.depth > 2, "{first:?}");
+        let lines = |stack: &Stack| (stack.frames()[0], stack.frames()[1..].to_vec());
+        let ((here, outer), (there, outer_too)) = (lines(&first), lines(&second));
+        assert_ne!(here, there, "two calls of this function");
+        assert_eq!(outer, outer_too, "and one call of it");
     }
 }
