@@ -68,6 +68,14 @@ fn words_are_a_value_also_by_a_variable() {
 }
 
 #[test]
+fn a_misspelled_operation_is_said_as_that_and_nothing_else() {
+    let phase = "[[phase]]\nname = \"p\"\ncount = 10\ngroup = [{ target = \"kv\", mix = { gett = 1 } }]\n";
+    let faults = parse(&with_map(phase)).unwrap_err().to_string();
+    assert!(faults.contains("unknown key `gett`; did you mean `get`?"), "{faults}");
+    assert!(!faults.contains("nothing has a weight"), "{faults}");
+}
+
+#[test]
 fn a_history_needs_numbers_and_an_end() {
     let with = |value: &str, end: &str| {
         let phase = format!("[[phase]]\nname = \"p\"\n{end}\ngroup = [{{ target = \"kv\", mix = {{ get = 1 }} }}]\n");

@@ -41,7 +41,7 @@ pub use problem::Problem;
 pub use queue::{Pop, Popped, Push, Pushed};
 pub use resource::{Knob, KnobValue, Quantiles, Range, Resource, Resources, Sample};
 pub use run::{
-    Catalogue, Check, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs, Shipped,
-    Submission, Table, Threshold,
+    Catalogue, Check, CheckVerdict, Event, Item, OpResult, Phase, Progress, Run, RunResult, RunState, RunVerdict, Runs,
+    Shipped, Submission, Table, Threshold,
 };
 pub use stream::{Host, Snapshot};

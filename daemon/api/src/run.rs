@@ -59,6 +59,9 @@ pub struct Run {
     pub name: String,
     /// Where it stands.
     pub state: RunState,
+    /// Addresses of the resources that its targets are: the host's own, and those that are there while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
     /// When it was submitted, in milliseconds since 1970.
     pub submitted_ms: u64,
     /// When it started.
@@ -271,12 +274,37 @@ pub struct Event {
 pub struct Check {
     /// `conservation`, `oracle`, `lost_updates` ...
     pub name: String,
-    /// Whether it held.
-    pub pass: bool,
-    /// How many things were compared; a check that compared nothing does not hold.
+    /// What came of it.
+    pub verdict: CheckVerdict,
+    /// How many things were compared.
     pub compared: u64,
     /// What was found.
     pub detail: String,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CheckVerdict {
+    /// What was compared is as it should be.
+    Pass,
+    /// It is not.
+    Fail,
+    /// Nothing was compared, so nothing was found out.
+    Inconclusive,
+}
+
+impl Check {
+    /// A check that held or not, unless it compared nothing.
+    pub fn new(name: &str, held: bool, compared: u64, detail: String) -> Self {
+        let verdict = match (compared, held) {
+            (0, _) => CheckVerdict::Inconclusive,
+            (_, true) => CheckVerdict::Pass,
+            (_, false) => CheckVerdict::Fail,
+        };
+        Self { name: name.to_owned(), verdict, compared, detail }
+    }
 }
 
 /// A threshold.
@@ -289,6 +317,9 @@ pub struct Threshold {
     pub value: Option<f64>,
     /// `pass`, `fail` or `inconclusive`.
     pub verdict: String,
+    /// Of one that is inconclusive, what there was too little of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A small table of keys and numbers.

@@ -125,7 +125,12 @@ impl Flow {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.open.load(Ordering::Acquire) == 0
+        self.open_parts() == 0
+    }
+
+    /// Parts that have not come to their end.
+    pub fn open_parts(&self) -> usize {
+        self.open.load(Ordering::Acquire)
     }
 
     /// Waits until every part has ended; false when that took longer than `timeout`.

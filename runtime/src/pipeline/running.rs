@@ -53,6 +53,12 @@ impl Pipeline {
         self.flow.has_ended()
     }
 
+    /// True once a part of it has come to its end, the source first: the rest follows, and what it has to do no longer grows.
+    pub fn is_ending(&self) -> bool {
+        // Its stages and the source.
+        self.flow.open_parts() < self.stages.len() + 1
+    }
+
     /// The latest thousand records that ops failed on.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.flow.dead_letters.all()
@@ -158,8 +164,9 @@ struct EndOfSource {
 impl Drop for EndOfSource {
     fn drop(&mut self) {
         self.intake.clock.stop(now().0);
-        self.first.close();
+        // In this order, so that a stage that is over belongs to a pipeline that is ending.
         self.flow.part_ended();
+        self.first.close();
     }
 }
 

@@ -225,6 +225,12 @@ impl<'r> Cast<'r> {
         self.flows.iter()
     }
 
+    /// Whether that is a pipeline of the run's own, or a stage of one, which takes no more input.
+    pub fn is_ending(&self, address: &Address) -> bool {
+        let flow = self.flows.values().find(|flow| flow.is_of(address));
+        flow.and_then(Flow::own).is_some_and(|own| own.is_ending())
+    }
+
     /// Turns a knob as this run. A knob of the host's own is turned back when the run ends.
     pub fn turn(&self, knob: &KnobName, to: Value) -> Result<Change, RegistryError> {
         let actor = Actor::Run(self.context.run.clone());

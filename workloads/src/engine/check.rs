@@ -4,6 +4,7 @@
 
 use super::cast::{Cast, Player};
 use super::crew::Replay;
+use super::flow::Flow;
 use super::history::judge;
 use super::ledger::{Increments, MapBook, PoolBook};
 use super::oracle::Oracle;
@@ -50,7 +51,7 @@ fn values_conservation(name: &str, book: PoolBook, counted: Counted, values: u64
              freed {freed}, and {damaged} were not as they were left"
         ),
     };
-    api::Check { name: "conservation".into(), pass, compared: counted_in, detail }
+    api::Check::new("conservation", pass, counted_in, detail)
 }
 
 /// Differences spelled out in a detail.
@@ -119,7 +120,7 @@ impl Runner<'_> {
             }
         };
         let pass = sum == net && acknowledged > 0;
-        Some(api::Check { name: "lost_updates".into(), pass, compared: acknowledged, detail })
+        Some(api::Check::new("lost_updates", pass, acknowledged, detail))
     }
 
     /// The values that increments found, of every key: 0, 1, 2 ... up to where it stands, each once.
@@ -142,7 +143,7 @@ impl Runner<'_> {
                 whole.count
             ),
         };
-        Some(api::Check { name: "increments".into(), pass, compared: found.count, detail })
+        Some(api::Check::new("increments", pass, found.count, detail))
     }
 
     /// Values that were read against what can have been put in at their keys.
@@ -155,7 +156,7 @@ impl Runner<'_> {
             (0, _) => format!("{name}: {read} values were read, each as it was put in at its key, to the last byte"),
             (_, _) => format!("{name}: of {read} values that were read, {damaged} were torn, or another key's"),
         };
-        api::Check { name: "values".into(), pass: damaged == 0 && read > 0, compared: read, detail }
+        api::Check::new("values", damaged == 0 && read > 0, read, detail)
     }
 
     /// Every operation on every key against an order that a map without concurrency could have had.
@@ -166,7 +167,7 @@ impl Runner<'_> {
         if refused > 0 {
             // What a refused operation did is nothing, which the history has no word for.
             let detail = format!("{name}: the map refused {refused} operations, so nothing was compared");
-            return api::Check { name: "linearizable".into(), pass: false, compared: 0, detail };
+            return api::Check::new("linearizable", false, 0, detail);
         }
         judge(name, history)
     }
@@ -181,14 +182,14 @@ impl Runner<'_> {
             (0, _) => format!("{name}: {walks} walks met each of the {keys} keys that stayed once, and none twice"),
             (_, _) => format!("{name}: {walks} walks missed {missed} of the keys that stayed, and met {doubled} twice"),
         };
-        api::Check { name: "walks".into(), pass: missed + doubled == 0 && walks > 0, compared: walks, detail }
+        api::Check::new("walks", missed + doubled == 0 && walks > 0, walks, detail)
     }
 
     /// A map of counters against a plain count of what its workers drew, one after the other.
     fn replayed(&self, cast: &Cast<'_>, target: &Target) -> Option<api::Check> {
         let counters = cast.counters(&target.name)?;
         let name = &target.name;
-        let check = |pass, compared, detail| Some(api::Check { name: "oracle".into(), pass, compared, detail });
+        let check = |pass, compared, detail| Some(api::Check::new("oracle", pass, compared, detail));
         if self.map_books.get(name).is_some_and(|book| book.refused > 0) {
             return check(false, 0, format!("{name}: the map refused operations, so nothing was compared"));
         }
@@ -248,7 +249,7 @@ impl Runner<'_> {
             format!("{name}: {pushed} pushed, {popped} popped, {left} left, each once and in its producer's order")
         };
         let pass = pushed > 0 && same && disordered + foreign == 0;
-        Some(api::Check { name: "conservation".into(), pass, compared: pushed, detail })
+        Some(api::Check::new("conservation", pass, pushed, detail))
     }
 
     /// Blocks allocated against blocks freed, by the workers' books and by the pool's own; frees what is still on its way.
@@ -279,18 +280,14 @@ impl Runner<'_> {
             )
         };
         let pass = allocated > 0 && damaged == 0 && same;
-        Some(api::Check { name: "conservation".into(), pass, compared: allocated, detail })
+        Some(api::Check::new("conservation", pass, allocated, detail))
     }
 
     /// What each stage handed on against what the next took, and what the last counted against the map.
     fn flow_conservation(&self, cast: &Cast<'_>, target: &Target, pipeline: &PipelineTarget) -> api::Check {
         let name = &target.name;
-        let nothing = |why: &str| api::Check {
-            name: "conservation".into(),
-            pass: false,
-            compared: 0,
-            detail: format!("{name}: {why}, so nothing was compared"),
-        };
+        let nothing =
+            |why: &str| api::Check::new("conservation", false, 0, format!("{name}: {why}, so nothing was compared"));
         let Some(flow) = cast.flow(name) else { return nothing("it never ran") };
         if self.abandoned.contains(name) {
             return nothing("what was on its way was dropped");
@@ -328,7 +325,7 @@ impl Runner<'_> {
         } else {
             format!("{name}: {}{set_aside}", faults.join("; "))
         };
-        api::Check { name: "conservation".into(), pass: faults.is_empty(), compared, detail }
+        api::Check::new("conservation", faults.is_empty(), compared, detail)
     }
 
     /// Pipelines of the run's own that count, by the map they count into.
@@ -355,7 +352,7 @@ impl Runner<'_> {
     fn oracle(&self, cast: &Cast<'_>) -> Result<Vec<api::Check>, RunError> {
         let mut checks = Vec::new();
         for (map, pipelines) in self.counting() {
-            let check = |pass, compared, detail| api::Check { name: "oracle".into(), pass, compared, detail };
+            let check = |pass, compared, detail| api::Check::new("oracle", pass, compared, detail);
             let started = pipelines.iter().filter(|(target, _)| cast.flow(&target.name).is_some());
             let cut = pipelines.iter().find(|(target, _)| self.cut_short.contains(&target.name));
             if started.count() < pipelines.len() || cut.is_some() {
@@ -368,7 +365,9 @@ impl Runner<'_> {
             let mut cancelled = false;
             for (target, pipeline) in &pipelines {
                 let Some(data) = self.workload.data.get(&pipeline.from) else { continue };
-                let counted = Oracle::count(data, &self.workload.base, &pipeline.stages, &self.context.cancel);
+                let passes = cast.flow(&target.name).and_then(Flow::passes);
+                let (base, stages, cancel) = (&self.workload.base, &pipeline.stages, &self.context.cancel);
+                let counted = Oracle::count(data, passes, base, stages, cancel);
                 let counted = counted.map_err(|why| RunError::Input { what: pipeline.from.clone(), why })?;
                 match counted {
                     None => cancelled = true,

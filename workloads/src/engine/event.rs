@@ -7,8 +7,8 @@ use rheostat_api as api;
 use rheostat_runtime::observe::{Moment, Value, now};
 use std::time::Duration;
 
-/// Makes the turns of a phase, each at its time or as soon after it as the turn before has ended, until all are made or
-/// the gate is stopped.
+/// Makes the turns of a phase, each at its time or as soon after it as the turn before has ended, until all are made, the
+/// gate is stopped or a pipeline of the run's own has come to its end. A turn that meets that end is none, and no failure.
 pub(super) fn make_turns(events: &[Event], cast: &Cast<'_>, gate: &Gate) -> Vec<api::Event> {
     let began = gate.pass();
     let mut made = Vec::new();
@@ -23,7 +23,11 @@ pub(super) fn make_turns(events: &[Event], cast: &Cast<'_>, gate: &Gate) -> Vec<
         }
         let event = &events[index];
         for (knob, values) in &event.set {
-            made.push(turn(cast, knob, &values[(done % values.len() as u64) as usize], began));
+            let event = turn(cast, knob, &values[(done % values.len() as u64) as usize], began);
+            if event.error.is_some() && cast.is_ending(&knob.resource) {
+                return made;
+            }
+            made.push(event);
         }
         next[index] = (at + event.every, done + 1);
     }

@@ -3,16 +3,17 @@
 use super::RunError;
 use super::cast::Cast;
 use crate::catalogue;
-use crate::script::{Origin, PipelineTarget, StageOp, Target, Workload};
+use crate::script::{Extent, Origin, Phase, PipelineTarget, StageOp, Target, Workload};
 use rheostat_runtime::observe::families::{
     PIPELINE_CUT, PIPELINE_DEAD_LETTERS, PIPELINE_INPUT_BYTES, PIPELINE_LATENCY, PIPELINE_REFUSED_FILES,
     PIPELINE_REPLACED, PIPELINE_SOURCE_BYTES, STAGE_ERRORS, STAGE_IN_ITEMS, STAGE_OUT_ITEMS, STAGE_SERVICE,
 };
-use rheostat_runtime::observe::{Family, Measure, Reading, Registry, Resource, Snapshot};
+use rheostat_runtime::observe::{Address, Family, Measure, Reading, Registry, Resource, Snapshot};
 use rheostat_runtime::pipeline::text::{Op, Source, Spec, StageSpec};
 use rheostat_runtime::pipeline::{Limits, Pipeline, StageOptions};
 use rheostat_runtime::pool::{Level, Pool, PoolLimits};
 use rheostat_runtime::sync::Arc;
+use rheostat_runtime::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::io::{self, Read};
 
 /// A running pipeline.
@@ -24,6 +25,17 @@ pub(super) struct Flow {
     own: Option<Arc<Pipeline>>,
     /// Bytes there are to read, where the source cannot tell and the script can.
     bytes_total: Option<u64>,
+    /// How often shipped texts are read, where they are.
+    passes: Option<Arc<Passes>>,
+}
+
+/// How often shipped texts are read: as often as the script says, and on as long as they are held.
+#[derive(Debug, Default)]
+struct Passes {
+    /// Passes that were begun.
+    begun: AtomicU64,
+    /// Whether the end waits for [`Flow::let_end`].
+    held: AtomicBool,
 }
 
 /// What a pipeline has done so far.
@@ -97,7 +109,7 @@ impl Flow {
             resource.address().stage_name().is_some() && resource.address().name() == target.address.name()
         };
         let stages = registry.all().into_iter().filter(is_stage).collect();
-        Ok(Self { pipeline, stages, own: None, bytes_total: None })
+        Ok(Self { pipeline, stages, own: None, bytes_total: None, passes: None })
     }
 
     /// Starts a pipeline of the run's own, with a pool of its own for its batches.
@@ -111,7 +123,8 @@ impl Flow {
         let name = target.address.name();
         let pool = Pool::new(name, Level::ThreadCached, PoolLimits::default()).map_err(|error| failed(&error))?;
         cast.host(pool.clone())?;
-        let (source, bytes_total) = source(workload, pipeline);
+        let held = lasts_as_long_as_turns(workload, target);
+        let (source, bytes_total, passes) = source(workload, pipeline, held);
         let stages = pipeline.stages.iter().map(|stage| {
             let op = match &stage.op {
                 StageOp::Lines => Op::Lines,
@@ -142,6 +155,7 @@ impl Flow {
             stages: own.resources().into_iter().filter(|part| part.address().stage_name().is_some()).collect(),
             own: Some(own.clone()),
             bytes_total,
+            passes,
         };
         for part in own.resources() {
             cast.host(part).inspect_err(|_| own.abandon())?;
@@ -182,6 +196,26 @@ impl Flow {
         })
     }
 
+    /// Whether that is this pipeline, or a stage of it.
+    pub fn is_of(&self, address: &Address) -> bool {
+        let own = self.pipeline.address();
+        address == own || (address.stage_name().is_some() && address.name() == own.name())
+    }
+
+    /// Lets shipped texts come to their end, once they have been read as often as the script says.
+    pub fn let_end(&self) {
+        if let Some(passes) = &self.passes {
+            // Relaxed: a flag that is polled and publishes nothing.
+            passes.held.store(false, Relaxed);
+        }
+    }
+
+    /// How often shipped texts were read, once the pipeline has ended.
+    pub fn passes(&self) -> Option<u64> {
+        // Relaxed: the end of the pipeline, which whoever asks has seen, comes after the last pass.
+        self.passes.as_ref().map(|passes| passes.begun.load(Relaxed))
+    }
+
     /// The pipeline, if it is the run's own.
     pub fn own(&self) -> Option<&Arc<Pipeline>> {
         self.own.as_ref()
@@ -211,21 +245,30 @@ fn spread_of(reading: &Reading, family: &Family) -> Snapshot {
     spreads.next().unwrap_or_default()
 }
 
-/// The source of a pipeline, and how many bytes it has if only the script knows.
-fn source(workload: &Workload, pipeline: &PipelineTarget) -> (Source, Option<u64>) {
+/// Whether the phase that reads a pipeline's input to its end has knobs to turn meanwhile, so often and no oftener: how long
+/// the input lasts is a matter of the machine's speed, and it shall not end before the turns are made.
+fn lasts_as_long_as_turns(workload: &Workload, target: &Target) -> bool {
+    let drives = |phase: &&Phase| phase.groups.iter().any(|group| group.work.pipeline() == Some(&target.name));
+    let first = workload.phases.iter().find(drives);
+    first.is_some_and(|phase| phase.extent == Extent::Input && phase.events.iter().any(|event| !event.open))
+}
+
+/// The source of a pipeline, how many bytes it has if only the script knows, and how often it is read if that is known.
+fn source(workload: &Workload, pipeline: &PipelineTarget, held: bool) -> (Source, Option<u64>, Option<Arc<Passes>>) {
     match workload.data.get(&pipeline.from).map(|data| &data.origin) {
         Some(Origin::Shipped { texts, passes }) => {
             let passes = if pipeline.repeat { u64::MAX } else { *passes };
-            let reader = Shipped::new(texts, passes);
+            let made = Arc::new(Passes { begun: AtomicU64::new(0), held: AtomicBool::new(held) });
+            let reader = Shipped::new(texts, passes, made.clone());
             let total = (!pipeline.repeat).then(|| reader.pass_bytes() * passes);
-            (Source::Reader(Box::new(reader)), total)
+            (Source::Reader(Box::new(reader)), total, Some(made))
         }
         origin => {
             let patterns = match origin {
                 Some(Origin::Files(patterns)) => patterns.clone(),
                 _ => Vec::new(),
             };
-            (Source::Files { patterns, base: workload.base.clone(), repeat: pipeline.repeat }, None)
+            (Source::Files { patterns, base: workload.base.clone(), repeat: pipeline.repeat }, None, None)
         }
     }
 }
@@ -233,15 +276,18 @@ fn source(workload: &Workload, pipeline: &PipelineTarget) -> (Source, Option<u64
 /// Texts that ship, one after the other, over and over.
 struct Shipped {
     texts: Vec<&'static [u8]>,
+    /// Passes to be made at least.
     passes: u64,
+    made: Arc<Passes>,
     /// The text to read from, and from where.
     at: (usize, usize),
 }
 
 impl Shipped {
-    fn new(names: &[String], passes: u64) -> Self {
-        let texts = names.iter().filter_map(|name| catalogue::text(name)).map(str::as_bytes).collect();
-        Self { texts, passes, at: (0, 0) }
+    fn new(names: &[String], passes: u64, made: Arc<Passes>) -> Self {
+        let texts: Vec<_> = names.iter().filter_map(|name| catalogue::text(name)).map(str::as_bytes).collect();
+        // Before the first.
+        Self { at: (texts.len(), 0), texts, passes, made }
     }
 
     /// Bytes of one pass.
@@ -253,10 +299,14 @@ impl Shipped {
 impl Read for Shipped {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < into.len() && self.passes > 0 {
+        while filled < into.len() && !self.texts.is_empty() {
             let (index, from) = self.at;
             let Some(text) = self.texts.get(index) else {
-                self.passes -= 1;
+                let begun = self.made.begun.load(Relaxed);
+                if begun >= self.passes && !self.made.held.load(Relaxed) {
+                    break;
+                }
+                self.made.begun.store(begun + 1, Relaxed);
                 self.at = (0, 0);
                 continue;
             };
@@ -276,10 +326,27 @@ mod tests {
     #[test]
     fn shipped_texts_are_read_over_and_over() {
         let names = ["harbour".to_owned(), "werkstatt".to_owned()];
-        let mut shipped = Shipped::new(&names, 3);
+        let made = Arc::new(Passes::default());
+        let mut shipped = Shipped::new(&names, 3, made.clone());
         let mut read = String::new();
         shipped.read_to_string(&mut read).unwrap();
         let once = names.iter().map(|name| catalogue::text(name).unwrap()).collect::<String>();
         assert_eq!(read, once.repeat(3));
+        assert_eq!(made.begun.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn shipped_texts_that_are_held_go_on_to_the_end_of_a_pass() {
+        let names = ["harbour".to_owned()];
+        let once = catalogue::text("harbour").unwrap();
+        let made = Arc::new(Passes { begun: AtomicU64::new(0), held: AtomicBool::new(true) });
+        let mut shipped = Shipped::new(&names, 1, made.clone());
+        let mut some = vec![0; 5 * once.len() / 2];
+        shipped.read_exact(&mut some).unwrap();
+        made.held.store(false, Relaxed);
+        let mut rest = String::new();
+        shipped.read_to_string(&mut rest).unwrap();
+        assert_eq!(String::from_utf8(some).unwrap() + &rest, once.repeat(3));
+        assert_eq!(made.begun.load(Relaxed), 3, "what the oracle multiplies by");
     }
 }

@@ -39,7 +39,7 @@ use crew::Replay;
 use history::History;
 use ledger::{MapBook, PoolBook, QueueBook};
 use phase::Ending;
-use rheostat_api as api;
+use rheostat_api::{self as api, CheckVerdict};
 use rheostat_linearize::Recorder;
 use rheostat_runtime::alloc::{Class, Scope};
 use rheostat_runtime::observe::{Address, Moment, RegistryError, now};
@@ -286,8 +286,9 @@ impl<'r> Runner<'r> {
 
     fn judge(&self, threshold: &crate::script::Threshold, checks: &[api::Check]) -> (api::Threshold, Outcome) {
         let phase = threshold.on.as_ref().and_then(|on| self.phases.iter().find(|phase| phase.name == *on));
-        let (value, outcome) = threshold.condition.judge(phase, checks);
-        (api::Threshold { expr: threshold.condition.to_string(), value, verdict: outcome.to_string() }, outcome)
+        let (measured, outcome) = threshold.condition.judge(phase, checks);
+        let (expr, verdict) = (threshold.condition.to_string(), outcome.to_string());
+        (api::Threshold { expr, value: measured.clone().ok(), verdict, why: measured.err() }, outcome)
     }
 
     /// A violated check outweighs everything, also a cancel: what is wrong is wrong. Nothing measured is never a pass.
@@ -298,7 +299,8 @@ impl<'r> Runner<'r> {
         thresholds: &[(api::Threshold, Outcome)],
     ) -> api::RunVerdict {
         let any = |wanted| thresholds.iter().any(|(_, outcome)| *outcome == wanted);
-        if checks.iter().any(|check| !check.pass && check.compared > 0) {
+        let found = |verdict| checks.iter().any(|check| check.verdict == verdict);
+        if found(CheckVerdict::Fail) {
             api::RunVerdict::Incorrect
         } else if ending == Ending::TimedOut {
             api::RunVerdict::Error
@@ -306,7 +308,7 @@ impl<'r> Runner<'r> {
             api::RunVerdict::Cancelled
         } else if any(Outcome::Fail) {
             api::RunVerdict::Failed
-        } else if any(Outcome::Inconclusive) || checks.iter().any(|check| !check.pass) || self.items == 0 {
+        } else if any(Outcome::Inconclusive) || found(CheckVerdict::Inconclusive) || self.items == 0 {
             api::RunVerdict::Inconclusive
         } else {
             api::RunVerdict::Pass

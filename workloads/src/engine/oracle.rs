@@ -28,19 +28,25 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Counts what the stages make of the data. `None` when it was cancelled.
-    pub fn count(data: &Data, base: &Path, stages: &[Stage], cancel: &Cancel) -> io::Result<Option<Self>> {
+    /// Counts what the stages make of the data; of shipped texts, which were read so many times. `None` when it was cancelled.
+    pub fn count(
+        data: &Data,
+        passes: Option<u64>,
+        base: &Path,
+        stages: &[Stage],
+        cancel: &Cancel,
+    ) -> io::Result<Option<Self>> {
         let pattern = |stage: &Stage| match &stage.op {
             StageOp::Matches(pattern) => regex::bytes::Regex::new(pattern).ok(),
             _ => None,
         };
         let mut oracle = Self { patterns: stages.iter().map(pattern).collect(), ..Self::default() };
         match &data.origin {
-            Origin::Shipped { texts, passes } => {
+            Origin::Shipped { texts, passes: planned } => {
                 for text in texts.iter().filter_map(|name| catalogue::text(name)) {
                     oracle.read(text.as_bytes(), stages, cancel)?;
                 }
-                let passes = i64::try_from(*passes).unwrap_or(i64::MAX);
+                let passes = i64::try_from(passes.unwrap_or(*planned)).unwrap_or(i64::MAX);
                 oracle.counts.values_mut().for_each(|count| *count = count.saturating_mul(passes));
             }
             Origin::Files(patterns) => {

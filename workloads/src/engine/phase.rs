@@ -5,7 +5,7 @@ use super::crew::{Books, Crew, Hire};
 use super::drive::Shiftwork;
 use super::environment::resident_bytes;
 use super::event::make_turns;
-use super::flow::FlowFigures;
+use super::flow::{Flow, FlowFigures};
 use super::gate::{Done, Gate};
 use super::pace::Pace;
 use super::{RunError, Runner};
@@ -85,6 +85,15 @@ impl Drop for Opened<'_> {
     fn drop(&mut self) {
         self.0.stop();
         self.0.open();
+    }
+}
+
+/// Lets the pipelines of a phase come to their end when its turns are made, also when that panicked.
+struct Held<'c>(Vec<&'c Flow>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|flow| flow.let_end());
     }
 }
 
@@ -182,7 +191,11 @@ impl Runner<'_> {
                 threads.push(crew);
             }
             let turner = (!phase.events.is_empty()).then(|| {
-                let turns = || make_turns(&phase.events, cast, &gate);
+                let held = Held(pipelines.iter().filter_map(|name| cast.flow(name)).collect());
+                let turns = || {
+                    let _held = held;
+                    make_turns(&phase.events, cast, &gate)
+                };
                 thread::Builder::new().name("events".into()).spawn_scoped(scope, turns)
             });
             let turner = turner.transpose().map_err(|why| RunError::Threads { why: why.to_string() })?;

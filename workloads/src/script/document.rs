@@ -195,6 +195,11 @@ impl<'w, 't> Section<'w, 't> {
         std::mem::take(&mut self.entries)
     }
 
+    /// True if every key was asked for.
+    pub fn is_used_up(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Says that a key must be there, unless it is.
     pub fn require(&self, key: &str, what: &str) {
         if self.place(key).is_none() {

@@ -226,11 +226,15 @@ impl Condition {
         }
     }
 
-    /// Judges a result: what was measured, and what is to be made of it.
-    pub fn judge(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> (Option<f64>, Outcome) {
-        let Some(value) = self.metric.of(phase, checks) else { return (None, Outcome::Inconclusive) };
-        let outcome = if self.comparison.holds(value, self.bound) { Outcome::Pass } else { Outcome::Fail };
-        (Some(value), outcome)
+    /// Judges a result: what was measured, or what there was too little of to say; and what is to be made of it.
+    pub fn judge(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> (Result<f64, String>, Outcome) {
+        let measured = self.metric.of(phase, checks);
+        let outcome = match measured {
+            Ok(value) if self.comparison.holds(value, self.bound) => Outcome::Pass,
+            Ok(_) => Outcome::Fail,
+            Err(_) => Outcome::Inconclusive,
+        };
+        (measured, outcome)
     }
 }
 
@@ -297,39 +301,57 @@ impl Metric {
         }
     }
 
-    fn of(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> Option<f64> {
+    fn of(&self, phase: Option<&api::Phase>, checks: &[api::Check]) -> Result<f64, String> {
+        let of_phase = || phase.ok_or_else(|| "its phase was never begun".to_owned());
         match self {
             Metric::Violations => {
-                let compared: u64 = checks.iter().map(|check| check.compared).sum();
-                let violations = checks.iter().filter(|check| !check.pass).count();
                 // A check that compared nothing has found nothing out: neither a violation nor its absence.
-                let blind = checks.iter().any(|check| !check.pass && check.compared == 0);
-                (compared > 0 && !blind).then_some(violations as f64)
+                let blind = checks.iter().find(|check| check.verdict == api::CheckVerdict::Inconclusive);
+                let violations = checks.iter().filter(|check| check.verdict == api::CheckVerdict::Fail).count();
+                match (blind, checks.is_empty()) {
+                    (Some(check), _) => Err(format!("the check {} compared nothing", check.name)),
+                    (None, true) => Err("nothing was checked".to_owned()),
+                    (None, false) => Ok(violations as f64),
+                }
             }
             Metric::Phase(figure) => {
-                let phase = phase.filter(|phase| phase.duration_ns > 0)?;
+                let phase = of_phase()?;
+                if phase.duration_ns == 0 {
+                    return Err("the phase took no time".to_owned());
+                }
                 match figure {
-                    PhaseFigure::Duration => Some(phase.duration_ns as f64),
-                    _ if phase.items == 0 => None,
-                    PhaseFigure::Items => Some(phase.items as f64),
-                    PhaseFigure::Throughput => Some(phase.items_per_s),
-                    PhaseFigure::ThroughputMin => phase.items_per_s_min,
-                    PhaseFigure::Delivered => phase.delivered(),
-                    PhaseFigure::Memory => phase.memory_growth_bytes.map(|bytes| bytes as f64),
-                    PhaseFigure::Bandwidth => (phase.bytes > 0).then_some(phase.bytes_per_s),
+                    PhaseFigure::Duration => Ok(phase.duration_ns as f64),
+                    _ if phase.items == 0 => Err("nothing was done in the phase".to_owned()),
+                    PhaseFigure::Items => Ok(phase.items as f64),
+                    PhaseFigure::Throughput => Ok(phase.items_per_s),
+                    PhaseFigure::ThroughputMin => {
+                        phase.items_per_s_min.ok_or_else(|| "the phase was too short to look at its parts".to_owned())
+                    }
+                    PhaseFigure::Delivered => phase.delivered().ok_or_else(|| "nothing was due at any time".to_owned()),
+                    PhaseFigure::Memory => match phase.memory_growth_bytes {
+                        Some(bytes) => Ok(bytes as f64),
+                        None => Err("the memory of the process was not measured".to_owned()),
+                    },
+                    PhaseFigure::Bandwidth if phase.bytes == 0 => Err("no bytes were read".to_owned()),
+                    PhaseFigure::Bandwidth => Ok(phase.bytes_per_s),
                 }
             }
             Metric::Op { target, op, of, figure } => {
-                let mut ops = phase?.ops.iter();
-                figure.of(ops.find(|row| row.target == *target && row.op == *op && row.count > 0)?, *of)
+                let mut ops = of_phase()?.ops.iter();
+                let row = ops.find(|row| row.target == *target && row.op == *op && row.count > 0);
+                figure.of(row.ok_or_else(|| format!("no {op} of {target} was done"))?, *of)
             }
             Metric::Events(figure) => {
-                let events = &phase?.events;
+                let events = &of_phase()?.events;
                 let made = events.iter().filter(|event| event.error.is_none());
                 match figure {
-                    EventFigure::Made => Some(made.count() as f64),
-                    EventFigure::Failed => Some((events.len() - made.count()) as f64).filter(|_| !events.is_empty()),
-                    EventFigure::Took => made.map(|event| event.took_ns).max().map(|ns| ns as f64),
+                    EventFigure::Made => Ok(made.count() as f64),
+                    EventFigure::Failed if events.is_empty() => Err("no knob was turned".to_owned()),
+                    EventFigure::Failed => Ok((events.len() - made.count()) as f64),
+                    EventFigure::Took => match made.map(|event| event.took_ns).max() {
+                        Some(ns) => Ok(ns as f64),
+                        None => Err("no knob was turned".to_owned()),
+                    },
                 }
             }
         }
@@ -337,28 +359,33 @@ impl Metric {
 }
 
 impl OpFigure {
-    fn of(self, row: &api::OpResult, latency: Latency) -> Option<f64> {
+    fn of(self, row: &api::OpResult, latency: Latency) -> Result<f64, String> {
         let times = match latency {
             Latency::Either => row.response.as_ref().or(row.service.as_ref()),
             Latency::Service => row.service.as_ref(),
             Latency::Response => row.response.as_ref(),
         };
+        let untimed = || format!("none of {} operations was timed", row.count);
         match self {
-            OpFigure::Count => Some(row.count as f64),
-            OpFigure::Throughput => Some(row.per_s),
-            OpFigure::HitRatio => Some(row.hits as f64 / row.count as f64),
-            OpFigure::Fairness => row.fairness,
-            OpFigure::Max => times.filter(|times| times.count > 0).map(|times| times.max),
+            OpFigure::Count => Ok(row.count as f64),
+            OpFigure::Throughput => Ok(row.per_s),
+            OpFigure::HitRatio => Ok(row.hits as f64 / row.count as f64),
+            OpFigure::Fairness => row.fairness.ok_or_else(|| "there was one worker: nobody to be fair to".to_owned()),
+            OpFigure::Max => times.filter(|times| times.count > 0).map(|times| times.max).ok_or_else(untimed),
             OpFigure::Quantile(thousandths) => {
-                let times = times?;
-                let beyond = times.count * u64::from(1000 - thousandths) / 1000;
+                let times = times.ok_or_else(untimed)?;
+                let share = u64::from(1000 - thousandths);
+                let beyond = times.count * share / 1000;
                 let quantile = match thousandths {
                     500 => times.p50,
                     900 => times.p90,
                     990 => times.p99,
                     _ => times.p999,
                 };
-                quantile.filter(|_| beyond >= TAIL_SAMPLES)
+                quantile.filter(|_| beyond >= TAIL_SAMPLES).ok_or_else(|| {
+                    let wanted = (TAIL_SAMPLES * 1000).div_ceil(share);
+                    format!("too few samples: {} of {wanted}", times.count)
+                })
             }
         }
     }
@@ -415,7 +442,7 @@ mod tests {
     #[test]
     fn conditions_are_judged_on_what_was_measured() {
         let phase = phase(get(5000));
-        let check = |pass, compared| api::Check { name: "oracle".into(), pass, compared, detail: String::new() };
+        let check = |pass, compared| api::Check::new("oracle", pass, compared, String::new());
         for (text, outcome) in [
             ("throughput >= 1M/s", Outcome::Pass),
             ("kv.get.p99<1us", Outcome::Pass),
@@ -444,6 +471,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_inconclusive_says_what_was_missing() {
+        let check = |compared| api::Check::new("walks", true, compared, String::new());
+        let (few, checked) = (phase(get(999)), [check(0)]);
+        for (text, phase, checks, why) in [
+            ("kv.get.p99 < 1us", Some(&few), &checked[..0], "too few samples: 999 of 1000"),
+            ("kv.get.fairness > 0.3", Some(&few), &[], "there was one worker: nobody to be fair to"),
+            ("kv.get.p99 < 1us", None, &[], "its phase was never begun"),
+            ("check.violations == 0", Some(&few), &checked, "the check walks compared nothing"),
+        ] {
+            let condition = Condition::parse_all(text, Some(&vocabulary())).unwrap().remove(0);
+            let judged = condition.judge(phase, checks);
+            assert_eq!(judged, (Err(why.to_owned()), Outcome::Inconclusive), "{text}");
+        }
+    }
+
     fn judged(text: &str, phase: &api::Phase, checks: &[api::Check]) -> Outcome {
         let conditions = Condition::parse_all(text, Some(&vocabulary())).unwrap();
         assert_eq!((conditions.len(), conditions[0].to_string().as_str()), (1, text));
@@ -459,9 +502,9 @@ mod tests {
         assert_eq!(
             judged.collect::<Vec<_>>(),
             [
-                ("throughput >= 1M/s".to_owned(), (Some(2e6), Outcome::Pass)),
-                ("kv.get.p99 < 500ns".to_owned(), (Some(900.0), Outcome::Fail)),
-                ("kv.update.p99 < 1h".to_owned(), (None, Outcome::Inconclusive)),
+                ("throughput >= 1M/s".to_owned(), (Ok(2e6), Outcome::Pass)),
+                ("kv.get.p99 < 500ns".to_owned(), (Ok(900.0), Outcome::Fail)),
+                ("kv.update.p99 < 1h".to_owned(), (Err("no update of kv was done".into()), Outcome::Inconclusive)),
             ]
         );
     }
@@ -473,7 +516,7 @@ mod tests {
         let phase = phase(row);
         for (text, value) in [("kv.get.p99 < 1s", 1e9), ("kv.get.service.p99 < 1s", 900.0)] {
             let condition = Condition::parse_all(text, None).unwrap().remove(0);
-            assert_eq!(condition.judge(Some(&phase), &[]).0, Some(value), "{text}");
+            assert_eq!(condition.judge(Some(&phase), &[]).0, Ok(value), "{text}");
         }
     }
 

@@ -399,6 +399,8 @@ fn read_mix<O: Copy>(section: &mut Section<'_, '_>, ops: &[(&'static str, O)]) -
             let _ = mix.take(name);
         }
     }
+    // What is misspelled is said as that; then it is not known what the mix would be.
+    whole &= mix.is_used_up();
     if weights.is_empty() && whole {
         let names: Vec<_> = ops.iter().map(|(name, _)| *name).collect();
         mix.fault(format_args!("nothing has a weight above 0; choose from {}", names.join(", ")));
