@@ -27,7 +27,7 @@ macro_rules! say {
 /// nothing else. Exit codes: 0 stopped as asked, 1 stopped with something left
 /// undrained, 2 wrong configuration or arguments, 3 could not start, 130 or 143 ended at once by a second signal.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, args_override_self = true)]
+#[command(name = "rheostatd", version, args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -149,6 +149,7 @@ impl Runs {
             id: spelled(state.last_id),
             name: workload.name.clone(),
             state: api::RunState::Queued,
+            uses: workload.targets.iter().map(|target| target.address.to_string()).collect(),
             submitted_ms: now,
             started_ms: None,
             ended_ms: None,

@@ -2,7 +2,9 @@
 //! neither side derives the other.
 
 use rheostat_api as api;
+use rheostat_runtime::map::{BytesMap, CounterMap, WordMap};
 use rheostat_runtime::observe::{self, Actor, Measure, Resource, Sample, Snapshot};
+use std::any::{Any, TypeId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970.
@@ -42,9 +44,21 @@ pub(crate) fn resource(
         address: resource.address().to_string(),
         kind: resource.address().kind().to_string(),
         pool: resource.pool().map(ToString::to_string),
+        values: values(resource).map(str::to_owned),
         samples: samples.collect(),
         knobs: resource.knobs().into_iter().map(knob).collect(),
     }
+}
+
+/// What the values of a map are, as its configuration calls them.
+fn values(resource: &dyn Resource) -> Option<&'static str> {
+    let kinds = [
+        (TypeId::of::<CounterMap>(), "counters"),
+        (TypeId::of::<BytesMap>(), "bytes"),
+        (TypeId::of::<WordMap>(), "words"),
+    ];
+    let is = Any::type_id(resource);
+    kinds.into_iter().find(|(kind, _)| *kind == is).map(|(_, values)| values)
 }
 
 /// The brief of a histogram: totals from `all`, quantiles from what `recent` holds.

@@ -23,6 +23,9 @@ pub struct Resource {
     /// Address of the pool that what it holds lives in, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// Of a map, what its values are: `counters`, `bytes` or `words`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
     /// Its knobs as they stand.
     pub knobs: Vec<Knob>,
     /// Its samples, in the order of its family table.

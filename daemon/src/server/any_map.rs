@@ -69,17 +69,21 @@ trait Served: Hosted<Key: ServedKey> {
     fn could_be_taken(map: &HostedMap<Self>, value: &MapValue) -> Result<(), Refusal> {
         Self::taken(map, value).map(drop)
     }
+    /// What it holds, in words.
+    const HOLDS: &str;
     /// Adds, where there is anything to add to.
     fn add(map: &HostedMap<Self>, _: &Self::Key, _: i64) -> Result<Self, Refusal> {
-        Err(no_counters(map.address()))
+        Err(no_counters(map, TO_ADD))
     }
     /// Whether there is.
     fn adds(map: &HostedMap<Self>) -> Result<(), Refusal> {
-        Err(no_counters(map.address()))
+        Err(no_counters(map, TO_ADD))
     }
 }
 
 impl Served for i64 {
+    const HOLDS: &str = "counters";
+
     fn shown(self) -> MapValue {
         MapValue::Counter(self)
     }
@@ -112,6 +116,8 @@ impl Served for i64 {
 }
 
 impl Served for Bytes {
+    const HOLDS: &str = "byte strings";
+
     fn shown(self) -> MapValue {
         MapValue::Bytes(ByteString(self.to_vec()))
     }
@@ -140,6 +146,8 @@ fn byte_string<'v>(map: &BytesMap, value: &'v MapValue) -> Result<&'v [u8], Refu
 }
 
 impl Served for u64 {
+    const HOLDS: &str = "words";
+
     fn shown(self) -> MapValue {
         MapValue::word(self)
     }
@@ -173,8 +181,12 @@ impl From<MapError> for Refusal {
     }
 }
 
-fn no_counters(address: &Address) -> Refusal {
-    let detail = format!("{address} does not hold counters: there is nothing to add to or to rank");
+/// What goes with counters alone, and what does with other values instead.
+const TO_ADD: &str = "which cannot be added to; put another value in place of the one that is there";
+const TO_RANK: &str = "which are not ranked; scan it for all entries, or get the value of a key";
+
+fn no_counters<V: Served>(map: &HostedMap<V>, instead: &str) -> Refusal {
+    let detail = format!("{} holds {}, {instead}", map.address(), V::HOLDS);
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no-counters", detail)
 }
 
@@ -208,8 +220,8 @@ impl AnyMap {
     pub(super) fn top(&self, n: usize) -> Result<Vec<Entry>, Refusal> {
         match self {
             Self::Counters(map) => Ok(map.top(n).into_iter().map(entry).collect()),
-            Self::Bytes(map) => Err(no_counters(map.address())),
-            Self::Words(map) => Err(no_counters(map.address())),
+            Self::Bytes(map) => Err(no_counters(map, TO_RANK)),
+            Self::Words(map) => Err(no_counters(map, TO_RANK)),
         }
     }
 

@@ -119,7 +119,7 @@ fn words_go_in_by_number_and_no_further_than_their_room() {
         ("put", r#"{"key": "007", "value": 1}"#, "as the key"),
         ("put", r#"{"key": "0", "value": -1}"#, "from 0 to 18446744073709551615 as the value"),
         ("delete", r#"{"key": "-1"}"#, "as the key"),
-        ("add", r#"{"key": "0"}"#, "map.ids does not hold counters"),
+        ("add", r#"{"key": "0"}"#, "map.ids holds words, which cannot be added to"),
     ] {
         let answer = daemon.send("POST", &format!("/v1/maps/ids/{path}"), body);
         assert_eq!(answer.status, 422, "{body}: {}", answer.body);
@@ -177,8 +177,8 @@ fn refused_operations_change_nothing_and_say_why() {
         ("maps/texts/put", &huge, 413, "longer than the 8388608 bytes"),
         ("maps/texts/put", r#"{"key": "k", "value": 1}"#, 422, "map.texts holds byte strings"),
         ("maps/texts/put", r#"{"key": "k", "value": {"base64": "?"}}"#, 422, "no base64"),
-        ("maps/texts/put", r#"{"key": "k"}"#, 422, "`value` is missing"),
-        ("maps/texts/add", r#"{"key": "k"}"#, 422, "map.texts does not hold counters"),
+        ("maps/texts/put", r#"{"key": "k"}"#, 422, "missing field `value`"),
+        ("maps/texts/add", r#"{"key": "k"}"#, 422, "map.texts holds byte strings, which cannot be added to"),
         ("maps/counts/add", r#"{"key": "too long k"}"#, 413, "keys of at most 8 bytes, not 10"),
         ("maps/counts/add", r#"{"key": "k", "by": 9223372036854775808}"#, 422, "does not fit"),
         ("maps/counts/delete", r#"{"key": 1}"#, 422, "must be a text"),
