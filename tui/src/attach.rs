@@ -20,16 +20,18 @@ pub struct Whereabouts {
     endpoint: Endpoint,
     /// Whether somebody named the place: then a daemon is expected there, and one of our own will not do.
     named: bool,
+    /// Whether stderr is for errors alone: scripts read it.
+    silent: bool,
 }
 
 impl Whereabouts {
-    /// At the socket or the address that was named, else at the default socket.
+    /// At the socket or the address that was named, else at the default socket. Silent, it says nothing on stderr but errors.
     ///
     /// # Errors
     /// When a TCP address comes without a token.
-    pub fn new(named: Option<&str>) -> Result<Self, Failure> {
+    pub fn new(named: Option<&str>, silent: bool) -> Result<Self, Failure> {
         let endpoint = match named.filter(|name| !name.is_empty()) {
-            None => return Ok(Self { endpoint: Endpoint::Unix(default_socket()), named: false }),
+            None => return Ok(Self { endpoint: Endpoint::Unix(default_socket()), named: false, silent }),
             Some(url) if url.starts_with("http://") => {
                 let token = std::env::var("RHEOSTAT_TOKEN").map_err(|_| {
                     Failure::usage(format!("{url} is a daemon on TCP, and those ask for a token"))
@@ -46,7 +48,7 @@ impl Whereabouts {
                 None => Endpoint::Unix(PathBuf::from(name.strip_prefix("unix:").unwrap_or(name))),
             },
         };
-        Ok(Self { endpoint, named: true })
+        Ok(Self { endpoint, named: true, silent })
     }
 
     /// A client of the daemon there; connects when first used.
@@ -58,7 +60,7 @@ impl Whereabouts {
     }
 
     /// Attaches to the daemon that answers there. If none does and none was named, hosts one for as long as this
-    /// command runs, and says so on stderr.
+    /// command runs, and says so on stderr unless that is for errors alone.
     ///
     /// # Errors
     /// When none answers, or none can be hosted.
@@ -70,7 +72,7 @@ impl Whereabouts {
                 Ok(Attached { label: self.endpoint.to_string(), client, own: None })
             }
             Err(unreachable @ ClientError::Unreachable { .. }) if !self.named => {
-                start(&self.endpoint, unreachable.into(), hosting).await
+                start(self, unreachable.into(), hosting).await
             }
             Err(error) => Err(error.into()),
         }
@@ -104,23 +106,26 @@ impl Attached {
 }
 
 #[cfg(feature = "embedded")]
-async fn start(looked_at: &Endpoint, _: Failure, hosting: Hosting) -> Result<Attached, Failure> {
+async fn start(at: &Whereabouts, _: Failure, hosting: Hosting) -> Result<Attached, Failure> {
     use std::io::Write;
 
     let what = match hosting {
         Hosting::Demo => "hosting the demo",
         Hosting::Nothing => "hosting one",
     };
-    // Stderr may be closed; that is no reason not to start.
-    let _ =
-        writeln!(std::io::stderr(), "rheostat: no daemon answers at {looked_at}; {what} in this process until it ends");
+    if !at.silent {
+        let looked_at = &at.endpoint;
+        let said = format!("rheostat: no daemon answers at {looked_at}; {what} in this process until it ends");
+        // Stderr may be closed; that is no reason not to start.
+        let _ = writeln!(std::io::stderr(), "{said}");
+    }
     let daemon = own::Daemon::start(hosting).await?;
     let client = Client::new(Endpoint::Unix(daemon.socket().to_owned()))?;
     Ok(Attached { label: "this process".to_owned(), client, own: Some(daemon) })
 }
 
 #[cfg(not(feature = "embedded"))]
-async fn start(_: &Endpoint, unreachable: Failure, _: Hosting) -> Result<Attached, Failure> {
+async fn start(_: &Whereabouts, unreachable: Failure, _: Hosting) -> Result<Attached, Failure> {
     Err(unreachable)
 }
 

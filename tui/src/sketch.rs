@@ -166,13 +166,13 @@ pub fn result() -> RunResult {
         verdict: RunVerdict::Failed,
         env: BTreeMap::new(),
         phases: vec![measured],
-        checks: vec![Check {
-            name: "oracle".into(),
-            pass: true,
-            compared: 41_203,
-            detail: "as one thread counts them".into(),
+        checks: vec![Check::new("oracle", true, 41_203, "as one thread counts them".into())],
+        thresholds: vec![Threshold {
+            expr: "throughput >= 300".into(),
+            value: Some(214.0),
+            verdict: "fail".into(),
+            why: None,
         }],
-        thresholds: vec![Threshold { expr: "throughput >= 300".into(), value: Some(214.0), verdict: "fail".into() }],
         tables: vec![Table { title: "top words".into(), rows: rows.into() }],
         notes: vec!["2 files refused".into()],
     }
@@ -202,7 +202,7 @@ fn dial(name: &str, value: i64, min: i64, max: i64, unit: &str, help: &str) -> K
 }
 
 fn resource(address: &str, kind: &str, knobs: Vec<Knob>, samples: Vec<Sample>) -> Resource {
-    Resource { address: address.into(), kind: kind.into(), pool: None, knobs, samples }
+    Resource { address: address.into(), kind: kind.into(), pool: None, values: None, knobs, samples }
 }
 
 fn pipeline(s: f64) -> Resource {
@@ -279,7 +279,7 @@ fn map(s: f64) -> Resource {
         unit: String::new(),
         help: "Structure that holds the entries; all of them move, and none is lost.".into(),
     };
-    resource(
+    let map = resource(
         "map.words",
         "map",
         vec![backend],
@@ -299,7 +299,8 @@ fn map(s: f64) -> Resource {
             sample(MAP_HANDOVER_MOVED, &[], 18_003.0),
             spread(MAP_HANDOVER_STALL, 21e-6, 640e-6),
         ],
-    )
+    );
+    Resource { values: Some("counters".into()), ..map }
 }
 
 /// A map that grows on `flat`, one on `papaya`, and where the former's garbage is: beside what a snapshot shows.
@@ -502,6 +503,7 @@ fn run(s: f64) -> Run {
         id: "01J0".into(),
         name: "wordcount".into(),
         state: RunState::Running,
+        uses: vec![],
         submitted_ms: START_MS,
         started_ms: Some(START_MS),
         ended_ms: None,

@@ -62,6 +62,12 @@ pub struct Signs {
     pub lost: &'static str,
     /// Frozen.
     pub frozen: &'static str,
+    /// At the end of what had no room for the rest of it.
+    pub goes_on: &'static str,
+    /// In the first row of a list that begins above it.
+    pub above: &'static str,
+    /// In the last row of a list that goes on below it.
+    pub below: &'static str,
     /// From one value to another.
     pub to: &'static str,
     /// Busy share of a bar.
@@ -92,6 +98,9 @@ static UNICODE: Signs = Signs {
     waiting: "…",
     lost: "✗",
     frozen: "‖",
+    goes_on: "…",
+    above: "↑",
+    below: "↓",
     to: "→",
     busy: "█",
     backpressured: "▒",
@@ -113,6 +122,9 @@ static ASCII: Signs = Signs {
     waiting: "~",
     lost: "x",
     frozen: "=",
+    goes_on: "~",
+    above: "^",
+    below: "v",
     to: "->",
     busy: "#",
     backpressured: "%",

@@ -181,6 +181,13 @@ mod embedded {
         std::fs::write(&file, "format = 1\nnmae = \"typo\"\n").unwrap();
         let (code, _, err) = run(alone(folder.path()).arg("check").arg(&file));
         assert_eq!(code, 2, "{err}");
+        let (code, _, err) = run(alone(folder.path()).args(["check", "--json"]).arg(&file));
+        let error: serde_json::Value = serde_json::from_str(&err).unwrap();
+        assert_eq!(
+            (code, &error["exit"]),
+            (2, &serde_json::json!(2)),
+            "one object, also where a daemon is hosted for it"
+        );
         assert!(err.contains("wrong.toml") && err.contains("nmae"), "the file and the key are named: {err}");
     }
 
@@ -218,7 +225,7 @@ mod embedded {
             ("map delete map.counts pears --json", 0, "{\"previous\":-2}\n", ""),
             ("map delete map.counts pears", 1, "", "holds no key `pears`"),
             ("map add map.counts pears 9 --json", 0, "{\"value\":9}\n", ""),
-            ("map add map.texts k", 2, "", "map.texts does not hold counters"),
+            ("map add map.texts k", 2, "", "map.texts holds byte strings, which cannot be added to; put another value"),
             ("map put map.texts AP8= w --base64", 2, "", "no base64"),
             ("map put map.texts AP8= /g== --base64", 0, "AP8= = /g==, new\n", ""),
             ("map get map.texts AP8= --base64", 0, "/g==\n", ""),
@@ -228,7 +235,8 @@ mod embedded {
                 "{\"key\":{\"base64\":\"AP8=\"},\"value\":{\"base64\":\"/g==\"}}\n",
                 "",
             ),
-            ("map top map.texts", 2, "", "does not hold counters"),
+            ("map scan map.texts --base64", 0, "AP8=  /g==\n", ""),
+            ("map top map.texts", 2, "", "map.texts holds byte strings, which are not ranked; scan it"),
             ("queue pop queue.jobs", 1, "", "queue.jobs is empty"),
             ("queue push queue.jobs -- a -b", 0, "2 pushed\n", ""),
             (
@@ -296,7 +304,7 @@ mod embedded {
             run(&mut command)
         };
         let (code, out, err) = run_it(&["--json"]);
-        assert_eq!(code, 0, "{err}");
+        assert_eq!((code, err.as_str()), (0, ""), "with --json stderr is for errors alone");
         let result: rheostat_api::RunResult = serde_json::from_str(&out).unwrap();
         let rows: Vec<_> = result.tables[0].rows.iter().map(|row| (row.key.as_str(), row.value)).collect();
         assert_eq!(rows, [("the", 3000), ("cat", 1000), ("dog", 1000), ("end", 1000)]);

@@ -313,9 +313,9 @@ impl App {
         }
     }
 
-    /// Asks for the greatest entries of the map that is shown in detail, unless they are fresh.
+    /// Asks for the greatest entries of the map that is shown in detail, unless they are fresh. Only counters are ranked.
     fn want_top(&mut self) -> Option<Cmd> {
-        let resource = self.detail().filter(|resource| resource.kind == "map")?;
+        let resource = self.detail().filter(|resource| resource.values.as_deref() == Some("counters"))?;
         let address = resource.address.clone();
         let known = self.top.take().filter(|top| top.address == address);
         let fresh = known.as_ref().is_some_and(|top| self.now.saturating_duration_since(top.asked) < TOP_EVERY);
@@ -549,6 +549,22 @@ mod tests {
         code(&mut app, KeyCode::Esc);
         app.update(Msg::Tick(app.now + TOP_EVERY));
         assert_eq!(app.update(Msg::Snapshot(Box::new(sketch::snapshot(11)))), None);
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_map_whose_values_are_not_ranked() {
+        for values in ["bytes", "words"] {
+            let mut app = app();
+            let mut snapshot = sketch::snapshot(9);
+            let map = snapshot.resources.iter_mut().find(|resource| resource.kind == "map").unwrap();
+            map.values = Some(values.to_owned());
+            app.update(Msg::Snapshot(Box::new(snapshot.clone())));
+            press(&mut app, "4");
+            assert_eq!(code(&mut app, KeyCode::Enter), None, "{values}");
+            assert_eq!(app.detail().unwrap().address, "map.words");
+            app.update(Msg::Tick(app.now + TOP_EVERY));
+            assert_eq!(app.update(Msg::Snapshot(Box::new(snapshot))), None, "{values}");
+        }
     }
 
     #[test]

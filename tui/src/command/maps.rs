@@ -29,6 +29,8 @@ pub enum Op {
         /// How many
         #[arg(short, value_name = "N", default_value_t = 10)]
         n: usize,
+        #[command(flatten)]
+        spelling: Spelling,
     },
     /// Every entry, in no order that means anything
     Scan {
@@ -37,6 +39,8 @@ pub enum Op {
         /// Stop after this many entries
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
+        #[command(flatten)]
+        spelling: Spelling,
     },
     /// Put a value under a key, in the place of any that is there
     #[command(
@@ -97,12 +101,14 @@ pub async fn run(client: &Client, op: &Op, answer: &mut Answer) -> Result<Exit, 
             };
             if answer.is_json() { answer.object(&entry)? } else { answer.line(spelling.value(&entry.value))? }
         }
-        Op::Top { address, n } => {
+        Op::Top { address, n, spelling } => {
             for entry in client.map_top(&address.0, *n).await? {
-                show(&entry, answer)?;
+                show(&entry, spelling, answer)?;
             }
         }
-        Op::Scan { address, limit } => scan(client, &address.0, limit.unwrap_or(usize::MAX), answer).await?,
+        Op::Scan { address, limit, spelling } => {
+            scan(client, &address.0, limit.unwrap_or(usize::MAX), spelling, answer).await?;
+        }
         Op::Put { address, key, value, spelling } => {
             let put = Put { key: spelling.read(key)?, value: MapValue::Bytes(spelling.read(value)?) };
             let previous = client.map_put(&address.0, &put).await?;
@@ -140,12 +146,18 @@ fn tell(outcome: MapOutcome, spelling: &Spelling, answer: &mut Answer) -> Result
     }
 }
 
-async fn scan(client: &Client, map: &str, mut left: usize, answer: &mut Answer) -> Result<(), Failure> {
+async fn scan(
+    client: &Client,
+    map: &str,
+    mut left: usize,
+    spelling: &Spelling,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
     let mut cursor = None;
     while left > 0 {
         let page = client.map_scan(map, cursor.as_deref(), left.min(PAGE_ENTRIES)).await?;
         for entry in page.entries.iter().take(left) {
-            show(entry, answer)?;
+            show(entry, spelling, answer)?;
         }
         left -= page.entries.len().min(left);
         cursor = match page.next {
@@ -157,14 +169,11 @@ async fn scan(client: &Client, map: &str, mut left: usize, answer: &mut Answer) 
     Ok(())
 }
 
-fn show(entry: &Entry, answer: &mut Answer) -> Result<(), Failure> {
-    let Entry { key, value } = entry;
-    match value {
+fn show(entry: &Entry, spelling: &Spelling, answer: &mut Answer) -> Result<(), Failure> {
+    let (key, value) = (spelling.bytes(&entry.key), spelling.value(&entry.value));
+    match entry.value {
         _ if answer.is_json() => answer.object(entry),
-        MapValue::Counter(counter) => answer.line(format_args!("{counter:>12}  {}", scrubbed(&key.to_text_lossy()))),
-        MapValue::Word(word) => answer.line(format_args!("{word:>12}  {}", scrubbed(&key.to_text_lossy()))),
-        MapValue::Bytes(bytes) => {
-            answer.line(format_args!("{}  {}", scrubbed(&key.to_text_lossy()), scrubbed(&bytes.to_text_lossy())))
-        }
+        MapValue::Counter(_) | MapValue::Word(_) => answer.line(format_args!("{value:>12}  {key}")),
+        MapValue::Bytes(_) => answer.line(format_args!("{key}  {value}")),
     }
 }

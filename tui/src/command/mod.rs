@@ -151,7 +151,7 @@ enum Command {
 /// Runs the command line to its end.
 pub async fn run(cli: Cli) -> Exit {
     let mut answer = Answer::new(cli.shared.json);
-    let ended = match Whereabouts::new(cli.shared.socket.as_deref()) {
+    let ended = match Whereabouts::new(cli.shared.socket.as_deref(), cli.shared.json) {
         Ok(whereabouts) => dispatch(cli, whereabouts, &mut answer).await,
         Err(failure) => Err(failure),
     };

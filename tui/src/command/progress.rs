@@ -1,4 +1,5 @@
-//! How far a run is, on stderr: one line that rewrites itself on a terminal, a line a second anywhere else.
+//! How far a run is, on stderr: one line that rewrites itself on a terminal, a line a second anywhere else; nothing where
+//! scripts read there, which find errors alone.
 
 use crate::wording;
 use rheostat_api::Run;
@@ -9,23 +10,24 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows runs as they go on.
 pub struct Progress {
+    silent: bool,
     terminal: bool,
     shown: Option<Instant>,
     rates: Rates,
 }
 
 impl Progress {
-    /// Shows nothing yet.
-    pub fn new() -> Self {
+    /// Shows nothing yet; silent, nothing at all.
+    pub fn new(silent: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         // A run that ends within its first second leaves no line in a log.
-        Self { terminal, shown: (!terminal).then(Instant::now), rates: Rates::default() }
+        Self { silent, terminal, shown: (!terminal).then(Instant::now), rates: Rates::default() }
     }
 
     /// Shows the run as it stands, if it is time to.
     pub fn show(&mut self, run: &Run) {
         let rates = self.rates.take(run);
-        if !self.terminal && self.shown.is_some_and(|at| at.elapsed() < LINE_EVERY) {
+        if self.silent || !self.terminal && self.shown.is_some_and(|at| at.elapsed() < LINE_EVERY) {
             return;
         }
         self.shown = Some(Instant::now());
@@ -89,6 +91,7 @@ mod tests {
             id: "1".into(),
             name: "words".into(),
             state: RunState::Running,
+            uses: vec![],
             submitted_ms: 0,
             started_ms: None,
             ended_ms: None,

@@ -3,7 +3,7 @@
 use crate::scrub::scrubbed;
 use crate::{units, wording};
 use comfy_table::{CellAlignment, Table, presets};
-use rheostat_api::{Event, OpResult, Phase, Quantiles, RunResult, Threshold};
+use rheostat_api::{CheckVerdict, Event, OpResult, Phase, Quantiles, RunResult, Threshold};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,12 +42,19 @@ pub fn text(result: &RunResult) -> String {
 
 fn findings(result: &RunResult) -> Vec<String> {
     let checks = result.checks.iter().map(|check| {
-        let word = if check.pass { "ok" } else { "WRONG" };
+        let word = match check.verdict {
+            CheckVerdict::Pass => "ok",
+            CheckVerdict::Fail => "WRONG",
+            CheckVerdict::Inconclusive => "inconclusive",
+        };
         format!("check {}: {word}, {} compared; {}", check.name, units::grouped(check.compared as f64), check.detail)
     });
     let thresholds = result.thresholds.iter().map(|threshold| {
-        let value = units::or_unknown(threshold.value, measured(threshold));
-        format!("threshold {}: {}, measured {value}", threshold.expr, threshold.verdict)
+        let found = match (threshold.value, &threshold.why) {
+            (None, Some(why)) => why.clone(),
+            (value, _) => format!("measured {}", units::or_unknown(value, measured(threshold))),
+        };
+        format!("threshold {}: {}, {found}", threshold.expr, threshold.verdict)
     });
     let notes = result.notes.iter().map(|note| format!("note: {note}"));
     let verdict = format!("verdict: {}", wording::verdict(result.verdict));
@@ -225,7 +232,7 @@ mod tests {
             ("delivered >= 99%", "fail", 0.5, "50%"),
             ("jobs.push.fairness > 0.9", "pass", 0.95, "0.95"),
         ] {
-            let threshold = Threshold { expr: expr.into(), value: Some(value), verdict: verdict.into() };
+            let threshold = Threshold { expr: expr.into(), value: Some(value), verdict: verdict.into(), why: None };
             assert_eq!(measured(&threshold)(value), shown, "{expr} {verdict}");
         }
     }

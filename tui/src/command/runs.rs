@@ -156,7 +156,7 @@ pub async fn run(at: &Whereabouts, runs: &Runs, answer: &mut Answer) -> Result<E
 }
 
 async fn once(client: &Client, submission: &Submission, answer: &mut Answer) -> Result<Exit, Failure> {
-    let run = submit_and_follow(client, submission).await?;
+    let run = submit_and_follow(client, submission, answer.is_json()).await?;
     let interrupted = run.verdict == Some(RunVerdict::Cancelled);
     let exit = conclude(client, run, answer).await?;
     Ok(if interrupted { Exit::Verdict(RunVerdict::Cancelled) } else { exit })
@@ -182,7 +182,7 @@ async fn each(
     let mut done = Vec::new();
     let mut worst = RunVerdict::Pass;
     for (cell, submission) in submissions {
-        let run = submit_and_follow(client, &submission).await?;
+        let run = submit_and_follow(client, &submission, answer.is_json()).await?;
         let verdict = run.verdict.unwrap_or(RunVerdict::Error);
         worst = sweep::worse(worst, verdict);
         if let Some(error) = run.error {
@@ -213,13 +213,13 @@ async fn each(
 }
 
 /// Hands a workload in and follows it to its end. Ctrl-C cancels it, and then waits for what was measured.
-async fn submit_and_follow(client: &Client, submission: &Submission) -> Result<Run, Failure> {
+async fn submit_and_follow(client: &Client, submission: &Submission, silent: bool) -> Result<Run, Failure> {
     let run = client.submit(submission).await?;
     tokio::select! {
-        run = follow(client, &run.id, |_| Ok(())) => run,
+        run = follow(client, &run.id, silent, |_| Ok(())) => run,
         () = interrupted() => {
             client.cancel(&run.id).await?;
-            let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, |_| Ok(())));
+            let stopped = tokio::time::timeout(CANCEL_PATIENCE, follow(client, &run.id, silent, |_| Ok(())));
             stopped.await.unwrap_or_else(|_| {
                 let text = format!("run {} was cancelled but has not stopped yet", run.id);
                 Err(Failure::new(Exit::Verdict(RunVerdict::Cancelled), text))
@@ -232,7 +232,7 @@ async fn submit_and_follow(client: &Client, submission: &Submission) -> Result<R
 pub async fn watch(client: &Client, id: &str, answer: &mut Answer) -> Result<Exit, Failure> {
     let json = answer.is_json();
     let followed = tokio::select! {
-        run = follow(client, id, |run| if json { answer.object(run).and_then(|()| answer.flush()) } else { Ok(()) }) => Some(run?),
+        run = follow(client, id, json, |run| if json { answer.object(run).and_then(|()| answer.flush()) } else { Ok(()) }) => Some(run?),
         () = interrupted() => None,
     };
     match followed {
@@ -242,8 +242,13 @@ pub async fn watch(client: &Client, id: &str, answer: &mut Answer) -> Result<Exi
 }
 
 /// Shows how far a run is until it has ended.
-async fn follow(client: &Client, id: &str, mut each: impl FnMut(&Run) -> Result<(), Failure>) -> Result<Run, Failure> {
-    let mut progress = Progress::new();
+async fn follow(
+    client: &Client,
+    id: &str,
+    silent: bool,
+    mut each: impl FnMut(&Run) -> Result<(), Failure>,
+) -> Result<Run, Failure> {
+    let mut progress = Progress::new(silent);
     let mut pause = POLL_FIRST;
     loop {
         let mut run = client.run(id).await?;

@@ -57,6 +57,10 @@ pub async fn watch(host: &Attached, lasting: Option<Duration>, answer: &mut Answ
 pub async fn stream(client: &Client, count: Option<u64>, answer: &mut Answer) -> Result<Exit, Failure> {
     let mut stream = pin!(client.stream().await?);
     let mut look = Look::default();
+    if !answer.is_json() {
+        // A line has rates, which are the difference of two snapshots.
+        look.take(received(stream.next().await, client)?);
+    }
     for _ in 0..count.unwrap_or(u64::MAX) {
         let mut snapshot = received(stream.next().await, client)?;
         if answer.is_json() {

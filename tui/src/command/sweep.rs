@@ -5,7 +5,7 @@
 
 use crate::scrub::scrubbed;
 use crate::{units, wording};
-use rheostat_api::{OpResult, RunResult, RunVerdict};
+use rheostat_api::{CheckVerdict, OpResult, RunResult, RunVerdict};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -100,11 +100,12 @@ pub fn report(done: &[(Cell, RunResult)]) -> String {
         }
     }
     for (cell, result) in done.iter().filter(|(_, result)| result.verdict != RunVerdict::Pass) {
-        for check in result.checks.iter().filter(|check| !check.pass) {
+        for check in result.checks.iter().filter(|check| check.verdict != CheckVerdict::Pass) {
             let _ = write!(text, "\n{}: check {}: {}", spelled(cell), check.name, check.detail);
         }
         for threshold in result.thresholds.iter().filter(|threshold| threshold.verdict != "pass") {
-            let _ = write!(text, "\n{}: threshold {}: {}", spelled(cell), threshold.expr, threshold.verdict);
+            let why = threshold.why.as_ref().map_or_else(String::new, |why| format!(", {why}"));
+            let _ = write!(text, "\n{}: threshold {}: {}{why}", spelled(cell), threshold.expr, threshold.verdict);
         }
     }
     text.push_str("\n\nOne run of each, one after the other: a difference the machine's noise can make means nothing.");

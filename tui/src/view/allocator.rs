@@ -2,7 +2,7 @@
 //! system.
 
 use super::table::Column;
-use super::{MEDIUM, Scene, chart, cut_top, put, table};
+use super::{MEDIUM, Scene, chart, cut_top, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -59,13 +59,18 @@ static ALLOCATING: &[Column<Allocating>] = &[
 pub fn draw(scene: &Scene, allocator: &Resource, mut area: Rect, buf: &mut Buffer) {
     cut_top(&mut area, 1);
     scene.heading(&format!("{}: who allocates", allocator.address), cut_top(&mut area, 1), buf);
-    let who: Vec<_> = classes(scene, allocator).into_iter().chain(scopes(scene)).collect();
+    let mut who: Vec<_> = classes(scene, allocator).into_iter().chain(scopes(scene)).collect();
+    let rows = usize::from(area.height.saturating_sub(SYSTEM_ROWS + 1));
+    if who.len() > rows {
+        let others = who.split_off(rows.saturating_sub(1));
+        who.extend(rest(others));
+    }
     let narrow = Rect { width: area.width.min(MEDIUM), height: area.height.saturating_sub(SYSTEM_ROWS), ..area };
     let below = table::draw(scene, ALLOCATING, &who.iter().collect::<Vec<_>>(), None, narrow, buf);
     area = Rect { width: area.width, height: below.height + area.height.min(SYSTEM_ROWS), ..below };
     cut_top(&mut area, 1);
     for line in system(scene, allocator).into_iter().chain(profile(scene, allocator)) {
-        put(line, cut_top(&mut area, 1), buf);
+        scene.put(line, cut_top(&mut area, 1), buf);
     }
     chart::draw_below(scene, Some(allocator), area, buf);
 }
@@ -131,7 +136,24 @@ fn classes(scene: &Scene, allocator: &Resource) -> Vec<Allocating> {
     told.filter_map(|sample| sample.labels.get("class").zip(sample.value)).map(class).collect()
 }
 
-/// Stages and sources, those first that have allocated most so far: an order in which rows keep their places.
+/// Those for whom there is no row, in one.
+fn rest(others: Vec<Allocating>) -> Option<Allocating> {
+    let name = format!("  {} more", others.len());
+    let sum =
+        |one: Option<f64>, other: Option<f64>| one.zip(other).map_or(one.or(other), |(one, other)| Some(one + other));
+    others
+        .into_iter()
+        .reduce(|all, other| Allocating {
+            name: String::new(),
+            total: all.total + other.total,
+            allocated: sum(all.allocated, other.allocated),
+            freed: sum(all.freed, other.freed),
+            blocks: sum(all.blocks, other.blocks),
+        })
+        .map(|all| Allocating { name, ..all })
+}
+
+/// Stages and sources, those first that allocate most, by the rate that is shown; of the same rate those that have so far.
 fn scopes(scene: &Scene) -> Vec<Allocating> {
     let scope = |resource: &Resource| {
         let (allocated, freed, name) = match resource.kind.as_str() {
@@ -151,6 +173,10 @@ fn scopes(scene: &Scene) -> Vec<Allocating> {
         })
     };
     let mut scopes: Vec<_> = scene.look().resources().iter().filter_map(scope).collect();
-    scopes.sort_by(|one, other| other.total.total_cmp(&one.total));
+    let key = |who: &Allocating| (who.allocated.unwrap_or(0.0), who.total);
+    scopes.sort_by(|one, other| {
+        let ((one, all), (other, all_of_other)) = (key(one), key(other));
+        other.total_cmp(&one).then(all_of_other.total_cmp(&all))
+    });
     scopes
 }

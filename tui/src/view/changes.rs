@@ -1,7 +1,7 @@
 //! Turned knobs: who, when, from, to, why where that was said, and what it did once that is measured.
 
 use super::table::Column;
-use super::{FULL, Scene, chart, cut_top, put, table};
+use super::{FULL, Scene, chart, cut_top, table, wrapped};
 use crate::theme::Tone;
 use crate::units;
 use crate::wording;
@@ -40,7 +40,8 @@ static COLUMNS: &[Column<Change>] = &[
         from: 40,
         cell: |scene, row, _| scene.line(Tone::Plain, format!("{} {} {}", row.from, scene.theme.signs.to, row.to)),
     },
-    Column { head: "TOOK", width: 7, right: true, from: 66, cell: |scene, row, _| scene.line(Tone::Plain, took(row)) },
+    // The foot has it, too: a narrow window has room for the values instead.
+    Column { head: "TOOK", width: 7, right: true, from: 90, cell: |scene, row, _| scene.line(Tone::Plain, took(row)) },
     Column { head: "RESULT", width: 14, right: false, from: 50, cell: |scene, row, _| Line::from(result(scene, row)) },
     Column {
         head: "EFFECT",
@@ -57,13 +58,14 @@ pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
     if listed.is_empty() {
         cut_top(&mut area, 1);
         let text = " no knob has been turned yet: select one with tab, stage a change with W, or type :set";
-        put(scene.line(Tone::Quiet, text), area, buf);
+        scene.put(scene.line(Tone::Quiet, text), area, buf);
         return;
     }
     let selected = scene.app.selected();
     // Room for what is said about the selected one.
-    let reason = selected.and_then(|index| listed.get(index)?.reason.as_deref());
-    let foot_rows = (4 + u16::from(reason.is_some())).min(area.height.saturating_sub(4));
+    let told = selected.and_then(|index| listed.get(index)).map_or_else(Vec::new, |change| told(scene, change));
+    let told: Vec<_> = told.iter().flat_map(|text| wrapped(text, area.width.saturating_sub(1))).collect();
+    let foot_rows = (2 + told.len() as u16).min(area.height.saturating_sub(4));
     let mut foot = super::cut_bottom(&mut area, foot_rows);
     let left = table::draw(scene, COLUMNS, &listed, selected, area, buf);
     foot.y -= left.height;
@@ -75,15 +77,18 @@ pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
         cut_top(&mut foot, 1),
         buf,
     );
-    let (from, to, sign) = (&change.from, &change.to, scene.theme.signs.to);
-    let turned = format!(" {from} {sign} {to}, {}", outcome(change));
-    put(scene.line(Tone::Plain, turned), cut_top(&mut foot, 1), buf);
-    if let Some(reason) = reason {
-        put(scene.line(Tone::Plain, format!(" because: {reason}")), cut_top(&mut foot, 1), buf);
+    for text in told {
+        scene.put(scene.line(Tone::Plain, format!(" {text}")), cut_top(&mut foot, 1), buf);
     }
-    let effect = effect(change).unwrap_or_else(|| "effect not measured yet, or nothing to measure".to_owned());
-    put(scene.line(Tone::Plain, format!(" {effect}")), cut_top(&mut foot, 1), buf);
     chart::draw_below(scene, scene.app.subject(), foot, buf);
+}
+
+/// What there is to say of a change, a sentence each.
+fn told(scene: &Scene, change: &Change) -> Vec<String> {
+    let (from, to, sign) = (&change.from, &change.to, scene.theme.signs.to);
+    let reason = change.reason.as_ref().map(|reason| format!("because: {reason}"));
+    let effect = effect(change).unwrap_or_else(|| "effect not measured yet, or nothing to measure".to_owned());
+    [Some(format!("{from} {sign} {to}, {}", outcome(change))), reason, Some(effect)].into_iter().flatten().collect()
 }
 
 /// A change in one line, for the foot of another screen.

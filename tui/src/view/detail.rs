@@ -2,7 +2,7 @@
 //! are seen here.
 
 use super::table::Column;
-use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, heat, put, table};
+use super::{FULL, MEDIUM, Scene, chart, cut_bottom, cut_top, heat, table};
 use crate::app::Mode;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -153,7 +153,7 @@ fn draw_top(scene: &Scene, entries: &[Entry], mut area: Rect, buf: &mut Buffer) 
             MapValue::Bytes(bytes) => bytes.to_string(),
         };
         let text = format!(" {value:>14}  {}", entry.key);
-        put(scene.line(Tone::Plain, text), cut_top(&mut area, 1), buf);
+        scene.put(scene.line(Tone::Plain, text), cut_top(&mut area, 1), buf);
     }
 }
 

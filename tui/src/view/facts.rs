@@ -1,6 +1,6 @@
 //! What is known of a resource, in rows: a word, and parts beside it as far as they fit.
 
-use super::{Scene, cut_top, put};
+use super::{Scene, cut_top};
 use crate::theme::Tone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -27,18 +27,22 @@ pub fn draw(scene: &Scene, title: &str, facts: Vec<Fact>, below: u16, area: &mut
     scene.heading(title, cut_top(area, 1), buf);
     for (word, parts) in facts {
         let row = cut_top(area, 1);
-        put(scene.line(Tone::Quiet, format!(" {word:<14}")), row, buf);
+        scene.put(scene.line(Tone::Quiet, format!(" {word:<14}")), row, buf);
         let columns = Rect { x: row.x + WORDS_WIDTH, width: row.width - WORDS_WIDTH, ..row };
-        put(fitting(parts, columns.width), columns, buf);
+        scene.put(fitting(scene, parts, columns.width), columns, buf);
     }
 }
 
-/// The parts as far as they fit, none of them cut.
-fn fitting(parts: Vec<Span<'static>>, width: u16) -> Line<'static> {
+/// The parts as far as they fit, none of them cut, and a sign if there are more.
+fn fitting(scene: &Scene, parts: Vec<Span<'static>>, width: u16) -> Line<'static> {
     let mut line = Line::default();
-    for part in parts {
+    let last = parts.len().saturating_sub(1);
+    let sign = scene.span(Tone::Quiet, format!(" {}", scene.theme.signs.goes_on));
+    for (index, part) in parts.into_iter().enumerate() {
         let gap = if line.spans.is_empty() { "" } else { GAP };
-        if line.width() + gap.len() + part.width() > usize::from(width) {
+        let more = if index < last { sign.width() } else { 0 };
+        if line.width() + gap.len() + part.width() + more > usize::from(width) {
+            line.push_span(sign);
             break;
         }
         line.push_span(Span::raw(gap));

@@ -140,6 +140,72 @@ fn a_pool_that_chooses_its_level_shows_what_was_asked_for_and_what_is_in_force()
     }
 }
 
+/// A dashboard that has watched the sketched host for ten seconds, with something changed in every snapshot.
+fn watching(change: impl Fn(u64, &mut rheostat_api::Snapshot)) -> App {
+    let mut app = App::new("unix:/run/rheostat/control.sock".into(), moment(0));
+    for step in 0..40 {
+        let mut snapshot = sketch::snapshot(step);
+        change(step, &mut snapshot);
+        app.update(Msg::Tick(moment(step * 250)));
+        app.update(Msg::Snapshot(Box::new(snapshot)));
+    }
+    app
+}
+
+#[test]
+fn a_run_that_drives_a_pool_is_among_its_users_with_what_the_others_do_not_take() {
+    let mut app = watching(|step, snapshot| {
+        snapshot.runs[0].uses = vec!["pool.batches".into()];
+        let pool = snapshot.resources.iter_mut().find(|resource| resource.address == "pool.batches").unwrap();
+        pool.samples[0].value = Some(509_000.0 * step as f64 / 4.0);
+    });
+    press(&mut app, "5");
+    // The source takes 4 000 of 512 000 blocks a second, and `split` 8 000.
+    let users = "run wordcount ~500k/s   pipeline.words.split 8k/s";
+    for (columns, rows) in [(80, 24), (160, 50)] {
+        let frame = frame(&app, &plain(), columns, rows);
+        assert!(frame.contains(users), "{frame}");
+    }
+}
+
+/// A pool that can be guarded, and what is known of its two knobs where there is little room.
+#[test]
+fn every_knob_has_its_value_and_the_selected_one_its_range() {
+    let mut app = watching(|_, snapshot| {
+        let pool = snapshot.resources.iter_mut().find(|resource| resource.address == "pool.batches").unwrap();
+        let mut guarded = pool.knobs[0].clone();
+        guarded.name = "guarded".into();
+        guarded.help = "Whether blocks are looked at as they go out and come home.".into();
+        guarded.value = rheostat_api::KnobValue::Choice("off".into());
+        guarded.range = rheostat_api::Range::Choice { choices: vec!["off".into(), "on".into()] };
+        pool.knobs.push(guarded);
+    });
+    press(&mut app, "5");
+    let of = |app: &App| frame(app, &plain(), 80, 24);
+    assert!(of(&app).contains("level thread_cached (…)  guarded off (off|on)"), "{}", of(&app));
+    press(&mut app, "\t");
+    assert!(of(&app).contains("level thread_cached (…)  guarded off (off|on)"), "{}", of(&app));
+    press(&mut app, "3G");
+    let queue = of(&app);
+    assert!(queue.contains("kind segmented (ring|segmented|array_queue|seg_queue)  capacity 1024 (…)"), "{queue}");
+    press(&mut app, "\t");
+    assert!(of(&app).contains("kind segmented (…)  capacity 1024 (1..65536)"), "{}", of(&app));
+    press(&mut app, "5\n");
+    golden!("detail_pool", app);
+}
+
+#[test]
+fn what_is_said_is_said_to_its_end() {
+    let mut app = app();
+    let text = "pool.batches.level=fixed: level stays mutex: 5 chunks of 64 KiB are in use and the limit leaves room for 4; \
+                raise bytes_max, or free blocks first; then ask again";
+    app.update(Msg::Told { text: text.into(), bad: true });
+    for (columns, rows) in [(80, 24), (50, 20)] {
+        let words: Vec<String> = frame(&app, &plain(), columns, rows).split_whitespace().map(str::to_owned).collect();
+        assert!(words.join(" ").ends_with(text), "{words:?}");
+    }
+}
+
 /// A pool whose threads meet, which has many classes and is near its limit; and its level about to be turned.
 #[test]
 fn pools_say_where_threads_meet_and_what_is_wasted() {

@@ -1,6 +1,6 @@
 //! Heat strips: one column for each part of a structure (a shard, a stripe), as high and as hot as the part is busy.
 
-use super::{MEDIUM, Scene, cut_top, put};
+use super::{MEDIUM, Scene, cut_top};
 use crate::family::{MAP_SHARD_CONTENTIONS, MAP_SHARD_OPS, MAP_SHARD_SKEW};
 use crate::theme::Tone;
 use crate::units;
@@ -33,9 +33,9 @@ pub fn draw(scene: &Scene, resource: Option<&Resource>, area: &mut Rect, buf: &m
         let row = cut_top(area, 1);
         let rates = rates.unwrap_or_default();
         let total = units::rate(rates.iter().sum());
-        put(scene.line(Tone::Quiet, format!(" {words:<10}")), row, buf);
+        scene.put(scene.line(Tone::Quiet, format!(" {words:<10}")), row, buf);
         let columns = Rect { x: row.x + WORDS_WIDTH, width: row.width - WORDS_WIDTH, ..row };
-        put(strip(scene, &rates, columns.width.saturating_sub(total.len() as u16 + 1), &total), columns, buf);
+        scene.put(strip(scene, &rates, columns.width.saturating_sub(total.len() as u16 + 1), &total), columns, buf);
     }
 }
 

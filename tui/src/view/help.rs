@@ -1,6 +1,6 @@
 //! The keys, from the tables that dispatch them, and what the signs mean.
 
-use super::{Scene, put};
+use super::Scene;
 use crate::input::{BROWSE, Binding, STAGING, TYPING};
 use crate::theme::Tone;
 use ratatui::buffer::Buffer;
@@ -21,7 +21,11 @@ pub fn draw(scene: &Scene, scroll: usize, area: Rect, buf: &mut Buffer) {
     for (index, line) in lines.into_iter().skip(scroll).take(rows * columns).enumerate() {
         let (column, row) = ((index / rows) as u16, (index % rows) as u16);
         let x = area.x + column * COLUMN_WIDTH;
-        put(line, Rect { x, y: area.y + row, width: COLUMN_WIDTH.min(area.right().saturating_sub(x)), height: 1 }, buf);
+        scene.put(
+            line,
+            Rect { x, y: area.y + row, width: COLUMN_WIDTH.min(area.right().saturating_sub(x)), height: 1 },
+            buf,
+        );
     }
 }
 

@@ -55,7 +55,11 @@ pub fn draw(app: &App, theme: &Theme, frame: &mut Frame) {
     } else if let Some(resource) = app.detail() {
         detail::draw(&scene, resource, body, buf);
     } else if let Some(text) = unmatched(app) {
-        put(scene.line(Tone::Quiet, text), Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body }, buf);
+        scene.put(
+            scene.line(Tone::Quiet, text),
+            Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body },
+            buf,
+        );
     } else {
         match app.screen() {
             Screen::Overview => overview::draw(&scene, body, buf),
@@ -104,11 +108,68 @@ impl Scene<'_> {
         let rule = usize::from(area.width).saturating_sub(text.chars().count() + 2);
         let spans =
             [self.span(Tone::Head, format!(" {text} ")), self.span(Tone::Quiet, self.theme.signs.rule.repeat(rule))];
-        put(Line::from_iter(spans), area, buf);
+        self.put(Line::from_iter(spans), area, buf);
+    }
+
+    /// Draws one line into the first row of an area; one that does not fit loses its end, and says so by a sign.
+    fn put(&self, line: Line, area: Rect, buf: &mut Buffer) {
+        put(self.shortened(line, area.width), area, buf);
+    }
+
+    /// The line as it is, or as much of its beginning as fits before the sign that it goes on.
+    fn shortened<'l>(&self, line: Line<'l>, width: u16) -> Line<'l> {
+        if line.width() <= usize::from(width) {
+            return line;
+        }
+        let sign = self.theme.signs.goes_on;
+        let mut left = usize::from(width).saturating_sub(sign.chars().count());
+        let mut shortened = Line { spans: Vec::new(), ..line.clone() };
+        for span in line.spans {
+            if span.width() <= left {
+                left -= span.width();
+                shortened.push_span(span);
+                continue;
+            }
+            let mut text = String::new();
+            for c in span.content.chars() {
+                let wide = Span::raw(c.to_string()).width();
+                if wide > left {
+                    break;
+                }
+                left -= wide;
+                text.push(c);
+            }
+            shortened.push_span(Span::styled(text + sign, span.style));
+            break;
+        }
+        shortened
     }
 }
 
-/// Draws one line into the first row of an area, as far as it fits.
+/// A text in lines of at most that width, broken between words where there are some.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let width = usize::from(width.max(1));
+    let wide = |text: &str| Span::raw(text).width();
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_whitespace() {
+        let gap = usize::from(!line.is_empty());
+        if !line.is_empty() && wide(&line) + gap + wide(word) > width {
+            lines.push(std::mem::take(&mut line));
+        } else if gap == 1 {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if !line.is_empty() && wide(&line) + wide(c.encode_utf8(&mut [0; 4])) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// Draws one line into the first row of an area, cut at its end.
 fn put(line: Line, area: Rect, buf: &mut Buffer) {
     let row = Rect { height: 1, ..area }.intersection(area).intersection(buf.area);
     if !row.is_empty() {

@@ -1,7 +1,7 @@
 //! Everything at a glance: the host, every resource with its trend, what runs, what was turned last.
 
 use super::table::Column;
-use super::{MEDIUM, Scene, allocator, bars, changes, chart, cut_bottom, cut_top, put, table};
+use super::{MEDIUM, Scene, allocator, bars, changes, chart, cut_bottom, cut_top, table};
 use crate::family::*;
 use crate::theme::Tone;
 use crate::units::{self, or_unknown};
@@ -38,7 +38,7 @@ const CHANGES_SHOWN: usize = 3;
 
 /// Draws the screen.
 pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
-    put(host(scene), cut_top(&mut area, 1), buf);
+    scene.put(host(scene), cut_top(&mut area, 1), buf);
     cut_top(&mut area, 1);
     let listed = scene.app.listed();
     // The list comes first; what is below it takes only room that it leaves.
@@ -132,7 +132,7 @@ fn draw_runs(scene: &Scene, area: &mut Rect, buf: &mut Buffer) {
     scene.heading("runs", cut_top(area, 1), buf);
     for run in under_way {
         let text = format!(" {}  {}", run.id, wording::run(run, wording::mean_rates(run)));
-        put(scene.line(Tone::Plain, text), cut_top(area, 1), buf);
+        scene.put(scene.line(Tone::Plain, text), cut_top(area, 1), buf);
     }
 }
 
@@ -142,6 +142,6 @@ fn draw_changes(scene: &Scene, area: &mut Rect, buf: &mut Buffer) {
     }
     scene.heading("changes", cut_top(area, 1), buf);
     for change in scene.app.changes().iter().rev().take(CHANGES_SHOWN) {
-        put(changes::line(scene, change), cut_top(area, 1), buf);
+        scene.put(changes::line(scene, change), cut_top(area, 1), buf);
     }
 }

@@ -11,7 +11,7 @@ use crate::units::{self, or_unknown};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use rheostat_api::{KnobValue, Resource};
+use rheostat_api::{KnobValue, Resource, RunState};
 
 /// Cells of the bar of what a pool holds.
 const HELD_BAR: u16 = 12;
@@ -220,11 +220,12 @@ fn guard(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
     parts
 }
 
-/// Who lives in it: sources and stages with the blocks they take, those first that have taken most, then maps.
+/// Who takes its blocks: sources and stages, those first that take most, then maps. Nobody counts what a run takes: it is
+/// what the others do not, where it is the only one that has no figure of its own.
 fn used_by(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
     let all = scene.look().resources();
     let lives_here = |resource: &&Resource| resource.pool.as_ref() == Some(&pool.address);
-    let mut takers: Vec<(f64, String)> = Vec::new();
+    let mut takers: Vec<(Option<f64>, String)> = Vec::new();
     for user in all.iter().filter(lives_here) {
         let is_part =
             |part: &&Resource| part.address.strip_prefix(&user.address).is_some_and(|rest| rest.starts_with('.'));
@@ -233,15 +234,26 @@ fn used_by(scene: &Scene, pool: &Resource) -> Vec<Span<'static>> {
             let taken = part.value(family);
             match scene.look().rate(&part.address, family) {
                 Some(rate) if taken > Some(0.0) => {
-                    takers.push((taken.unwrap_or(0.0), format!("{} {}", part.address, units::rate(rate))));
+                    takers.push((Some(rate), format!("{} {}", part.address, units::rate(rate))));
                 }
-                _ if part.address == user.address => takers.push((0.0, part.address.clone())),
+                _ if part.address == user.address => takers.push((None, part.address.clone())),
                 // The last stage of a pipeline hands nothing on.
                 _ => {}
             }
         }
     }
-    takers.sort_by(|(taken, _), (other, _)| other.total_cmp(taken));
+    let runs = scene.look().latest().map_or(&[][..], |latest| &latest.runs);
+    let runs: Vec<_> =
+        runs.iter().filter(|run| run.state == RunState::Running && run.uses.contains(&pool.address)).collect();
+    let without = takers.iter().filter(|(rate, _)| rate.is_none()).count() + runs.len();
+    let taken: f64 = takers.iter().filter_map(|(rate, _)| *rate).sum();
+    let rest = scene.look().rate(&pool.address, POOL_ALLOCS).filter(|_| without == 1).map(|all| (all - taken).max(0.0));
+    takers.extend(runs.into_iter().map(|run| match rest {
+        Some(rest) => (Some(rest), format!("run {} ~{}", run.name, units::rate(rest))),
+        None => (None, format!("run {}", run.name)),
+    }));
+    // A stable sort: those without a figure stay as they are listed.
+    takers.sort_by(|(rate, _), (other, _)| other.unwrap_or(0.0).total_cmp(&rate.unwrap_or(0.0)));
     takers.into_iter().map(|(_, taker)| plain(scene, taker)).collect()
 }
 

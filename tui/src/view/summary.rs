@@ -1,6 +1,6 @@
 //! What is left in a window too small for lists: one line each, as many as there is room for.
 
-use super::{Scene, cut_top, frame, put};
+use super::{Scene, cut_top, frame};
 use crate::theme::Tone;
 use crate::units;
 use ratatui::buffer::Buffer;
@@ -9,10 +9,10 @@ use ratatui::text::{Line, Span};
 
 /// Draws the summary.
 pub fn draw(scene: &Scene, mut area: Rect, buf: &mut Buffer) {
-    put(Line::from(frame::link(scene)), cut_top(&mut area, 1), buf);
+    scene.put(Line::from(frame::link(scene)), cut_top(&mut area, 1), buf);
     for resource in scene.app.listed() {
         let rate = units::or_unknown(scene.look().throughput(resource), super::chart::throughput(&resource.kind));
         let spans = [scene.span(Tone::Plain, resource.address.clone()), Span::raw(" "), scene.span(Tone::Trend, rate)];
-        put(Line::from_iter(spans), cut_top(&mut area, 1), buf);
+        scene.put(Line::from_iter(spans), cut_top(&mut area, 1), buf);
     }
 }
