@@ -30,7 +30,8 @@ pub enum Backend {
     LockFree,
     /// A table of pointers that is read and written without locks (papaya). Readers of different keys and of the same
     /// one scale; every write allocates, and a page of a scan walks the whole map. Not for keys whose `Hash` sends
-    /// more than a dozen of them to the same number: papaya then looks for room for ever.
+    /// more than a dozen of them to the same number: papaya then looks for room for ever. Nor for few keys that come and go
+    /// all the time: every some eighty times one of them does, the table is copied.
     Papaya,
     /// Lock-free lists in a number of buckets that stays (ours, after Michael): as many as the map was told
     /// ([`Map::with_buckets`](super::Map::with_buckets)), 64 Ki if it was not, or as many as there are entries when a map is
