@@ -27,7 +27,7 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  rheostat                                         the dashboard; of a demo if none is named or answers
+  rheostat                                         the dashboard; starts a demo if need be
   rheostat --for 10s | cat                         a status line a second, then a summary
   rheostat resources                               what the daemon hosts
   rheostat get pipeline.words.count.workers        one knob
