@@ -177,7 +177,7 @@ fn refused_operations_change_nothing_and_say_why() {
         ("maps/texts/put", &huge, 413, "longer than the 8388608 bytes"),
         ("maps/texts/put", r#"{"key": "k", "value": 1}"#, 422, "map.texts holds byte strings"),
         ("maps/texts/put", r#"{"key": "k", "value": {"base64": "?"}}"#, 422, "no base64"),
-        ("maps/texts/put", r#"{"key": "k"}"#, 422, "missing field `value`"),
+        ("maps/texts/put", r#"{"key": "k"}"#, 422, "`value` is missing"),
         ("maps/texts/add", r#"{"key": "k"}"#, 422, "map.texts holds byte strings, which cannot be added to"),
         ("maps/counts/add", r#"{"key": "too long k"}"#, 413, "keys of at most 8 bytes, not 10"),
         ("maps/counts/add", r#"{"key": "k", "by": 9223372036854775808}"#, 422, "does not fit"),
