@@ -36,8 +36,10 @@ fn in_a_process(name: &str, limited: impl FnOnce()) {
     }
     let test = std::env::current_exe().unwrap();
     let mut limited = Command::new(test);
-    // A trace of a panic takes memory, and without any it never comes to its end.
-    limited.args(["--exact", name, "--nocapture"]).env(LIMITED, "1").env("RUST_BACKTRACE", "0");
+    // A trace of a panic takes memory, and without any it never comes to its end. And the test runs on the main thread,
+    // which otherwise waits for it and may need some as well.
+    let alone = ["--exact", name, "--nocapture", "--test-threads=1"];
+    limited.args(alone).env(LIMITED, "1").env("RUST_BACKTRACE", "0");
     let output = limited.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

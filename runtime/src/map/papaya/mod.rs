@@ -17,10 +17,10 @@
 //! all. Hence [`COPIED`].
 //!
 //! What it does not promise: to be quick while a few keys come and go, as the table is copied again and again; to stay
-//! small while one key alone does in a table of over 160 times [`COPIED`] slots; nor to hold many keys of one and the same 64-bit hash. papaya gives up a probe after five
-//! steps for each doubling of its table and makes a new one; with few entries that is of the same size, and so on for
-//! ever, in the midst of the operation. Seeds are random, so nobody who chooses keys can bring it about; a `Hash` that
-//! returns a constant can, from some twenty keys on.
+//! small while one key alone does in a table of over 160 times [`COPIED`] slots; nor to hold many keys of one and the
+//! same 64-bit hash. papaya gives up a probe after five steps for each doubling of its table and makes a new one; with
+//! few entries that is of the same size, and so on for ever, in the midst of the operation. Seeds are random, so nobody
+//! who chooses keys can bring it about; a `Hash` that returns a constant can, from some twenty keys on.
 //! Nor to drop the entry that is on its way in when the `Eq` of a key panics: it is leaked.
 //! What waits for growth cannot be seen from outside, so stalls are sampled.
 //! Progress: lock-free to read and write; a table that grows while it is being grown makes writers wait.
@@ -40,8 +40,8 @@ use seize::Collector;
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-/// Slots that a write copies while the table moves. The more, the longer that write takes, a fifth of a millisecond now;
-/// the fewer, the sooner tables follow each other faster than they are copied.
+/// Slots that a write copies while the table moves. The more, the longer that write takes, a fifth of a millisecond
+/// now; the fewer, the sooner tables follow each other faster than they are copied.
 const COPIED: usize = 4096;
 
 pub(super) struct Papaya<N, V> {
