@@ -28,8 +28,8 @@
 //! Progress: a step takes time in proportion to records and garbage and waits for nobody. A reader that sleeps stops
 //! the period, and with it every later one.
 
-use super::bag::Garbage;
 use super::domain::Shared;
+use super::pile::Pile;
 use super::record::EPOCH;
 use crate::sync::atomic::Ordering;
 use crate::sync::barrier;
@@ -46,9 +46,9 @@ pub(super) struct Period {
 pub(super) struct Collector {
     pub(super) period: Option<Period>,
     /// What the period under way is for.
-    waiting: Vec<Garbage>,
+    waiting: Pile,
     /// What may be dropped.
-    ripe: Vec<Garbage>,
+    ripe: Pile,
     pub(super) periods: u64,
 }
 
@@ -60,8 +60,7 @@ impl Collector {
         {
             self.period = None;
             self.periods += 1;
-            // Taken, not emptied: a backlog's memory goes with the backlog.
-            self.ripe.append(&mut std::mem::take(&mut self.waiting));
+            self.ripe.append(std::mem::take(&mut self.waiting));
         }
     }
 
@@ -95,19 +94,15 @@ impl Collector {
         }
     }
 
-    /// At most `most` of what is ripe.
-    pub(super) fn take_ripe(&mut self, most: usize) -> Vec<Garbage> {
-        if self.ripe.len() <= most {
-            std::mem::take(&mut self.ripe)
-        } else {
-            self.ripe.split_off(self.ripe.len() - most)
-        }
+    /// At most `most` objects of what is ripe, or a block.
+    pub(super) fn take_ripe(&mut self, most: usize) -> Pile {
+        self.ripe.take(most)
     }
 
     /// Everything there is, ripe or not.
-    pub(super) fn take_all(&mut self, shared: &Shared) -> Vec<Garbage> {
+    pub(super) fn take_all(&mut self, shared: &Shared) -> Pile {
         self.gather(shared);
-        self.ripe.append(&mut self.waiting);
-        self.take_ripe(usize::MAX)
+        self.ripe.append(std::mem::take(&mut self.waiting));
+        std::mem::take(&mut self.ripe)
     }
 }

@@ -6,6 +6,7 @@
 use super::bag::Garbage;
 use super::collector::{Collector, Period};
 use super::guard::Guard;
+use super::pile::Pile;
 use super::record::{FIRST, Record};
 use super::seat;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -180,10 +181,11 @@ impl Shared {
     }
 
     /// Drops garbage, not under the lock: it runs user code.
-    fn free(&self, collector: MutexGuard<'_, Collector>, ripe: Vec<Garbage>) -> usize {
+    fn free(&self, collector: MutexGuard<'_, Collector>, ripe: Pile) -> usize {
         drop(collector);
-        let objects = ripe.len();
-        for Garbage { pointer, bytes, reclaim } in ripe {
+        let mut objects = 0;
+        ripe.empty(|Garbage { pointer, bytes, reclaim }| {
+            objects += 1;
             // SAFETY: no guard that could see it is left, and it is taken off the books once.
             let drop_it = || unsafe { reclaim(pointer) };
             if MODELLED {
@@ -196,7 +198,7 @@ impl Shared {
             // Release: who reads these Acquire sees at least as much retired (`statistics`).
             self.freed_objects.fetch_add(1, Ordering::Release);
             self.freed_bytes.fetch_add(bytes as u64, Ordering::Release);
-        }
+        });
         objects
     }
 

@@ -28,6 +28,7 @@
 //! Not promised: an order among drops; that anything is dropped while some thread sleeps under a guard.
 
 mod bag;
+mod pile;
 mod record;
 mod collector;
 mod domain;

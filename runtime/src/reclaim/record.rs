@@ -22,6 +22,7 @@
 
 use super::bag::{Bag, Garbage};
 use super::domain::Shared;
+use super::pile::Pile;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{UnsafeCell, barrier};
 
@@ -189,7 +190,7 @@ impl Record {
     ///
     /// # Safety
     /// The caller holds the collector's lock.
-    pub(super) unsafe fn gather(&self, to: &mut Vec<Garbage>) {
+    pub(super) unsafe fn gather(&self, to: &mut Pile) {
         // SAFETY: the collector's lock is what makes the consumer.
         unsafe { self.bag.empty_into(to) };
     }
