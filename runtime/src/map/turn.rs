@@ -237,7 +237,7 @@ where
     /// long as it works, so as to leave the cores to those who use the map, and is the first to write to the memory that they will
     /// need: on pages of 2 MiB that can take milliseconds. The latter serves them under an allocator with one stock of pages for
     /// all threads (mimalloc, the binaries' own); under one with stocks by thread (glibc's, jemalloc's) a put that allocates may
-    /// still come to a fresh page. Measured with a user on each core: operations keep two thirds, or more, of the slower of two
+    /// still come to a fresh page. Measured with a user on each core: operations keep some two thirds, or more, of the slower of two
     /// rates, that on the backend it leaves and that on the one it goes to.
     ///
     /// # Errors

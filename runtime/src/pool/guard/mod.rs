@@ -41,9 +41,12 @@
 //!
 //! | bytes | guarded, any level | all but `mutex` | `mutex` | after the guard was turned off |
 //! |---|---|---|---|---|
-//! | 64 | 120 ns | 5.4 ns, so 22 times | 14 to 15 ns, so 8 times | as before it |
-//! | 1000 | 155 ns | 5.4 ns, 28 times | 14 to 15 ns, 11 times | as before it |
-//! | 16 000 | 890 ns | 6.3 ns, 140 times | 14 to 15 ns, 60 times | as before it |
+//! | 64 | 160 ns | 15 ns, so 10 times | 24 ns, 7 times | as before it |
+//! | 1000 | 185 ns | 15 ns, 12 times | 25 ns, 8 times | as before it |
+//! | 16 000 | 900 ns | 15 ns, 60 times | 25 ns, 37 times | as before it |
+//!
+//! Ten of the 15 are for the [`Block`](super::Block), which that loop passes on through memory; a pair that keeps it in
+//! registers takes 5.
 //!
 //! A block takes 16 bytes more and the next class that is aligned as the plain one would have been, so that a guarded
 //! pool is exhausted sooner; and the book takes memory from the process's allocator, at level `fixed` too, 100 MiB at
