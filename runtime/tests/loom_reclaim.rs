@@ -229,15 +229,17 @@ fn a_bag_is_gathered_across_the_seam_of_its_blocks() {
                 self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
         }
-        let (retirer, count) = (domain.clone(), freed.clone());
-        let retirer = thread::spawn(move || {
-            for _ in 0..3 {
-                // SAFETY: nobody else has ever known of it.
-                unsafe { retirer.pin().retire(Box::into_raw(Box::new(Counted(count.clone())))) };
-            }
+        // The one that stores is the model's own thread: loom tries few orders of a thread's loads before another's stores
+        // otherwise, and none in which a block is gathered in part before it is taken whole.
+        let collector = domain.clone();
+        let collector = thread::spawn(move || {
+            collector.flush();
         });
-        domain.flush();
-        retirer.join().unwrap();
+        for _ in 0..3 {
+            // SAFETY: nobody else has ever known of it.
+            unsafe { domain.pin().retire(Box::into_raw(Box::new(Counted(freed.clone())))) };
+        }
+        collector.join().unwrap();
         domain.flush();
         assert_eq!(freed.load(std::sync::atomic::Ordering::Relaxed), 3);
     });
